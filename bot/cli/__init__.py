@@ -1,0 +1,1 @@
+"""botctl: parse, call, render. Nothing is decided here."""

@@ -1,0 +1,110 @@
+"""botctl: register the verbs, read the global options, turn errors into exit codes."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from bot import __version__
+from bot.cli import observe, proof, run, setup
+from bot.cli.output import INTERRUPTED, Cli, emit, fail
+from bot.errors import BotError, UsageError
+from bot.home import find_config, find_home
+
+EXAMPLES = """A Polymarket copy-trading bot that remembers, never buys twice, and says why it did not trade.
+
+Examples:
+
+  botctl demo                      watch it work on a simulated exchange\n
+  botctl up                        start the three workers\n
+  botctl status                    is it alive, what did it do today\n
+  botctl why 0x9c1f20              why was this trade copied, or not\n
+  botctl pause --for 2h            no entries for two hours, exits go on\n
+  botctl halt                      no orders of any kind\n
+"""
+
+app = typer.Typer(
+    name="botctl", help=EXAMPLES, no_args_is_help=True, add_completion=True, rich_markup_mode=None,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", help="configuration file")] = None,
+    home: Annotated[Path | None, typer.Option("--home", help="folder of ledger, sockets and logs")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+) -> None:
+    """Global options; they may also follow the verb."""
+    found = find_home(home)
+    context.obj = Cli(found, find_config(config, found), as_json)
+
+
+@app.command()
+def version(context: typer.Context) -> None:
+    """Print the version."""
+    if context.obj.json:
+        emit({"version": __version__})
+    else:
+        print(f"copybot {__version__}")
+
+
+for verbs in (run, observe, setup, proof):
+    verbs.register(app)
+
+
+def main() -> None:
+    """Run botctl and exit with a code that scripts can branch on (see the README)."""
+    arguments = _globals_first(sys.argv[1:])
+    as_json = "--json" in arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="botctl", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except BotError as error:
+        sys.exit(fail(error, as_json=as_json))
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.exit(0)
+    except click.UsageError as error:
+        sys.exit(fail(UsageError(_nearest(error)), as_json=as_json))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # `botctl trades | head`: the reader has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _nearest(error: click.UsageError) -> str:
+    message = error.format_message()
+    wrong = message.split("'")[1] if message.startswith("No such command") and "'" in message else None
+    if wrong is None:
+        return f"{message} Try: botctl --help"
+    known = list(getattr(typer.main.get_command(app), "commands", {}))
+    near = difflib.get_close_matches(wrong, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"verbs: {', '.join(sorted(known))}"
+    return f"unknown verb {wrong[:40]!a}; {hint}"
+
+
+def _globals_first(arguments: list[str]) -> list[str]:
+    """Move --json, --config X and --home X before the verb, wherever they were written."""
+    front: list[str] = []
+    rest: list[str] = []
+    items = iter(arguments)
+    for item in items:
+        if item == "--json" or item.startswith(("--config=", "--home=")):
+            front.append(item)
+        elif item in ("--config", "--home"):
+            front += [item, *[v for v in [next(items, None)] if v is not None]]
+        else:
+            rest.append(item)
+    return front + rest
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Verbs that look. All of them read the ledger only, and work with every worker dead."""
+
+import time
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from bot import report
+from bot.cli.output import Cli, age, cli, console, emit, say, short, table
+from bot.errors import StateUnknown, UsageError
+from bot.home import WORKERS
+from bot.settings import load
+from bot.units import decimal_text, money, printable, rfc3339
+
+Full = Annotated[bool, typer.Option("--full", help="whole ids")]
+Count = Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="how many rows")]
+
+
+def ledger_path(context: Cli) -> Path:
+    """Return the ledger to read: the configured mode's, or the only one there is."""
+    if context.config is not None:
+        return context.home.ledger(load(context.config).mode)
+    found = sorted(context.home.path.glob("ledger-*.db"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UsageError(f"{context.home.path} has several ledgers ({names}); say which with --config")
+    if not found:
+        raise StateUnknown(f"no ledger in {context.home.path}; botctl up creates it, --home names another folder")
+    return found[0]
+
+
+def status(
+    context: typer.Context, watch: Annotated[bool, typer.Option("--watch", help="repeat every second")] = False
+) -> int:
+    """Is it alive, what may it do, what did it do today. Exit 0 running, 3 not, 4 unknown."""
+    options = cli(context)
+    path = ledger_path(options)
+    if watch and not options.json:
+        with Live(console=console(), auto_refresh=False) as live:
+            while True:
+                with report.read(path) as found:
+                    live.update(Text(_status_text(found.status())), refresh=True)
+                time.sleep(1)
+    with report.read(path) as found:
+        now = found.status()
+    if options.json:
+        emit(asdict(now))
+    else:
+        out = console()
+        out.print(Text(_status_text(now)))
+    return now.exit_code
+
+
+def _status_text(now: report.Status) -> str:
+    mood = now.control.upper() if now.exit_code == 0 else f"NOT RUNNING ({now.control})"
+    leaders = f"{now.following} wallet{'s' * (now.following != 1)}"
+    lines = [f"copybot {now.mode} · {mood} · following {leaders} · config {now.config or '–'}"]
+    if now.control != "running":
+        since = rfc3339(now.control_since_us)
+        lines.append(f"{now.control} since {since} by {now.control_actor}: {printable(now.control_reason)}")
+    lines += [f"ALERT {printable(text, 160)}" for text in now.alerts]
+    lines += ["", _row("WORKER", "STATE", "PID", "UP", "BEAT", "PROGRESS", "RESTARTS 24h")]
+    for w in now.workers:
+        pid = str(w.pid) if w.pid else "–"
+        lines.append(_row(w.worker, w.state, pid, age(w.up_s), age(w.beat_s), age(w.progress_s), str(w.restarts_24h)))
+    t = now.today
+    facts = (
+        ("leader trades seen", str(t.leader_trades)),
+        ("copied / skipped / pending", f"{t.copied} / {t.skipped} / {t.pending}"),
+        ("orders in flight / unknown", f"{t.orders_in_flight} / {t.orders_unknown}"),
+        ("realised PnL", f"{money(t.realized_usdc_micros, signed=True)} USDC"),
+        ("fees paid", f"{money(t.fees_usdc_micros)} USDC"),
+        ("open positions · exposure", f"{t.open_positions} · {money(t.exposure_usdc_micros)} USDC"),
+        ("cash", f"{money(t.cash_usdc_micros)} USDC"),
+    )
+    lines += ["", f"TODAY (UTC {t.day})", *(f"{name:<28}{value:>24}" for name, value in facts)]
+    return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    widths = (10, 14, 8, 8, 8, 9, 13)
+    left, right = cells[:2], cells[2:]
+    return "".join(f"{c:<{w}}" for c, w in zip(left, widths, strict=False)) + "".join(
+        f"{c:>{w}}" for c, w in zip(right, widths[2:], strict=True)
+    )
+
+
+def positions(context: typer.Context, full: Full = False) -> None:
+    """What is held, per leader and outcome token."""
+    rows = _read(context, lambda found: found.positions())
+    if not _json(context, "positions", rows):
+        table(
+            ("LEADER", "OUTCOME", "SHARES", "AVG PRICE", "COST USDC", "REALISED", "MARKET"),
+            [(r["label"] or short(r["leader"], full), printable(r["outcome"], 20), decimal_text(r["shares_micros"]),
+              decimal_text(r["average_price_micros"]), money(r["cost_usdc_micros"]),
+              money(r["realized_usdc_micros"], signed=True), printable(r["title"], 60)) for r in rows],
+            right=("SHARES", "AVG PRICE", "COST USDC", "REALISED"),
+        )  # fmt: skip
+
+
+def orders(
+    context: typer.Context, n: Count = 20, full: Full = False,
+    unknown: Annotated[bool, typer.Option("--unknown", help="only those without a proven outcome")] = False,
+) -> None:  # fmt: skip
+    """The newest orders and where they are in their life."""
+    rows = _read(context, lambda found: found.orders(n, unknown=unknown))
+    if not _json(context, "orders", rows):
+        table(
+            ("CREATED", "ORDER", "STATE", "SIDE", "LIMIT", "FILLED", "SENDS", "OUTCOME", "REASON"),
+            [(rfc3339(r["created_us"])[5:19], short(r["id"], full), r["state"], r["side"],
+              decimal_text(r["price_micros"]), decimal_text(r["filled_shares_micros"]), str(r["sends"]),
+              printable(r["outcome"] or "–", 16), printable(r["reason"] or "–", 60)) for r in rows],
+            right=("LIMIT", "FILLED", "SENDS"),
+        )  # fmt: skip
+
+
+def trades(context: typer.Context, n: Count = 20, full: Full = False) -> None:
+    """The newest leader trades and what became of them."""
+    rows = _read(context, lambda found: found.trades(n))
+    if not _json(context, "trades", rows):
+        table(
+            ("SEEN", "LEADER", "SIDE", "SHARES", "USDC", "OUTCOME", "DECISION", "TX", "MARKET"),
+            [(rfc3339(r["seen_us"])[5:19], r["label"] or short(r["leader"], full), r["side"],
+              decimal_text(r["shares_micros"]), money(r["usdc_micros"]), printable(r["outcome"], 16),
+              r["reason"] or r["verdict"], short(r["tx"], full), printable(r["title"], 40)) for r in rows],
+            right=("SHARES", "USDC"),
+        )  # fmt: skip
+
+
+def daily(
+    context: typer.Context, days: Annotated[int, typer.Argument(min=1, max=3650, help="how many days")] = 7
+) -> None:
+    """Copied, skipped, volume, fees and realised PnL by UTC day."""
+    rows = _read(context, lambda found: found.daily(days))
+    if not _json(context, "days", rows):
+        table(
+            ("DAY (UTC)", "COPIED", "SKIPPED", "VOLUME", "FEES", "REALISED"),
+            [(r["day"] + " *" * r["in_progress"], str(r["copied"]), str(r["skipped"]), money(r["volume_usdc_micros"]),
+              money(r["fees_usdc_micros"]), money(r["realized_usdc_micros"], signed=True)) for r in rows],
+            right=("COPIED", "SKIPPED", "VOLUME", "FEES", "REALISED"),
+        )  # fmt: skip
+        say("* day in progress; days run 00:00–24:00 UTC; USDC")
+
+
+def leaders(context: typer.Context, full: Full = False) -> None:
+    """Who is followed, and what following them has brought."""
+    rows = _read(context, lambda found: found.leaders())
+    if not _json(context, "leaders", rows):
+        table(
+            ("LEADER", "WALLET", "ACTIVE", "TRADES", "COPIED", "STAKE USDC", "REALISED"),
+            [(r["label"] or "–", short(r["leader"], full), "yes" if r["active"] else "no", str(r["trades"]),
+              str(r["copied"]), money(r["stake_usdc_micros"]), money(r["realized_usdc_micros"], signed=True))
+             for r in rows],
+            right=("TRADES", "COPIED", "STAKE USDC", "REALISED"),
+        )  # fmt: skip
+
+
+def why(
+    context: typer.Context, ident: Annotated[str, typer.Argument(help="start of a tx, signal or order id")]
+) -> None:
+    """The whole story of a leader trade: seen, decided on which numbers, ordered, filled."""
+    steps = _read(context, lambda found: found.why(ident))
+    if not _json(context, "steps", [asdict(step) for step in steps]):
+        table(("STEP", "AT (UTC)", "WHAT"), [(s.step, rfc3339(s.at_us)[11:23], printable(s.what, 400)) for s in steps])
+
+
+def logs(
+    context: typer.Context,
+    worker: Annotated[str, typer.Argument(help="monitor, executor, health, or all")] = "all",
+    n: Count = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="wait for more")] = False,
+) -> None:
+    """The last lines of the workers' logs."""
+    if worker not in (*WORKERS, "all"):
+        raise UsageError(f"logs: expected one of {', '.join((*WORKERS, 'all'))}, found {worker[:40]!a}")
+    folder = cli(context).home.log
+    files = {name: folder / f"{name}.log" for name in (WORKERS if worker == "all" else (worker,))}
+    if not any(path.exists() for path in files.values()):
+        raise StateUnknown(f"no logs in {folder}; botctl up starts the workers")
+    offsets = {name: _tail(name, path, n) for name, path in files.items() if path.exists()}
+    while follow:
+        time.sleep(0.5)
+        for name, path in files.items():
+            offsets[name] = _more(name, path, offsets.get(name, 0))
+
+
+def _tail(name: str, path: Path, n: int) -> int:
+    with path.open(errors="replace") as file:
+        for line in deque(file, n):
+            print(_log_line(name, line))
+        return file.tell()
+
+
+def _more(name: str, path: Path, offset: int) -> int:
+    if not path.exists():
+        return 0
+    with path.open(errors="replace") as file:
+        # A rotated file begins again.
+        file.seek(offset if path.stat().st_size >= offset else 0)
+        for line in file:
+            print(_log_line(name, line), flush=True)
+        return file.tell()
+
+
+def _log_line(name: str, line: str) -> str:
+    return f"{name:<9} {printable(line.rstrip(), 2000)}"
+
+
+def _read(context: typer.Context, query: Any) -> Any:
+    with report.read(ledger_path(cli(context))) as found:
+        return query(found)
+
+
+def _json(context: typer.Context, name: str, rows: list[dict[str, Any]]) -> bool:
+    if cli(context).json:
+        emit({name: rows})
+    return cli(context).json
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    for verb in (status, positions, orders, trades, daily, leaders, why, logs):
+        app.command()(verb)

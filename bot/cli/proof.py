@@ -1,0 +1,117 @@
+"""Verbs that prove: demo and sim."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bot.cli.output import cli, console, emit, say
+from bot.errors import ConfigError, UsageError
+from bot.home import WORKERS
+from bot.lab import demo as lab
+from bot.units import decimal_text, money, printable
+
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, same story")]
+
+
+def demo(
+    context: typer.Context, seed: Seed = 1,
+    trades: Annotated[int, typer.Option("--trades", min=60, max=1000, help="steps of the scripted story")] = 72,
+    feed: Annotated[Path | None, typer.Option("--feed", help="replay a recorded session (JSON) instead")] = None,
+    follow: Annotated[str, typer.Option("--follow", help="`all`, or addresses separated by commas")] = "all",
+    kill: Annotated[str | None, typer.Option("--kill", help="SIGKILL this worker on the way")] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=20, help="send every recorded row this often")] = 1,
+    signature_type: Annotated[int, typer.Option("--signature-type", min=0, max=3, help="kind of wallet")] = 0,
+) -> int:  # fmt: skip
+    """Leaders trade on a simulated Polymarket, the real bot follows, a checker compares."""
+    if kill is not None and kill not in WORKERS:
+        raise UsageError(f"--kill: expected one of {', '.join(WORKERS)}, found {kill[:40]!a}")
+    wanted = tuple(part.strip() for part in follow.split(",") if part.strip()) or ("all",)
+    options = lab.Options(
+        seed=seed, trades=trades, feed=feed, follow=wanted, kill=kill, repeat=repeat, signature_type=signature_type
+    )
+    if cli(context).json:
+        verdict = lab.run(options, lambda _: None)
+        emit({name: getattr(verdict, name) for name in lab.Verdict.__slots__})
+        return 0 if verdict.ok else 1
+    screen = Console(stderr=True, highlight=False)
+    if screen.is_terminal:
+        with Live(console=screen, auto_refresh=False, transient=True) as live:
+            verdict = lab.run(options, lambda now: live.update(_screen(now, trades), refresh=True))
+    else:
+        say("the demo runs; its summary follows")
+        verdict = lab.run(options, lambda _: None)
+    _summary(verdict)
+    return 0 if verdict.ok else 1
+
+
+def _screen(now: lab.Progress, total: int) -> Group:
+    head = Text(f"copybot demo · {now.phase}", style="bold")
+    workers = Text("  ".join(f"{name} {state}" for name, state in now.workers))
+    done = max(0, total - now.steps_left) if now.workers else 0
+    seen = f"leader trades {now.leader_trades}   decided {now.decided}   copied {now.copied}   skipped {now.skipped}"
+    counts = Text(seen)
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("LEADER", "SIDE", "SHARES", "USDC", "DECISION", "MARKET"):
+        grid.add_column(name, justify="right" if name in ("SHARES", "USDC") else "left", no_wrap=True)
+    for r in now.latest:
+        decision = r["reason"] or r["verdict"]
+        shown = Text(decision, style="green" if decision == "copied" else "")
+        shares, usdc = decimal_text(r["shares_micros"]), money(r["usdc_micros"])
+        grid.add_row(r["leader"][:10], r["side"], shares, usdc, shown, Text(printable(r["title"], 40)))
+    bar = ProgressBar(total=max(total, 1), completed=done, width=60)
+    return Group(head, bar, Text(), workers, counts, Text(), grid)
+
+
+def _summary(v: lab.Verdict) -> None:
+    out = console()
+    skipped = ", ".join(f"{name} {n}" for name, n in v.skipped.items()) or "none"
+    latency = v.latency_ms["detect_to_post"]
+    matches = "equals, to the micro-dollar," if v.ledger_matches_venue else "DIFFERS from"
+    lines = [
+        f"leader trades   {v.leader_trades}, and {v.followups} grew after their decision",
+        f"decisions       {v.decisions}: {v.copied} copied, {v.decisions - v.copied} skipped",
+        f"skipped         {skipped}",
+        f"orders          {v.orders} in the ledger, {v.venue_orders} at the exchange,"
+        f" {v.duplicates} twice, {v.lost} lost",
+        f"ledger          {matches} the exchange",
+        f"realised PnL    {v.realized_pnl_usdc} USDC",
+        f"detect to post  p50 {latency['p50']} ms, p99 {latency['p99']} ms",
+        f"memory          {', '.join(f'{name} {mb} MB' for name, mb in v.memory_mb.items())}",
+    ]
+    if v.killed:
+        lines.append(f"killed          {v.killed} (SIGKILL), at work again after {v.recovered_s} s")
+    lines += [f"PROBLEM         {printable(problem, 200)}" for problem in v.problems]
+    verdict = "PASS" if v.ok else "FAIL"
+    lines.append(f"{verdict}            {v.duration_s} s, seed {v.seed}")
+    out.print(Text("\n".join(lines)))
+
+
+def sim(
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free port")] = 0,
+    scenario: Annotated[Path | None, typer.Option("--scenario", help="recorded session (JSON) to play")] = None,
+    seed: Seed = 1,
+    signature_type: Annotated[
+        int, typer.Option("--signature-type", min=0, max=3, help="kind of the funded wallet")
+    ] = 0,
+) -> None:
+    """Run the simulated Polymarket alone: prints addresses, a funded throw-away key and leaders."""
+    from bot.sim.server import Plan, main
+
+    if scenario is not None and not scenario.exists():
+        raise ConfigError(f"--scenario: {scenario} does not exist")
+    say("the simulated exchange runs until Ctrl-C; the key below is a throw-away one")
+    main(
+        Plan(seed=seed, port=port, feed=str(scenario) if scenario else None, signature_type=signature_type), start=True
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    for verb in (demo, sim):
+        app.command()(verb)

@@ -1,0 +1,168 @@
+"""Verbs that steer: up, down, pause, resume, halt. Each is safe to repeat and says what changed."""
+
+import asyncio
+import re
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from bot import report, supervise
+from bot.cli.observe import ledger_path
+from bot.cli.output import Cli, cli, emit
+from bot.errors import ConfigError, NotRunning, UsageError
+from bot.settings import Settings, load
+from bot.units import MICRO, money, rfc3339, utc_day
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+Reason = Annotated[str, typer.Option("--reason", help="stored with the change", show_default=False)]
+ACKNOWLEDGE_ENV = "BOT_I_UNDERSTAND"
+
+
+def up(
+    context: typer.Context, yes: Yes = False,
+    wait: Annotated[int, typer.Option("--wait", min=0, max=600, help="wait this long for all workers, seconds")] = 60,
+) -> None:  # fmt: skip
+    """Create or migrate the ledger and start the three workers under supervisord."""
+    options = cli(context)
+    if options.config is None:
+        raise ConfigError("no configuration: give one with --config, or copy config.example.toml to config.toml")
+    settings = load(options.config)
+    if not settings.leaders:
+        raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
+    if settings.mode == "live":
+        _acknowledge(settings, yes)
+    from bot.ledger.db import migrate
+
+    options.home.create()
+    path = options.home.ledger(settings.mode)
+    migrate(path, settings.mode)
+    if settings.mode == "live":
+        asyncio.run(_record(options, settings))
+    pid = supervise.start(options.home, options.config)
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline:
+        with report.read(path) as found:
+            workers = found.status().workers
+        if all(w.state == "running" for w in workers):
+            break
+        time.sleep(0.2)
+    else:
+        if wait:
+            late = ", ".join(f"{w.worker} {w.state}" for w in workers if w.state != "running")
+            raise NotRunning(f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest")
+    _tell(
+        options,
+        {"ok": True, "supervisor_pid": pid, "mode": settings.mode},
+        f"running ({settings.mode}), supervisor {pid}",
+    )
+
+
+def _acknowledge(settings: Settings, yes: bool) -> None:
+    import os
+
+    risk = settings.risk
+    print(f"LIVE: real money. wallet {settings.account.funder or 'the key’s own address (type 0)'}", file=sys.stderr)
+    print(
+        f"limits: {money(risk.max_market_usdc)} USDC a market, {money(risk.max_exposure_usdc)} in all,"
+        f" {money(risk.max_daily_volume_usdc)} bought a day, entries stop at a loss of {money(risk.breaker_loss_usdc)}",
+        file=sys.stderr,
+    )
+    if os.environ.get(ACKNOWLEDGE_ENV) == "live":
+        return
+    if yes or not sys.stdin.isatty() or input("type live to go on: ").strip() != "live":
+        raise ConfigError(f"live mode needs an explicit acknowledgement: set {ACKNOWLEDGE_ENV}=live")
+
+
+async def _record(options: Cli, settings: Settings) -> None:
+    from bot.ledger import control
+    from bot.ledger.db import Ledger
+
+    now = _now()
+    async with Ledger(options.home.ledger(settings.mode)).open() as ledger:
+        text = f"live acknowledged for {settings.account.funder or 'type 0 wallet'}, config {settings.fingerprint()}"
+        await ledger.transact(lambda tx: control.record(tx, "botctl", "live.acknowledged", text, now_us=now))
+
+
+def down(context: typer.Context) -> None:
+    """Stop the workers: no new order is born, what is being sent is settled, then all end."""
+    options = cli(context)
+    supervise.stop(options.home)
+    _tell(options, {"ok": True}, "stopped")
+
+
+def pause(
+    context: typer.Context, reason: Reason = "operator",
+    for_: Annotated[str | None, typer.Option("--for", help="end by itself after e.g. 30m, 2h, 1d")] = None,
+) -> None:  # fmt: skip
+    """No entries; leaders' exits are still copied. Survives restarts."""
+    until = _now() + _span_us(for_) if for_ else None
+    _steer(context, "paused", reason, until)
+
+
+def resume(context: typer.Context, yes: Yes = False, reason: Reason = "operator") -> None:
+    """Entries and exits again; resets the breaker. Asks first if the bot was halted."""
+    with report.read(ledger_path(cli(context))) as found:
+        halted = found.status().control == "halted"
+    if halted and not yes and not (sys.stdin.isatty() and typer.confirm("The bot is halted. Resume trading?")):
+        raise UsageError("the bot is halted; resume needs --yes")
+    _steer(context, "running", reason, None)
+
+
+def halt(context: typer.Context, reason: Reason = "operator") -> None:
+    """No orders of any kind until an operator resumes. Survives restarts."""
+    _steer(context, "halted", reason, None)
+
+
+def _steer(context: typer.Context, mode: str, reason: str, until_us: int | None) -> None:
+    options = cli(context)
+    asyncio.run(_store(options, mode, reason, until_us))
+    until = f" until {rfc3339(until_us)}" if until_us else ""
+    with report.read(ledger_path(options)) as found:
+        now = found.status().control
+    if now != mode:
+        raise UsageError(f"the bot stays {now}: a pause does not soften it; botctl resume --yes ends it")
+    _tell(options, {"ok": True, "control": mode, "until_us": until_us}, f"{mode}{until} ({reason})")
+
+
+async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> None:
+    from bot.ledger import control, orders
+    from bot.ledger.db import Ledger, Tx
+    from bot.model import ControlMode
+
+    async def store(tx: Tx) -> None:
+        now = _now()
+        if mode == ControlMode.RUNNING:
+            realized, _ = await orders.daily(tx, utc_day(now))
+            await control.rearm(tx, utc_day(now), realized)
+            await control.clear_alerts(tx, set(), "breaker:", now_us=now)
+            await control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
+        await control.steer(tx, ControlMode(mode), reason=reason[:200], actor="operator", now_us=now, until_us=until_us)
+
+    async with Ledger(ledger_path(options)).open() as ledger:
+        await ledger.transact(store)
+
+
+def _span_us(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,5})([smhd])", text.strip())
+    if not match:
+        raise UsageError(f"--for: expected a time span like 30m, 2h or 1d, found {text[:40]!a}")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] * MICRO
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _tell(options: Cli, value: dict[str, object], text: str) -> None:
+    if options.json:
+        emit(value)
+    else:
+        print(text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    for verb in (up, down, pause, resume, halt):
+        app.command()(verb)

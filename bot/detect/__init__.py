@@ -1,0 +1,1 @@
+"""Detection: sources observe leader trades, `merge` folds them, `intake` stores what is new."""

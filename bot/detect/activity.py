@@ -1,0 +1,95 @@
+"""Source: each leader's activity at the Data API. Late, complete, and it fills every gap.
+
+Each poll starts `overlap_s` before the cursor, because rows appear late and in the past, and
+reads all pages: only a complete answer gives a group's total.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from bot.detect import merge
+from bot.detect.intake import Intake
+from bot.errors import Unavailable
+from bot.ledger import leaders
+from bot.ledger.db import Ledger, Tx
+from bot.model import Wallet
+from bot.polymarket.data_api import DataApi
+from bot.polymarket.wire import BadInput
+from bot.settings import Detect
+from bot.units import MICRO
+
+logger = structlog.get_logger(__name__)
+SOURCE = "data_api"
+INVENTORY = "positions"
+#: Leaders polled at the same time.
+CONCURRENCY = 8
+
+
+class Activity:
+    """Polls every leader for ever."""
+
+    def __init__(
+        self, api: DataApi, ledger: Ledger, intake: Intake, settings: Detect, now_us: Callable[[], int]
+    ) -> None:
+        self._api, self._ledger, self._intake, self._settings, self._now = api, ledger, intake, settings, now_us
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self.answered_us: int | None = None  #: when the Data API last gave a complete answer
+
+    async def run(self, wallets: list[Wallet]) -> None:
+        """Poll all wallets until cancelled, each at its own moment."""
+        async with asyncio.TaskGroup() as group:
+            for wallet in wallets:
+                group.create_task(self._follow(wallet))
+
+    async def _follow(self, wallet: Wallet) -> None:
+        while True:
+            try:
+                async with self._slots:
+                    await self._inventory(wallet)
+                    await self.poll(wallet)
+            except Unavailable as error:
+                logger.warning("activity.unavailable", leader=wallet, error=str(error))
+            period = self._settings.poll_s
+            await asyncio.sleep(period * random.uniform(0.8, 1.2))  # noqa: S311 (spreads the load)
+
+    async def poll(self, wallet: Wallet) -> None:
+        """Read one leader's activity since the cursor, less the overlap, and store it."""
+
+        async def read(tx: Tx) -> tuple[int | None, int]:
+            return await leaders.cursor(tx, SOURCE, wallet), (await leaders.watch_starts(tx))[wallet]
+
+        cursor, start = await self._ledger.transact(read)
+        since = max((cursor or start) - self._settings.overlap_s, start)
+        # One second earlier than needed, so that a group's whole second is surely inside.
+        answer = await self._api.activity(wallet, since_s=since - 1, limit=self._settings.page_limit)
+        self.answered_us = self._now()
+        for problem in answer.refused:
+            self._intake.refused += 1
+            logger.warning("activity.refused", leader=wallet, error=problem)
+        groups = merge.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
+        newest = max((fill.traded_s for fill, _ in groups.values()), default=0)
+        moved = (SOURCE, wallet, newest) if newest > (cursor or 0) else None
+        await self._intake.absorb(SOURCE, groups.values(), seen_us=self._now(), cursor=moved)
+
+    async def _inventory(self, wallet: Wallet) -> None:
+        """Store once what a leader held when we began to watch: exits are in proportion to it."""
+        if await self._ledger.transact(lambda tx: leaders.cursor(tx, INVENTORY, wallet)) is not None:
+            return
+        try:
+            held = await self._api.positions(wallet)
+        except BadInput as error:
+            raise Unavailable(f"positions of {wallet}: {error}") from None
+
+        async def store(tx: Tx) -> None:
+            now = self._now()
+            for token, condition, shares in held:
+                known = await leaders.holding(tx, wallet, token)
+                # What we saw being bought meanwhile is part of the answer already.
+                whole = leaders.Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
+                await leaders.hold(tx, wallet, token, condition, whole, now_us=now)
+            await leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
+
+        await self._ledger.transact(store)

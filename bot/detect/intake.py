@@ -1,0 +1,80 @@
+"""Store what sources observe: trade, holding, signal and cursor in one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from bot.detect import merge
+from bot.ledger import leaders
+from bot.ledger.db import Ledger, Tx
+from bot.model import LeaderFill, Signal, Wallet
+
+Observation = tuple[LeaderFill, merge.Total]
+
+
+class Intake:
+    """The only writer of leader trades and signals."""
+
+    def __init__(self, ledger: Ledger, announce: Callable[[str], None], now_us: Callable[[], int]) -> None:
+        self._ledger, self._announce, self._now = ledger, announce, now_us
+        self._watched: Mapping[str, tuple[Wallet, int]] = {}
+        self.refused = 0  #: rows that could not be read since start
+
+    async def load(self) -> list[Wallet]:
+        """Read whom we follow from the ledger and return the wallets."""
+        starts = await self._ledger.transact(leaders.watch_starts)
+        self._watched = {wallet.lower(): (wallet, start) for wallet, start in starts.items()}
+        return list(starts)
+
+    def follows(self, fill: LeaderFill) -> bool:
+        """Return whether a row is a followed leader's, since we watch."""
+        known = self._watched.get(fill.wallet)
+        return known is not None and fill.traded_s >= known[1]
+
+    async def absorb(
+        self, source: str, seen: Iterable[Observation], *, seen_us: int, cursor: tuple[str, str, int] | None = None
+    ) -> int:
+        """Fold running totals of one source and return how many signals were stored or grew.
+
+        Everything commits together, the cursor (name, wallet, second) included, before any
+        signal is announced: a crash in between costs a doorbell, not a trade.
+        """
+        # Checksummed here once: feeds disagree about the case of addresses.
+        rows = [(replace(f, wallet=self._watched[f.wallet][0]), total) for f, total in seen if self.follows(f)]
+        if not rows and cursor is None:
+            return 0
+
+        async def store(tx: Tx) -> list[str]:
+            found = [await self._fold(tx, source, fill, total, seen_us) for fill, total in rows]
+            if cursor is not None:
+                await leaders.advance(tx, *cursor, now_us=self._now())
+            return [signal for signal in found if signal is not None]
+
+        signals = await self._ledger.transact(store)
+        for signal in signals:
+            self._announce(signal)
+        return len(signals)
+
+    async def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: merge.Total, seen_us: int) -> str | None:
+        trade = await leaders.trade(tx, fill.group)
+        if trade is None:
+            trade = await leaders.add_trade(tx, fill, now_us=seen_us)
+        if total <= trade.totals.get(source, (0, 0)):
+            return None
+        target = merge.target({**trade.totals, source: total})
+        await leaders.store_total(tx, trade.id, source, total, target)
+        grown = merge.growth(target, trade.emitted)
+        if grown is None:
+            return None
+        before = await leaders.holding(tx, fill.wallet, fill.token)
+        after = merge.moved(before, fill.side, grown[0])
+        await leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
+        signal = Signal(
+            id=merge.signal_id(fill.group, target), trade_id=trade.id, seq=trade.signals, tx=fill.tx,
+            wallet=Wallet(fill.wallet), token=fill.token, condition=fill.condition, side=fill.side,
+            shares=grown[0], usdc=grown[1], group_shares=target[0], group_usdc=target[1],
+            leader_before=before.shares, leader_after=after.shares, leader_peak=after.peak,
+            leader_watched=after.watched, title=fill.title, outcome=fill.outcome, traded_s=fill.traded_s,
+            seen_us=seen_us, source=source.split(":")[0],
+        )  # fmt: skip
+        await leaders.emit(tx, signal)
+        return signal.id

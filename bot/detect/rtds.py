@@ -1,0 +1,57 @@
+"""Source: the real-time stream of all wallets' trades. Early, undocumented, sometimes silent.
+
+Two subscriptions on one connection, `trades` and `orders_matched`; each is a source of its own,
+and so is each connection (epoch), because rows of two may overlap.
+"""
+
+import json
+from collections.abc import Callable
+
+import structlog
+from cachetools import TTLCache
+
+from bot.detect import merge
+from bot.detect.intake import Intake
+from bot.model import LeaderFill
+from bot.polymarket import wire
+from bot.polymarket.stream import Stream
+
+logger = structlog.get_logger(__name__)
+TYPES = ("trades", "orders_matched")
+
+
+class Rtds:
+    """Watches the stream and hands leaders' trades to the intake."""
+
+    def __init__(
+        self, url: str, intake: Intake, *, boot_id: int, silence_s: int, reconnect_s: int, now_us: Callable[[], int]
+    ) -> None:
+        self._intake, self._boot, self._now = intake, boot_id, now_us
+        self._rows: TTLCache[tuple[str, merge.Group], list[LeaderFill]] = TTLCache(50_000, 900)
+        self.stream = Stream(url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        await self.stream.run(self._on_frame)
+
+    async def _on_frame(self, text: str) -> None:
+        seen_us = self._now()
+        try:
+            found = wire.rtds(text)
+        except wire.BadInput as error:
+            self._intake.refused += 1
+            logger.warning("rtds.refused", error=str(error))
+            return
+        if found is None or not self._intake.follows(found[1]):
+            return
+        kind, fill = found
+        source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
+        rows = self._rows.setdefault((source, fill.group), [])
+        if fill not in rows:
+            rows.append(fill)
+        await self._intake.absorb(source, [(fill, merge.stream_total(rows))], seen_us=seen_us)
+
+
+def _subscription() -> list[str]:
+    topics = [{"topic": "activity", "type": kind} for kind in TYPES]
+    return [json.dumps({"action": "subscribe", "subscriptions": topics}, separators=(",", ":"))]

@@ -1,0 +1,149 @@
+"""Decide one signal: evaluate, check, reserve, sign and store, in one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bot.errors import InvariantBroken
+from bot.execution.venue import BookSource, Venue
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import Ledger, Tx
+from bot.model import Book, Market, Order, OrderState, Proposal, Side, Signal, Skip, SkipReason, View
+from bot.polymarket.amounts import market_amounts
+from bot.polymarket.fees import most
+from bot.polymarket.orders import OrderSigner
+from bot.risk import Usage, check
+from bot.settings import Settings
+from bot.strategy.base import Strategy
+from bot.units import MICRO, utc_day
+
+_NO_BOOK = Book((), (), 0)
+
+
+class Later(Enum):
+    """The signal stays undecided for now."""
+
+    BUSY = auto()  #: an order or fill of the same position is still moving
+    GONE = auto()  #: somebody has decided it meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Turns signals into decisions. `boot_id` fences out an executor that outlived its successor."""
+
+    ledger: Ledger
+    venue: Venue
+    books: BookSource
+    signer: OrderSigner
+    strategy: Strategy
+    settings: Settings
+    boot_id: int
+    now_us: Callable[[], int]
+
+    async def decide(self, signal: Signal) -> Order | Skip | Later:
+        """Store the decision of a signal and return the order to post, the skip, or Later.
+
+        Raises Unavailable if market facts are needed that the exchange does not give now, and
+        InvariantBroken if another executor has been started on this ledger.
+        """
+        market = await self.venue.market(signal.condition)
+        if signal.token not in market.tokens:
+            return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
+        await self.books.watch(list(market.tokens))
+        return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market))
+
+    async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
+        skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
+        await self._record(tx, signal, skip)
+        return skip
+
+    async def _decide(self, tx: Tx, signal_id: str, market: Market) -> Order | Skip | Later:
+        if await control.newest_boot(tx, "executor") != self.boot_id:
+            raise InvariantBroken("another executor was started on this ledger; this one stops")
+        # Read again: the leader trade may have grown since it was queued.
+        signal = await leaders.undecided(tx, signal_id)
+        if signal is None:
+            return Later.GONE
+        if await orders.moving(tx, signal.wallet, signal.condition):
+            return Later.BUSY
+        found = await self._evaluate(tx, signal, market)
+        if isinstance(found, Proposal):
+            if found.side is Side.SELL and await orders.arriving(tx, signal.wallet, signal.condition):
+                return Later.BUSY
+            found = check(found, await self._usage(tx, signal, found, market), self.settings.risk) or found
+        if isinstance(found, Skip):
+            await self._record(tx, signal, found)
+            return found
+        return await self._place(tx, signal, found, market)
+
+    async def _evaluate(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
+        settings = self.settings.followed(signal.wallet)
+        if settings is None:
+            return Skip(SkipReason.NOT_FOLLOWED, {})
+        other = market.complement(signal.token)
+        view = View(
+            signal=signal,
+            market=market,
+            book=self.books.book(signal.token) or _NO_BOOK,
+            complement_book=self.books.book(other) or _NO_BOOK,
+            held=(await orders.position(tx, signal.wallet, signal.token)).shares,
+            held_complement=(await orders.position(tx, signal.wallet, other)).shares,
+            held_opposite=await orders.held_by_anyone(tx, other),
+            leader_complement=(await leaders.holding(tx, signal.wallet, other)).shares,
+            copied_before=await orders.copied_before(tx, signal.trade_id),
+            now_us=self.now_us(),
+        )
+        return self.strategy.evaluate(view, settings)
+
+    async def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Usage:
+        now = self.now_us()
+        _, bought = await orders.daily(tx, utc_day(now))
+        reserved = await orders.reserved(tx)
+        scopes = [f"leader:{signal.wallet}", f"market:{signal.condition}"]
+        return Usage(
+            mode=(await control.read(tx, now_us=now)).mode,
+            lock=await control.locked(tx, scopes, now_us=now),
+            market_stake=await orders.stake(tx, signal.condition) + await orders.reserved(tx, signal.condition),
+            total_stake=await orders.stake(tx) + reserved,
+            bought_today=bought + reserved,
+            cash=await orders.cash(tx) - reserved,
+            fee=most(proposal.usdc, market.fee_rate),
+        )
+
+    async def _place(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Order:
+        now = self.now_us()
+        buy = proposal.side is Side.BUY
+        amounts = market_amounts(proposal.side, proposal.price, proposal.usdc if buy else proposal.shares, market.tick)
+        signed = self.signer.sign(
+            proposal.token, proposal.side, amounts, neg_risk=market.neg_risk, owner=self.venue.owner, now_us=now
+        )
+        order = Order(
+            id=signed.id,
+            signal_id=signal.id,
+            wallet=signal.wallet,
+            condition=signal.condition,
+            token=proposal.token,
+            side=proposal.side,
+            price=proposal.price,
+            making=amounts.making,
+            taking=amounts.taking,
+            reserved=amounts.making + most(amounts.making, market.fee_rate) if buy else 0,
+            body=signed.body,
+            state=OrderState.POSTING,
+            created_us=now,
+            deadline_us=now + self.settings.execution.validity_s * MICRO,
+        )
+        await orders.add(tx, order)
+        await self._record(tx, signal, proposal, order.id)
+        return order
+
+    async def _record(self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None) -> None:
+        await orders.decide(
+            tx,
+            signal,
+            reason=found.reason if isinstance(found, Skip) else None,
+            numbers=found.numbers,
+            order_id=order_id,
+            boot_id=self.boot_id,
+            now_us=self.now_us(),
+        )

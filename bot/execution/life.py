@@ -1,0 +1,258 @@
+"""Carry every order to a proven end. Every line may be the last one; a restart continues here."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import assert_never
+
+import structlog
+
+from bot.errors import Unavailable
+from bot.execution import booking
+from bot.execution.decide import Decider, Later
+from bot.execution.venue import Venue
+from bot.ledger import leaders, orders
+from bot.ledger.db import Ledger, Tx
+from bot.model import (
+    Accepted,
+    Market,
+    Order,
+    OrderId,
+    OrderState,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Signal,
+    Skip,
+    Unknown,
+    move,
+)  # fmt: skip
+from bot.polymarket import wire
+from bot.settings import Settings
+from bot.units import MICRO
+
+logger = structlog.get_logger(__name__)
+
+#: Business outcomes: they say nothing against us or the exchange.
+_NO_ERROR = frozenset({RejectReason.NO_MATCH, RejectReason.MARKET_NOT_READY, RejectReason.CROSSES_BOOK})
+#: Decided signals in one pass of the loop.
+BATCH = 100
+
+
+class Executor:
+    """Decides signals one after another; posts and settles orders side by side."""
+
+    def __init__(
+        self, ledger: Ledger, venue: Venue, decider: Decider, settings: Settings, now_us: Callable[[], int]
+    ) -> None:
+        self._ledger, self._venue, self._decider, self._settings, self._now = ledger, venue, decider, settings, now_us
+        self.doorbell = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waits: dict[str, int] = {}  #: order id -> do not send or look before this moment
+        self._failure: BaseException | None = None
+        self.progress_us: int | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then let what is being sent come to its answer.
+
+        Startup is recovery: the first pass settles what an earlier life left in flight, before
+        any new signal is decided.
+        """
+        await self.settle(first=True)
+        while not stopping.is_set():
+            self.doorbell.clear()
+            more = await self._decide_pending(stopping)
+            await self.settle()
+            self.progress_us = self._now()
+            if not more:
+                await self._wait(stopping)
+        async with asyncio.timeout(self._settings.runtime.drain_s):
+            await asyncio.gather(*self._tasks.values())
+
+    async def _wait(self, stopping: asyncio.Event) -> None:
+        # Doorbell, stop, or a second: whichever comes first. The second is the safety net.
+        waits = [asyncio.create_task(self.doorbell.wait()), asyncio.create_task(stopping.wait())]
+        await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+
+    async def _decide_pending(self, stopping: asyncio.Event) -> bool:
+        signals = await self._ledger.transact(lambda tx: leaders.pending(tx, BATCH))
+        waiting: set[tuple[str, str]] = set()
+        progressed = False
+        for signal in signals:
+            position = (signal.wallet, signal.condition)
+            # Signals of one position are decided in order, so a waiting exit holds back what follows.
+            if stopping.is_set() or position in waiting:
+                continue
+            if await self._decide(signal):
+                progressed = True
+            else:
+                waiting.add(position)
+        return progressed and len(signals) == BATCH
+
+    async def _decide(self, signal: Signal) -> bool:
+        try:
+            found = await self._decider.decide(signal)
+        except Unavailable as error:
+            logger.warning("signal.waits", signal=signal.id, error=str(error))
+            return False
+        if found is Later.BUSY:
+            return False
+        if isinstance(found, Order):
+            self._spawn(found.id, self._send(found))
+        elif isinstance(found, Skip):
+            logger.info("signal.skipped", signal=signal.id, reason=found.reason)
+        return True
+
+    def _spawn(self, order_id: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[order_id] = task
+        task.add_done_callback(lambda done: self._done(order_id, done))
+
+    def _done(self, order_id: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(order_id, None)
+        self.doorbell.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            logger.error("order.task_failed", order=order_id, error=f"{type(error).__name__}: {error}")
+
+    async def settle(self, *, first: bool = False) -> None:
+        """Look after every order in flight and every fill that is not final."""
+        if self._failure is not None:
+            raise self._failure
+        flying = await self._ledger.transact(orders.in_flight)
+        self._waits = {key: at for key, at in self._waits.items() if key == "fills" or any(o.id == key for o in flying)}
+        due = [o for o in flying if o.id not in self._tasks and self._waits.get(o.id, 0) <= self._now()]
+        for order in due:
+            self._spawn(order.id, self._resolve(order))
+        if first and due:
+            logger.info("recovery", orders=len(due))
+            await asyncio.gather(*list(self._tasks.values()))
+        if self._waits.get("fills", 0) <= self._now():
+            self._waits["fills"] = self._now() + self._settings.execution.settle_poll_s * MICRO
+            unsettled = await self._ledger.transact(orders.unsettled)
+            conditions = {condition for _, condition in unsettled}
+            for condition in conditions:
+                oldest = min(f.matched_us for f, c in unsettled if c == condition)
+                if f"fills:{condition}" not in self._tasks:
+                    self._spawn(f"fills:{condition}", self._refresh(condition, oldest))
+
+    async def _send(self, order: Order) -> None:
+        """Send an order's bytes and store what the answer proves."""
+        sent_us = self._now()
+        outcome = await self._venue.post(order)
+        await self._ledger.transact(lambda tx: self._answered(tx, order.id, outcome, sent_us))
+        if isinstance(outcome, Accepted):
+            self._waits[order.id] = self._now() + MICRO // 2
+        if isinstance(outcome, Rejected) and outcome.reason is RejectReason.BUSY:
+            self._waits[order.id] = self._now() + (outcome.retry_after_s or 1) * MICRO
+        if isinstance(outcome, Rejected) and outcome.reason is RejectReason.TICK:
+            self._venue.forget_market(order.condition)
+
+    async def _answered(self, tx: Tx, order_id: OrderId, outcome: Outcome, sent_us: int) -> None:
+        await orders.sent(tx, order_id, now_us=sent_us)
+        order = await orders.order(tx, order_id)
+        assert order is not None
+        if order.state not in (OrderState.POSTING, OrderState.UNKNOWN):
+            return  # evidence came before the answer and has said it already
+        state, matched, reason, failed = _read(order, outcome)
+        if state is not order.state:
+            await orders.set_state(tx, order_id, move(order.state, state), matched=matched, reason=reason)
+        # The user channel may have announced the fills before the answer arrived.
+        await booking.finish(tx, order, evidence_complete=False, now_us=self._now())
+        await booking.guard_breaker(tx, self._settings.risk, failed=failed, now_us=self._now())
+        logger.info("order.answered", order=order_id, state=state, reason=reason)
+
+    async def _resolve(self, order: Order) -> None:
+        """Find evidence for an order in flight; send the same bytes again, or end it."""
+        now, lag = self._now(), self._settings.execution.evidence_lag_s * MICRO
+        self._waits[order.id] = now + MICRO
+        try:
+            live = await self._venue.order(order.id)
+            trades = await self._venue.trades(order.condition, after_s=order.created_us // MICRO - 60)
+            await self.book(trades)
+        except Unavailable as error:
+            logger.warning("order.no_evidence", order=order.id, error=str(error))
+            return
+        fresh = await self._ledger.transact(lambda tx: orders.order(tx, order.id))
+        if fresh is None or fresh.state not in (OrderState.POSTING, OrderState.UNKNOWN, OrderState.OPEN):
+            return
+        if live is not None and fresh.state is not OrderState.OPEN:
+            await self._move(fresh, OrderState.OPEN)
+        elif fresh.state is OrderState.OPEN:
+            if live is None and now >= (fresh.sent_us or fresh.created_us) + lag:
+                await self._ledger.transact(
+                    lambda tx: booking.finish(tx, fresh, evidence_complete=True, now_us=self._now())
+                )
+        elif now < fresh.deadline_us:
+            # The same bytes: the exchange answers Duplicated if an earlier send has landed.
+            await self._send(fresh)
+        elif now >= fresh.deadline_us + lag:
+            await self._move(fresh, OrderState.EXPIRED, reason="no evidence before its deadline")
+
+    async def _move(self, order: Order, state: OrderState, reason: str | None = None) -> None:
+        async def store(tx: Tx) -> None:
+            current = await orders.order(tx, order.id)
+            if current is not None and current.state is order.state:
+                await orders.set_state(tx, order.id, move(order.state, state), reason=reason)
+
+        await self._ledger.transact(store)
+        logger.info("order.moved", order=order.id, state=state)
+
+    async def _refresh(self, condition: str, oldest_us: int) -> None:
+        try:
+            await self.book(await self._venue.trades(condition, after_s=oldest_us // MICRO - 60))
+        except Unavailable as error:
+            logger.warning("fills.no_evidence", condition=condition, error=str(error))
+
+    async def book(self, trades: list[wire.Trade]) -> None:
+        """Book our part of trades, wherever they were seen; unknown orders are not ours to book."""
+        for trade in trades:
+            ids = {trade.taker_order_id, *(maker.order_id for maker in trade.maker_orders)}
+            market = await self._venue.market(trade.market.lower())
+            for order_id in ids:
+                await self._book_one(trade, OrderId(order_id), market)
+
+    async def _book_one(self, trade: wire.Trade, order_id: OrderId, market: Market) -> None:
+        async def store(tx: Tx) -> bool:
+            order = await orders.order(tx, order_id)
+            if order is None:
+                return False
+            fill = wire.our_fill(trade, order_id, market)
+            if fill is None:
+                return False
+            now = self._now()
+            changed = await booking.book(tx, order, booking.at(fill, now), now_us=now)
+            if order.state in (OrderState.POSTING, OrderState.UNKNOWN):
+                # A trade is proof that the order landed, whatever became of the answer.
+                await orders.set_state(tx, order_id, move(order.state, OrderState.OPEN))
+                await booking.guard_breaker(tx, self._settings.risk, failed=False, now_us=now)
+            if changed:
+                await booking.finish(tx, order, evidence_complete=False, now_us=now)
+                await booking.guard_breaker(tx, self._settings.risk, failed=None, now_us=now)
+            return changed
+
+        try:
+            if await self._ledger.transact(store):
+                self.doorbell.set()
+        except wire.BadInput as error:
+            logger.warning("trade.refused", trade=trade.id, error=str(error))
+
+
+def _read(order: Order, outcome: Outcome) -> tuple[OrderState, int | None, str | None, bool | None]:
+    """Return (state, matched shares, reason, failed) that an answer proves for an order."""
+    match outcome:
+        case Accepted(status="matched"):
+            return OrderState.OPEN, outcome.taking if order.side == "BUY" else outcome.making, None, False
+        case Accepted(status="unmatched"):
+            return OrderState.CANCELLED, 0, "unmatched", False
+        case Accepted():
+            return OrderState.OPEN, None, None, False
+        case Rejected(reason=RejectReason.BUSY):
+            return order.state, None, outcome.text, None
+        case Rejected():
+            return OrderState.REJECTED, None, f"{outcome.reason}: {outcome.text}", outcome.reason not in _NO_ERROR
+        case Unknown():
+            return OrderState.UNKNOWN, None, outcome.cause, True
+        case _:
+            assert_never(outcome)

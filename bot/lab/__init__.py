@@ -1,0 +1,1 @@
+"""The product shown and proven on the simulated exchange."""

@@ -1,0 +1,146 @@
+"""Control, breaker, locks, boots, events and alerts: how the bot is steered and watched."""
+
+from dataclasses import dataclass
+
+from bot.ledger.db import Tx, insert, one, rows, run, scalar
+from bot.model import ControlMode
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """What the bot may do now, and the breaker's counters."""
+
+    mode: ControlMode
+    reason: str
+    actor: str
+    errors: int  #: consecutive errors since the last success or resume
+    loss_day: str  #: UTC day of `loss_base`
+    loss_base: int  #: realised PnL of that day when the operator last resumed
+
+    def loss(self, day: str, realized: int) -> int:
+        """Return the day's realised loss since the last resume, at least 0, in micro-USDC."""
+        return max(0, (self.loss_base if day == self.loss_day else 0) - realized)
+
+
+async def read(tx: Tx, *, now_us: int) -> ControlState:
+    """Return the control row; a pause whose time is over counts as running."""
+    row = await one(tx, "SELECT * FROM control WHERE id = 1")
+    assert row is not None
+    mode = ControlMode(row["mode"])
+    over = mode == ControlMode.PAUSED and row["until_us"] is not None and row["until_us"] <= now_us
+    return ControlState(
+        mode=ControlMode.RUNNING if over else mode,
+        **{name: row[name] for name in ("reason", "actor", "errors", "loss_day", "loss_base")},
+    )
+
+
+async def steer(
+    tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None
+) -> None:
+    """Set the mode and record the event. Whoever sets `halted` is not softened by a pause."""
+    await run(
+        tx,
+        "UPDATE control SET mode = :mode, reason = :reason, actor = :actor, since_us = :now, until_us = :until"
+        " WHERE id = 1 AND NOT (mode = 'halted' AND :mode = 'paused')",
+        mode=str(mode), reason=reason, actor=actor, now=now_us, until=until_us,
+    )  # fmt: skip
+    await record(tx, actor, f"control.{mode}", reason, now_us=now_us)
+
+
+async def rearm(tx: Tx, day: str, realized: int) -> None:
+    """Reset the breaker: errors to 0, and losses counted from the day's present PnL."""
+    await run(
+        tx, "UPDATE control SET errors = 0, loss_day = :day, loss_base = :base WHERE id = 1", day=day, base=realized
+    )
+
+
+async def count_error(tx: Tx, *, reset: bool) -> int:
+    """Count one more consecutive error, or start again at 0; return the count."""
+    await run(tx, f"UPDATE control SET errors = {'0' if reset else 'errors + 1'} WHERE id = 1")
+    return int(await scalar(tx, "SELECT errors FROM control WHERE id = 1"))
+
+
+async def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
+    """Return the reason of a lock on any of `scopes`, or None."""
+    for scope in scopes:
+        found = await scalar(
+            tx, "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now", scope=scope, now=now_us
+        )
+        if found is not None:
+            return str(found)
+    return None
+
+
+async def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now_us: int) -> int:
+    """Insert a boot row and return its id. An earlier row left open stays: it was killed."""
+    values = {
+        "worker": worker,
+        "pid": pid,
+        "pid_started_us": pid_started_us,
+        "state": "starting",
+        "config": config,
+        "started_us": now_us,
+        "beat_us": now_us,
+        "detail": "",
+    }
+    await insert(tx, "boot", values)
+    return int(await scalar(tx, "SELECT MAX(id) FROM boot WHERE worker = :worker", worker=worker))
+
+
+async def newest_boot(tx: Tx, worker: str) -> int:
+    """Return the id of a worker's newest boot; an older one must not write orders any more."""
+    return int(await scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker))
+
+
+async def beat(
+    tx: Tx, boot_id: int, state: str, detail: str, *, now_us: int, progress_us: int | None, ready_us: int | None
+) -> None:
+    """Store that a worker lives, what it does, and when it last got work done."""
+    await run(
+        tx,
+        "UPDATE boot SET state = :state, detail = :detail, beat_us = :now, progress_us = :progress,"
+        " ready_us = :ready WHERE id = :id",
+        state=state, detail=detail, now=now_us, progress=progress_us, ready=ready_us, id=boot_id,
+    )  # fmt: skip
+
+
+async def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) -> None:
+    """Store how a worker's life ended."""
+    await run(
+        tx,
+        "UPDATE boot SET state = 'ended', ended_us = :now, exit_code = :code, detail = :detail WHERE id = :id",
+        now=now_us, code=exit_code, detail=detail, id=boot_id,
+    )  # fmt: skip
+
+
+async def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
+    """Return how many boots of a worker since `since_us` ended without exit code 0 or 78, or never ended."""
+    return int(
+        await scalar(
+            tx,
+            "SELECT COUNT(*) FROM boot WHERE worker = :worker AND started_us >= :since"
+            " AND (exit_code IS NULL OR exit_code NOT IN (0, 78))",
+            worker=worker,
+            since=since_us,
+        )
+    )
+
+
+async def record(tx: Tx, worker: str, kind: str, text: str, *, now_us: int) -> None:
+    """Append an event that an operator should be able to read later."""
+    await insert(tx, "event", {"at_us": now_us, "worker": worker, "kind": kind, "text": text})
+
+
+async def alert(tx: Tx, key: str, severity: str, text: str, *, now_us: int) -> bool:
+    """Raise an alert once per key; return True if it is new."""
+    if await scalar(tx, "SELECT 1 FROM alert WHERE key = :key AND cleared_us IS NULL", key=key):
+        return False
+    await insert(tx, "alert", {"at_us": now_us, "severity": severity, "key": key, "text": text})
+    return True
+
+
+async def clear_alerts(tx: Tx, keep: set[str], prefix: str, *, now_us: int) -> None:
+    """Clear every open alert whose key starts with `prefix` and is not in `keep`."""
+    for row in await rows(tx, "SELECT id, key FROM alert WHERE cleared_us IS NULL"):
+        if row["key"].startswith(prefix) and row["key"] not in keep:
+            await run(tx, "UPDATE alert SET cleared_us = :now WHERE id = :id", now=now_us, id=row["id"])

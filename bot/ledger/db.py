@@ -1,0 +1,221 @@
+"""Open the ledger, and own every transaction.
+
+All dialect-specific lines of the program are here: pragmas, BEGIN, the upsert form and the
+translation of driver errors. Readers that must work without SQLAlchemy are in `bot.report`.
+"""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from bot.errors import ConfigError, LedgerError, SchemaMismatch
+
+Tx = AsyncConnection
+T = TypeVar("T")
+#: The one revision this code understands; a test holds it against the newest migration.
+SCHEMA = "0001"
+#: The WAL-reset bug (see bot/__init__.py) was fixed in this version.
+SAFE_SQLITE = (3, 51, 3)
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA journal_size_limit = 16777216",
+)
+
+
+class Ledger:
+    """One process's connection to the ledger file.
+
+    `transact` is the only way to write. Work of one process is serialised by a lock; between
+    processes BEGIN IMMEDIATE and the busy timeout do it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = _engine(path)
+        self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run `work` inside one BEGIN IMMEDIATE transaction and return its result.
+
+        When this returns, the commit is on disk (synchronous=FULL). If the caller is cancelled
+        the transaction still runs to its end: a cancelled commit would leave the caller not
+        knowing. Raises LedgerError if SQLite refuses; then nothing of it was written.
+        """
+        task = asyncio.ensure_future(self._transact(work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        async with self._lock:
+            try:
+                async with self._engine.begin() as tx:
+                    return await work(tx)
+            except DBAPIError as error:
+                raise LedgerError(f"ledger {self.path}: {explain(error.orig)}") from error
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Ledger"]:
+        """Check file, version and mode on entry; close the connection on exit, whatever happens.
+
+        aiosqlite keeps a process alive while a connection is open, so this is the only way in.
+        """
+        try:
+            await self.transact(_check)
+            yield self
+        finally:
+            if self._running:
+                await asyncio.wait(self._running, timeout=30)
+            await self._engine.dispose()
+
+
+def _engine(path: Path) -> AsyncEngine:
+    if sqlite3.sqlite_version_info < SAFE_SQLITE:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} may lose commits; install pysqlite3 0.6.1 or later")
+    # One connection for the process: it is opened once, and its work is serialised anyway.
+    engine = create_async_engine(f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", poolclass=StaticPool)
+    own_transactions(engine.sync_engine)
+    return engine
+
+
+def own_transactions(engine: Engine) -> None:
+    """Set every pragma on each connection, and make each transaction BEGIN IMMEDIATE.
+
+    The driver's own BEGIN is off: it comes after the first SELECT, and two processes then write
+    what they read before each other's commit.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+async def _check(tx: Tx) -> None:
+    found = await scalar(tx, "SELECT version_num FROM alembic_version")
+    if found != SCHEMA:
+        raise SchemaMismatch(f"ledger: schema {found}, this version needs {SCHEMA}; run botctl up to migrate it")
+
+
+def migrate(path: Path, mode: str) -> None:
+    """Create the ledger, or bring it to this version. Safe to call twice.
+
+    Raises SchemaMismatch if the file is a ledger of another mode or no ledger at all, and
+    LedgerError if it cannot be read or written. A refused file is left untouched.
+    """
+    import alembic.command
+    import alembic.config
+
+    _refuse_foreign(path, mode)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.fchmod(fd, stat.S_IRUSR | stat.S_IWUSR)
+    os.close(fd)
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[2] / "migrations"))
+    config.attributes["path"] = path
+    try:
+        alembic.command.upgrade(config, "head")
+        with sqlite3.connect(path) as connection:
+            connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,))
+        connection.close()
+    except (sqlite3.Error, DBAPIError) as error:
+        raise LedgerError(f"ledger {path}: {explain(error)}") from error
+
+
+def _refuse_foreign(path: Path, mode: str) -> None:
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "alembic_version" not in names or "meta" not in names:
+                raise SchemaMismatch(f"ledger {path}: a SQLite file of another program; move it away")
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            version = row[0] if row else ""
+            if version > SCHEMA:
+                raise SchemaMismatch(f"ledger {path}: schema {version} is newer than {SCHEMA}; upgrade the bot")
+            found = connection.execute("SELECT value FROM meta WHERE name = 'mode'").fetchone()
+            if found and found[0] != mode:
+                raise SchemaMismatch(f"ledger {path}: written in mode {found[0]}, configured mode is {mode}")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise LedgerError(f"ledger {path}: {explain(error)}") from None
+
+
+def explain(error: BaseException | None) -> str:
+    """Return what happened and the fix, for an error of SQLite."""
+    message = str(error)
+    fixes = {
+        "not a database": "not a ledger; move it away or restore a backup",
+        "malformed": "corrupt; restore a backup",
+        "unable to open": "cannot be opened; check the path and its permissions",
+        "readonly": "read-only; make it and its folder writable for this user",
+        "locked": "locked by another program; open it read-only elsewhere",
+        "is full": "disk is full; free some space, work resumes by itself",
+    }
+    return next((f"{message}: {fix}" for part, fix in fixes.items() if part in message), message)
+
+
+async def run(tx: Tx, sql: str, /, **values: Any) -> int:
+    """Execute one statement and return the number of rows it changed."""
+    return int((await tx.execute(text(sql), values)).rowcount)
+
+
+async def insert(tx: Tx, table: str, values: Mapping[str, Any], *, ignore: bool = False) -> int:
+    """Insert one row and return 1, or 0 where `ignore` is set and its key exists."""
+    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    tail = " ON CONFLICT DO NOTHING" if ignore else ""
+    return await run(tx, f"INSERT INTO {table} ({columns}) VALUES ({marks}){tail}", **values)
+
+
+async def upsert(tx: Tx, table: str, keys: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Insert one row, or overwrite the row with the same `keys`."""
+    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in keys)
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    await run(tx, f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", **values)
+
+
+async def rows(tx: Tx, sql: str, /, **values: Any) -> list[dict[str, Any]]:
+    """Return every row of a query as a dictionary."""
+    return [dict(row) for row in (await tx.execute(text(sql), values)).mappings()]
+
+
+async def one(tx: Tx, sql: str, /, **values: Any) -> dict[str, Any] | None:
+    """Return the first row of a query as a dictionary, or None."""
+    row = (await tx.execute(text(sql), values)).mappings().first()
+    return dict(row) if row else None
+
+
+async def scalar(tx: Tx, sql: str, /, **values: Any) -> Any:
+    """Return the first column of the first row, or None."""
+    return (await tx.execute(text(sql), values)).scalar()
+
+
+__all__ = ["SCHEMA", "Ledger", "Tx", "insert", "migrate", "one", "rows", "run", "scalar", "upsert"]

@@ -1,0 +1,255 @@
+"""Decisions, orders, fills and what follows from fills: positions, daily PnL, cash."""
+
+import json
+
+from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.model import Fill, Numbers, Order, OrderId, OrderState, Position, Settlement, Side, Signal, SkipReason
+
+
+async def decide(
+    tx: Tx,
+    signal: Signal,
+    *,
+    reason: SkipReason | None,
+    numbers: Numbers,
+    order_id: str | None,
+    boot_id: int,
+    now_us: int,
+) -> None:
+    """Record the one decision of a signal: copied with an order, or skipped with a reason."""
+    values = {
+        "signal_id": signal.id,
+        "verdict": "skipped" if reason else "copied",
+        "reason": str(reason) if reason else None,
+        "numbers": json.dumps(dict(numbers), separators=(",", ":")),
+        "order_id": order_id,
+        "boot_id": boot_id,
+        "decided_us": now_us,
+    }
+    await insert(tx, "decision", values)
+    await run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
+
+
+async def copied_before(tx: Tx, trade_id: int) -> bool:
+    """Return whether any signal of this leader trade has been copied."""
+    found = await scalar(
+        tx,
+        "SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
+        " WHERE s.trade_id = :id AND d.verdict = 'copied' LIMIT 1",
+        id=trade_id,
+    )
+    return found is not None
+
+
+async def add(tx: Tx, order: Order) -> None:
+    """Store a signed order before its first byte leaves."""
+    values = {name: getattr(order, name) for name in Order.__slots__}
+    await insert(
+        tx, "orders", {**values, "side": str(order.side), "state": str(order.state), "body": order.body.encode()}
+    )
+
+
+async def in_flight(tx: Tx) -> list[Order]:
+    """Return every order whose end is not proven, oldest first."""
+    found = await rows(tx, "SELECT * FROM orders WHERE state IN ('posting', 'unknown', 'open') ORDER BY created_us, id")
+    return [_order(row) for row in found]
+
+
+async def order(tx: Tx, order_id: str) -> Order | None:
+    """Return an order by its id, or None."""
+    row = await one(tx, "SELECT * FROM orders WHERE id = :id", id=order_id)
+    return _order(row) if row else None
+
+
+def _order(row: dict[str, object]) -> Order:
+    body = row["body"]
+    assert isinstance(body, bytes)
+    return Order(
+        **{**row, "side": Side(str(row["side"])), "state": OrderState(str(row["state"])), "body": body.decode()}  # type: ignore[arg-type]
+    )
+
+
+async def sent(tx: Tx, order_id: str, *, now_us: int) -> None:
+    """Record that the bytes of an order have been sent (once more) at `now_us`."""
+    await run(
+        tx,
+        "UPDATE orders SET sends = sends + 1, sent_us = COALESCE(sent_us, :now) WHERE id = :id",
+        now=now_us,
+        id=order_id,
+    )
+
+
+async def set_state(
+    tx: Tx, order_id: str, state: OrderState, *, matched: int | None = None, reason: str | None = None
+) -> None:
+    """Store an order's new state; the caller has checked the edge. An end frees the reservation."""
+    ended = state not in ("posting", "unknown", "open")
+    await run(
+        tx,
+        "UPDATE orders SET state = :state, matched = COALESCE(:matched, matched),"
+        " reason = COALESCE(:reason, reason), reserved = CASE WHEN :ended THEN 0 ELSE reserved END WHERE id = :id",
+        state=str(state), matched=matched, reason=reason, ended=ended, id=order_id,
+    )  # fmt: skip
+
+
+async def reserved(tx: Tx, condition: str | None = None) -> int:
+    """Return micro-USDC held back by orders in flight, of one condition or of all."""
+    where = " AND condition = :condition" if condition else ""
+    found = await scalar(
+        tx,
+        f"SELECT COALESCE(SUM(reserved), 0) FROM orders WHERE state IN ('posting', 'unknown', 'open'){where}",
+        **({"condition": condition} if condition else {}),
+    )
+    return int(found)
+
+
+async def fill(tx: Tx, trade_id: str, order_id: str) -> Fill | None:
+    """Return a booked fill, or None."""
+    row = await one(
+        tx,
+        "SELECT trade_id, order_id, token, side, shares, usdc, fee, settlement, tx, matched_us FROM fill"
+        " WHERE trade_id = :trade_id AND order_id = :order_id",
+        trade_id=trade_id,
+        order_id=order_id,
+    )
+    return _fill(row) if row else None
+
+
+def _fill(row: dict[str, object]) -> Fill:
+    return Fill(
+        **{**row, "side": Side(str(row["side"])), "settlement": Settlement(str(row["settlement"]))}  # type: ignore[arg-type]
+    )
+
+
+async def add_fill(tx: Tx, booked: Fill, order: Order) -> None:
+    """Insert a fill; raises a constraint error if it is booked already."""
+    values = {name: getattr(booked, name) for name in Fill.__slots__}
+    extra = {"wallet": order.wallet, "condition": order.condition}
+    await insert(tx, "fill", {**values, **extra, "side": str(booked.side), "settlement": str(booked.settlement)})
+
+
+async def settle_fill(tx: Tx, booked: Fill, settlement: Settlement, chain_tx: str | None, *, now_us: int) -> None:
+    """Store how far a fill is on its way to the chain."""
+    await run(
+        tx,
+        "UPDATE fill SET settlement = :settlement, tx = COALESCE(:tx, tx), settled_us = :now"
+        " WHERE trade_id = :trade_id AND order_id = :order_id",
+        settlement=str(settlement), tx=chain_tx, now=now_us, trade_id=booked.trade_id, order_id=booked.order_id,
+    )  # fmt: skip
+
+
+async def filled(tx: Tx, order_id: OrderId) -> tuple[int, int]:
+    """Return (shares, usdc) of all fills of an order, failed ones included."""
+    row = await one(
+        tx,
+        "SELECT COALESCE(SUM(shares), 0) AS shares, COALESCE(SUM(usdc), 0) AS usdc FROM fill WHERE order_id = :id",
+        id=order_id,
+    )
+    assert row is not None
+    return row["shares"], row["usdc"]
+
+
+async def unsettled(tx: Tx) -> list[tuple[Fill, str]]:
+    """Return fills that are neither confirmed nor failed, each with its condition."""
+    found = await rows(tx, "SELECT * FROM fill WHERE settlement NOT IN ('confirmed', 'failed')")
+    names = Fill.__slots__
+    return [(_fill({n: row[n] for n in names}), row["condition"]) for row in found]
+
+
+async def moving(tx: Tx, wallet: str, condition: str) -> bool:
+    """Return whether an order of ours for a leader's condition is in flight: what we hold is not known yet."""
+    return await _exists(
+        tx,
+        "SELECT 1 FROM orders WHERE wallet = :wallet AND condition = :condition"
+        " AND state IN ('posting', 'unknown', 'open')",
+        wallet,
+        condition,
+    )
+
+
+async def arriving(tx: Tx, wallet: str, condition: str) -> bool:
+    """Return whether shares of a leader's condition have matched but are not on the chain yet.
+
+    The exchange refuses to sell shares that have not arrived (py-clob-client#287).
+    """
+    return await _exists(
+        tx,
+        "SELECT 1 FROM fill WHERE settlement NOT IN ('confirmed', 'failed') AND settlement <> 'mined'"
+        " AND wallet = :wallet AND condition = :condition",
+        wallet,
+        condition,
+    )
+
+
+async def _exists(tx: Tx, sql: str, wallet: str, condition: str) -> bool:
+    return await scalar(tx, f"{sql} LIMIT 1", wallet=wallet, condition=condition) is not None
+
+
+async def position(tx: Tx, wallet: str, token: str) -> Position:
+    """Return what we hold of a token by following one leader."""
+    row = await one(
+        tx,
+        "SELECT shares, cost, realized FROM position WHERE wallet = :wallet AND token = :token",
+        wallet=wallet,
+        token=token,
+    )
+    return Position(**row) if row else Position()
+
+
+async def store_position(tx: Tx, order: Order, held: Position, *, now_us: int) -> None:
+    """Store a position."""
+    values = {
+        "wallet": order.wallet,
+        "token": order.token,
+        "condition": order.condition,
+        "shares": held.shares,
+        "cost": held.cost,
+        "realized": held.realized,
+        "updated_us": now_us,
+    }
+    await upsert(tx, "position", ["wallet", "token"], values)
+
+
+async def held_by_anyone(tx: Tx, token: str) -> int:
+    """Return our shares of a token over all leaders."""
+    return int(await scalar(tx, "SELECT COALESCE(SUM(shares), 0) FROM position WHERE token = :token", token=token))
+
+
+async def stake(tx: Tx, condition: str | None = None) -> int:
+    """Return the cost of what we hold, in one condition or in all, in micro-USDC."""
+    where = "WHERE condition = :condition" if condition else ""
+    values = {"condition": condition} if condition else {}
+    return int(await scalar(tx, f"SELECT COALESCE(SUM(cost), 0) FROM position {where}", **values))
+
+
+async def add_daily(tx: Tx, day: str, *, realized: int, fees: int, bought: int, sold: int) -> None:
+    """Add to the totals of one UTC day (micro-USDC, negative to reverse)."""
+    await insert(tx, "daily_pnl", {"day": day, "realized": 0, "fees": 0, "bought": 0, "sold": 0}, ignore=True)
+    await run(
+        tx,
+        "UPDATE daily_pnl SET realized = realized + :realized, fees = fees + :fees,"
+        " bought = bought + :bought, sold = sold + :sold WHERE day = :day",
+        realized=realized, fees=fees, bought=bought, sold=sold, day=day,
+    )  # fmt: skip
+
+
+async def daily(tx: Tx, day: str) -> tuple[int, int]:
+    """Return (realized, bought) of one UTC day in micro-USDC."""
+    row = await one(tx, "SELECT realized, bought FROM daily_pnl WHERE day = :day", day=day)
+    return (row["realized"], row["bought"]) if row else (0, 0)
+
+
+async def open_account(tx: Tx, wallet: str, cash: int, *, now_us: int) -> None:
+    """Remember the collateral first seen at the exchange; later calls change nothing."""
+    values = {"wallet": wallet, "opening": cash, "cash": cash, "updated_us": now_us}
+    await insert(tx, "account", values, ignore=True)
+
+
+async def cash(tx: Tx) -> int:
+    """Return our collateral as the fold of all fills, in micro-USDC."""
+    return int(await scalar(tx, "SELECT COALESCE(SUM(cash), 0) FROM account"))
+
+
+async def add_cash(tx: Tx, change: int, *, now_us: int) -> None:
+    """Move our collateral by `change` micro-USDC."""
+    await run(tx, "UPDATE account SET cash = cash + :change, updated_us = :now", change=change, now=now_us)

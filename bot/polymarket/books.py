@@ -1,0 +1,112 @@
+"""Order books kept current by the market channel, so that the hot path needs no request."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+import structlog
+
+from bot.errors import Unavailable
+from bot.model import Book, TokenId
+from bot.polymarket import wire
+from bot.polymarket.clob import Clob
+from bot.polymarket.stream import Stream
+from bot.units import parse_micros, parse_price
+
+logger = structlog.get_logger(__name__)
+MAX_TOKENS = 400  #: the exchange goes silent above about 500 tokens a connection
+
+
+class _Change(msgspec.Struct):
+    asset_id: str
+    price: str
+    size: str
+    side: str
+
+
+class _Frame(msgspec.Struct):
+    event_type: str = ""
+    asset_id: str = ""
+    market: str = ""
+    price_changes: list[_Change] = []
+
+
+class Books:
+    """The books of watched tokens. A book counts as seen whenever its live stream was heard."""
+
+    def __init__(self, url: str, clob: Clob, *, now_us: Callable[[], int]) -> None:
+        self._clob, self._now = clob, now_us
+        self._levels: dict[TokenId, tuple[dict[int, int], dict[int, int]]] = {}
+        self._watched: dict[TokenId, None] = {}
+        self._fetching: set[asyncio.Task[None]] = set()
+        self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
+
+    async def run(self) -> None:
+        """Keep the books current until cancelled."""
+        await self.stream.run(self._on_frame)
+
+    async def watch(self, tokens: Iterable[TokenId]) -> None:
+        """Subscribe to tokens and fetch the books that are not here yet. The oldest give way."""
+        new = [token for token in tokens if token not in self._watched]
+        if not new:
+            return
+        for token in new:
+            self._watched[token] = None
+        for token in list(self._watched)[: max(0, len(self._watched) - MAX_TOKENS)]:
+            del self._watched[token]
+            self._levels.pop(token, None)
+        await self.stream.send(json.dumps({"operation": "subscribe", "assets_ids": new}))
+        await asyncio.gather(*(self._fetch(token) for token in new))
+
+    def book(self, token: TokenId) -> Book | None:
+        """Return a token's book as last proven, or None if it has never been seen."""
+        levels = self._levels.get(token)
+        if levels is None:
+            return None
+        quiet_us = int((time.monotonic() - self.stream.heard) * 1_000_000)
+        bids, asks = levels
+        return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), self._now() - quiet_us)
+
+    def _subscription(self) -> list[str]:
+        # Events between two connections are gone, so every book is fetched again.
+        for token in list(self._watched):
+            task = asyncio.create_task(self._fetch(token))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+        return [json.dumps({"type": "market", "assets_ids": list(self._watched)})]
+
+    async def _fetch(self, token: TokenId) -> None:
+        try:
+            self._replace(token, await self._clob.book(token, now_us=self._now()))
+        except Unavailable as error:
+            logger.warning("book.unavailable", token=token, error=str(error))
+
+    def _replace(self, token: TokenId, book: Book) -> None:
+        if token in self._watched:
+            self._levels[token] = (dict(book.bids), dict(book.asks))
+
+    async def _on_frame(self, text: str) -> None:
+        try:
+            for raw in wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]):
+                self._apply(bytes(raw))
+        except (wire.BadInput, ValueError) as error:
+            logger.warning("book.bad_frame", error=str(error))
+
+    def _apply(self, raw: bytes) -> None:
+        frame = wire.decode(raw, _Frame)
+        if frame.event_type == "book":
+            self._replace(*wire.book(raw, now_us=self._now()))
+        elif frame.event_type == "tick_size_change":
+            self._clob.forget_market(frame.market)
+        for change in frame.price_changes:
+            levels = self._levels.get(TokenId(change.asset_id))
+            if levels is None or change.side not in ("BUY", "SELL"):
+                continue
+            side = levels[0] if change.side == "BUY" else levels[1]
+            price, size = parse_price(change.price), parse_micros(change.size, field="size")
+            if size:
+                side[price] = size
+            else:
+                side.pop(price, None)

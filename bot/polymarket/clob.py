@@ -1,0 +1,180 @@
+"""The CLOB over REST: post an order, look for evidence, read markets, books and balances."""
+
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+import msgspec
+from cachetools import TTLCache
+
+from bot.errors import ConfigError, Unavailable
+from bot.model import Book, Market, Order, OrderId, Outcome, Rejected, RejectReason, TokenId, Unknown
+from bot.polymarket import wire
+from bot.polymarket.auth import Credentials, l1_headers, l2_headers
+from bot.polymarket.orders import OrderSigner
+from bot.polymarket.outcomes import read_outcome
+from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
+from bot.units import printable
+
+END_CURSOR = "LTE="
+MARKET_TTL_S = 600
+
+
+class _ApiKey(msgspec.Struct):
+    apiKey: str
+    secret: str
+    passphrase: str
+
+
+class _Balance(msgspec.Struct):
+    balance: str
+
+
+class _TradePage(msgspec.Struct):
+    data: list[msgspec.Raw]
+    next_cursor: str = END_CURSOR
+
+
+class Clob:
+    """One wallet at the exchange."""
+
+    def __init__(self, transport: Transport, signer: OrderSigner, signature_type: int) -> None:
+        self._http, self._signer, self._type = transport, signer, signature_type
+        self._credentials: Credentials | None = None
+        self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
+        self.now_s: Callable[[], int] = lambda: int(time.time())
+
+    @property
+    def owner(self) -> str:
+        """Return the id of the API key, which owns every order."""
+        assert self._credentials is not None
+        return self._credentials.key
+
+    async def login(self) -> None:
+        """Create API credentials, or derive those that exist. They are kept in memory only.
+
+        Raises ConfigError if the exchange refuses the wallet, Unavailable if nobody answers.
+        """
+        for method, path in (("POST", "/auth/api-key"), ("GET", "/auth/derive-api-key")):
+            headers = l1_headers(self._signer.signer, now_s=self.now_s())
+            try:
+                reply = await self._http.send(method, path, headers=headers)
+            except (NotSent, NoAnswer) as error:
+                raise Unavailable(f"{method} {path}: {error}") from None
+            if reply.status == 200:
+                found = _decode(reply, _ApiKey)
+                self._credentials = Credentials(found.apiKey, found.secret, found.passphrase)
+                return
+            if reply.status >= 429:
+                raise Unavailable(f"{method} {path}: HTTP {reply.status}")
+        raise ConfigError(
+            f"account: the exchange refuses {self._signer.address}: HTTP {reply.status}"
+            f" {printable(reply.body.decode(errors='replace'))}"
+        )
+
+    async def clock_skew_s(self) -> int:
+        """Return the exchange's time minus ours in whole seconds."""
+        reply = await self._http.read("/time")
+        return _decode(reply, int) - self.now_s()
+
+    async def market(self, condition: str) -> Market:
+        """Return a market's facts, cached for ten minutes."""
+        return self._markets.get(condition) or await self.refresh_market(condition)
+
+    async def refresh_market(self, condition: str) -> Market:
+        """Fetch a market's facts now, so that no decision has to wait for them."""
+        reply = await self._http.read(f"/clob-markets/{quote(condition)}")
+        self._markets[condition] = found = _accept(reply, wire.market)
+        return found
+
+    def forget_market(self, condition: str) -> None:
+        """Drop cached facts, because the exchange said that they changed."""
+        self._markets.pop(condition, None)
+
+    async def book(self, token: TokenId, *, now_us: int) -> Book:
+        """Return a token's book; an empty one where the exchange has none."""
+        reply = await self._http.read("/book", {"token_id": token})
+        if reply.status == 404:
+            return Book((), (), now_us)
+        return _accept(reply, lambda body: wire.book(body, now_us=now_us))[1]
+
+    async def post(self, order: Order) -> Outcome:
+        """Send an order's stored bytes once and return what the answer proves.
+
+        Only the HMAC headers differ between two posts of one order. Never raises for what the
+        network or the exchange does.
+        """
+        try:
+            reply = await self._private("POST", "/order", order.body)
+        except NotSent as error:
+            return Rejected(RejectReason.BUSY, f"not sent: {error}")
+        except NoAnswer as error:
+            return Unknown(str(error))
+        return read_outcome(
+            reply.status, reply.body, order_id=order.id, making=order.making, retry_after=reply.retry_after
+        )
+
+    async def order(self, order_id: OrderId) -> wire.OpenOrder | None:
+        """Return a live order, or None. None proves nothing: filled orders are not found either."""
+        reply = await self._evidence(f"/data/order/{order_id}", {})
+        if reply.status == 404 or reply.body.strip() in (b"", b"null"):
+            return None
+        return _decode(reply, wire.OpenOrder)
+
+    async def trades(self, market: str, *, after_s: int) -> list[wire.Trade]:
+        """Return our trades of a condition since `after_s`, all pages."""
+        found: list[wire.Trade] = []
+        cursor = "MA=="
+        while cursor != END_CURSOR:
+            params = {"market": market, "after": str(after_s), "next_cursor": cursor}
+            page = _decode(await self._evidence("/data/trades", params), _TradePage)
+            found += [wire.decode(bytes(row), wire.Trade) for row in page.data]
+            if page.next_cursor == cursor:
+                raise Unavailable("GET /data/trades: the cursor does not move")
+            cursor = page.next_cursor
+        return found
+
+    async def collateral(self) -> int:
+        """Return our collateral at the exchange in micro-USDC."""
+        return await self._balance({"asset_type": "COLLATERAL"})
+
+    async def shares(self, token: TokenId) -> int:
+        """Return our shares of a token at the exchange in micro-shares."""
+        return await self._balance({"asset_type": "CONDITIONAL", "token_id": token})
+
+    async def _balance(self, params: dict[str, str]) -> int:
+        reply = await self._evidence("/balance-allowance", {**params, "signature_type": str(self._type)})
+        return int(_decode(reply, _Balance).balance)
+
+    async def _evidence(self, path: str, params: dict[str, str]) -> Reply:
+        reply = await self._http.read(path, params, self._headers("GET", path, None))
+        if reply.status == 401:
+            raise Unavailable(f"GET {path}: HTTP 401; the exchange does not know this API key")
+        return reply
+
+    async def _private(self, method: str, path: str, body: str | None) -> Reply:
+        return await self._http.send(method, path, headers=self._headers(method, path, body), body=body)
+
+    def _headers(self, method: str, path: str, body: str | None) -> dict[str, str]:
+        assert self._credentials is not None
+        return l2_headers(self._signer.signer, self._credentials, method, path, body, now_s=self.now_s())
+
+    @property
+    def user_auth(self) -> dict[str, str]:
+        """Return the credentials the user channel asks for in its first frame."""
+        assert self._credentials is not None
+        found = self._credentials
+        return {"apiKey": found.key, "secret": found.secret, "passphrase": found.passphrase}
+
+
+def _decode(reply: Reply, kind: type[wire.T]) -> wire.T:
+    return _accept(reply, lambda body: wire.decode(body, kind))
+
+
+def _accept(reply: Reply, read: Callable[[bytes], wire.T]) -> wire.T:
+    if reply.status != 200:
+        raise Unavailable(f"exchange: HTTP {reply.status} {printable(reply.body.decode(errors='replace'))}")
+    try:
+        return read(reply.body)
+    except wire.BadInput as error:
+        raise Unavailable(f"exchange: unreadable answer: {error}") from None

@@ -1,0 +1,108 @@
+"""Read an answer to POST /order: accepted, rejected with proof, or unknown.
+
+Only a text that proves that nothing was booked is a rejection. Everything unrecognised is
+unknown, and unknown ends by evidence alone (py-clob-client#273: timeouts that had filled).
+"""
+
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from bot.model import Accepted, Outcome, Rejected, RejectReason, Unknown
+from bot.units import MICRO, printable
+
+_R = RejectReason
+#: Lower-case fragment of every documented refusal, most specific first, and its meaning.
+REFUSALS: tuple[tuple[str, RejectReason], ...] = (
+    ("no orders found to match with fak", _R.NO_MATCH),
+    ("fok orders are fully filled or killed", _R.NO_MATCH),
+    ("there are no matching orders", _R.NO_MATCH),
+    ("breaks minimum tick size", _R.TICK),
+    ("lower than the minimum", _R.MIN_SIZE),
+    ("min size: $1", _R.MIN_SIZE),
+    ("invalid amounts", _R.AMOUNTS),
+    ("rounding issues", _R.AMOUNTS),
+    ("the allowance is not enough", _R.NO_ALLOWANCE),
+    ("not enough balance", _R.NO_BALANCE),
+    ("crosses the book", _R.CROSSES_BOOK),
+    ("order crosses book", _R.CROSSES_BOOK),
+    ("discrepancy greater than allowed", _R.CROSSES_BOOK),
+    ("not yet ready to process new orders", _R.MARKET_NOT_READY),
+    ("order_version_mismatch", _R.VERSION),
+    ("invalid signature", _R.SIGNATURE),
+    ("deposit wallet flow", _R.WALLET),
+    ("address banned", _R.BANNED),
+    ("closed only mode", _R.BANNED),
+    ("has to be the owner of the api key", _R.CREDENTIALS),
+    ("has to be the address of the api key", _R.CREDENTIALS),
+    ("invalid order payload", _R.PAYLOAD),
+    ("too many orders in payload", _R.PAYLOAD),
+    ("invalid nonce", _R.PAYLOAD),
+    ("invalid expiration", _R.PAYLOAD),
+    ("canceled in the ctf exchange contract", _R.EXCHANGE),
+    ("not found", _R.NOT_FOUND),
+)
+
+
+class _Answer(msgspec.Struct):
+    success: bool | None = None
+    error: str | None = None
+    errorMsg: str | None = None
+    orderID: str | None = None
+    status: str | None = None
+    makingAmount: str | None = None
+    takingAmount: str | None = None
+    retry_after_seconds: int | None = None
+
+
+def read_outcome(status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None) -> Outcome:
+    """Return what an answer proves about the order with id `order_id` and maker amount `making`."""
+    if status in (425, 429, 503):
+        return Rejected(RejectReason.BUSY, f"HTTP {status}", _seconds(retry_after))
+    if status >= 500 or status < 200:
+        return Unknown(f"HTTP {status}")
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except msgspec.MsgspecError:
+        # A refusal by the edge (Cloudflare's HTML) never reached the exchange.
+        return Rejected(_R.GEOBLOCK, "HTTP 403") if status == 403 else Unknown(f"HTTP {status}, unreadable body")
+    text = answer.error or answer.errorMsg or ""
+    if status == 200 and answer.success and not text:
+        return _accepted(answer, order_id, making)
+    return _refused(status, text)
+
+
+def _refused(status: int, text: str) -> Outcome:
+    lowered = text.lower()
+    if "duplicated" in lowered:
+        return Accepted("duplicate")
+    for fragment, reason in REFUSALS:
+        if fragment in lowered:
+            return Rejected(reason, printable(text))
+    if status == 401:
+        return Rejected(_R.CREDENTIALS, printable(text))
+    if status == 403:
+        return Rejected(_R.GEOBLOCK, printable(text))
+    return Unknown(f"HTTP {status}: {printable(text)}")
+
+
+def _accepted(answer: _Answer, order_id: str, making: int) -> Outcome:
+    if answer.orderID != order_id:
+        return Unknown(f"answer names order {printable(answer.orderID)}")
+    status = (answer.status or "").lower()
+    if status not in ("live", "matched", "delayed", "unmatched"):
+        return Unknown(f"answer has status {printable(status)}")
+    try:
+        made, took = Decimal(answer.makingAmount or 0), Decimal(answer.takingAmount or 0)
+        # Documented as base units, seen as decimals: more than was offered cannot be decimals.
+        scale = MICRO if made * MICRO <= making else 1
+        amounts = int(made * scale), int(took * scale)
+    except (InvalidOperation, ValueError, OverflowError):
+        return Unknown("answer has unreadable amounts")
+    if not 0 <= amounts[0] <= making or amounts[1] < 0:
+        return Unknown("answer has impossible amounts")
+    return Accepted(status, *amounts)  # type: ignore[arg-type]
+
+
+def _seconds(text: str | None) -> int | None:
+    return min(int(text), 3600) if text and text.isascii() and text.isdigit() else None

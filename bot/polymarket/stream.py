@@ -1,0 +1,94 @@
+"""A websocket that comes back: connect, subscribe, ping, and distrust silence.
+
+Polymarket's sockets stay open while nothing comes any more, so the time of the last frame
+decides, not the state of the socket.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+logger = structlog.get_logger(__name__)
+MAX_FRAME = 4 * 1024 * 1024
+MAX_BACKOFF_S = 30.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """One subscription. `subscribe` returns the text frames to send after connecting."""
+
+    url: str
+    subscribe: Callable[[], list[str]]
+    ping_s: float
+    reconnect_s: float = 30  #: without any frame, PONG included, for this long: connect anew
+    silence_s: float | None = None  #: and subscribe again after this; None where quiet is normal
+    epoch: int = 0  #: connections made so far; rows of different epochs may overlap
+    heard: float = 0.0  #: monotonic time of the last frame
+    connected: bool = False
+    _socket: ClientConnection | None = field(default=None, repr=False)
+
+    async def run(self, on_frame: Callable[[str], Awaitable[None]]) -> NoReturn:
+        """Call `on_frame` with every text frame but PONG, across reconnects, until cancelled.
+
+        An exception of `on_frame` ends the run: the caller's state must not be passed over.
+        """
+        failures = 0
+        while True:
+            try:
+                async with connect(self.url, max_size=MAX_FRAME, ping_interval=None, close_timeout=2) as socket:
+                    failures = 0
+                    await self._live(socket, on_frame)
+            except (OSError, WebSocketException) as error:
+                logger.info("stream.lost", url=self.url, error=f"{type(error).__name__}: {error}")
+            finally:
+                self._socket, self.connected = None, False
+            failures += 1
+            # Jittered, so that a restarted exchange is not met by all its clients at once.
+            await asyncio.sleep(random.uniform(0.05, min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(failures, 10))))  # noqa: S311
+
+    async def send(self, text: str) -> None:
+        """Send a frame if connected; a new connection subscribes from `subscribe` anyway."""
+        if self._socket is not None:
+            try:
+                await self._socket.send(text)
+            except WebSocketException:
+                logger.debug("stream.closing", url=self.url)
+
+    async def _live(self, socket: ClientConnection, on_frame: Callable[[str], Awaitable[None]]) -> None:
+        self._socket, self.epoch, self.heard = socket, self.epoch + 1, time.monotonic()
+        for text in self.subscribe():
+            await socket.send(text)
+        self.connected = True
+        keeper = asyncio.create_task(self._keep(socket))
+        try:
+            async for frame in socket:
+                self.heard = time.monotonic()
+                text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+                if text and text != "PONG":
+                    await on_frame(text)
+        finally:
+            keeper.cancel()
+
+    async def _keep(self, socket: ClientConnection) -> None:
+        resubscribed = self.heard
+        while True:
+            await asyncio.sleep(self.ping_s)
+            try:
+                await socket.send("PING")
+                quiet = time.monotonic() - self.heard
+                if quiet >= self.reconnect_s:
+                    logger.warning("stream.silent", url=self.url, seconds=int(quiet))
+                    await socket.close(1001, "silent")
+                elif self.silence_s is not None and quiet >= self.silence_s and resubscribed != self.heard:
+                    resubscribed = self.heard
+                    for text in self.subscribe():
+                        await socket.send(text)
+            except WebSocketException:
+                return

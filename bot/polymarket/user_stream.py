@@ -1,0 +1,40 @@
+"""Our own trades as the exchange announces them, on the user channel."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from bot.polymarket import wire
+from bot.polymarket.clob import Clob
+from bot.polymarket.stream import Stream
+
+logger = structlog.get_logger(__name__)
+
+
+class _Frame(msgspec.Struct):
+    event_type: str = ""
+
+
+class UserStream:
+    """Calls `on_trade` for every trade event; they may repeat, reorder, or be lost for good."""
+
+    def __init__(self, url: str, clob: Clob, on_trade: Callable[[wire.Trade], Awaitable[None]]) -> None:
+        self._clob, self._on_trade = clob, on_trade
+        self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await self.stream.run(self._on_frame)
+
+    def _subscription(self) -> list[str]:
+        return [json.dumps({"type": "user", "auth": self._clob.user_auth})]
+
+    async def _on_frame(self, text: str) -> None:
+        try:
+            for raw in wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]):
+                if wire.decode(bytes(raw), _Frame).event_type == "trade":
+                    await self._on_trade(wire.decode(bytes(raw), wire.Trade))
+        except wire.BadInput as error:
+            logger.warning("user.bad_frame", error=str(error))

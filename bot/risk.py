@@ -1,0 +1,90 @@
+"""Hard limits, pure: a proposal and the state it meets -> None (allowed) or a Skip.
+
+Entries meet every guard; exits are stopped by `halted` alone. A guard that raises counts as
+"no" (hummingbot#2534: a kill switch that failed in its own check stopped nothing).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.model import ControlMode, Proposal, Side, Skip, SkipReason
+from bot.settings import Risk
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What counts against the limits, read in the transaction that reserves. All micro-USDC."""
+
+    mode: ControlMode
+    lock: str | None  #: reason of a lock on this leader or market
+    market_stake: int  #: cost held and reserved in the proposal's market
+    total_stake: int  #: the same over all markets
+    bought_today: int  #: bought and reserved this UTC day
+    cash: int  #: collateral that no order in flight has reserved
+    fee: int  #: highest fee the proposal can cost
+
+
+Guard = Callable[[Proposal, Usage, Risk], Skip | None]
+
+
+def check(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+    """Return None if the proposal may become an order, else the first guard's Skip."""
+    guards: tuple[Guard, ...] = (_halted,) if proposal.side is Side.SELL else (_halted, *_ENTRY_GUARDS)
+    for guard in guards:
+        try:
+            skip = guard(proposal, usage, limits)
+        except Exception as error:  # a guard that cannot answer says no
+            return Skip(SkipReason.GUARD_ERROR, {"guard": guard.__name__.strip("_"), "error": type(error).__name__})
+        if skip is not None:
+            return skip
+    return None
+
+
+def tripped(loss: int, errors: int, limits: Risk) -> str | None:
+    """Return why the breaker stops entries, or None. `loss` is the day's loss, at least 0."""
+    if loss >= limits.breaker_loss_usdc:
+        return "breaker: daily loss limit reached"
+    if errors >= limits.breaker_errors:
+        return f"breaker: {errors} consecutive errors"
+    return None
+
+
+def _halted(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+    return Skip(SkipReason.HALTED, {}) if usage.mode is ControlMode.HALTED else None
+
+
+def _paused(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+    if usage.lock is not None:
+        return Skip(SkipReason.PAUSED, {"lock": usage.lock})
+    return None if usage.mode is ControlMode.RUNNING else Skip(SkipReason.PAUSED, {})
+
+
+def _min_size(proposal: Proposal, _: Usage, limits: Risk) -> Skip | None:
+    if proposal.shares >= limits.min_shares:
+        return None
+    return Skip(SkipReason.BELOW_MIN_SIZE, {"shares": proposal.shares, "min_shares": limits.min_shares})
+
+
+def _market(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+    return _over(SkipReason.MARKET_LIMIT, proposal.usdc + usage.fee, usage.market_stake, limits.max_market_usdc)
+
+
+def _exposure(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+    return _over(SkipReason.EXPOSURE, proposal.usdc + usage.fee, usage.total_stake, limits.max_exposure_usdc)
+
+
+def _volume(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+    return _over(SkipReason.DAILY_VOLUME, proposal.usdc, usage.bought_today, limits.max_daily_volume_usdc)
+
+
+def _balance(proposal: Proposal, usage: Usage, _: Risk) -> Skip | None:
+    return _over(SkipReason.NO_BALANCE, proposal.usdc + usage.fee, 0, usage.cash)
+
+
+def _over(reason: SkipReason, wanted: int, used: int, limit: int) -> Skip | None:
+    if used + wanted <= limit:
+        return None
+    return Skip(reason, {"wanted_usdc": wanted, "used_usdc": used, "limit_usdc": limit})
+
+
+_ENTRY_GUARDS: tuple[Guard, ...] = (_paused, _min_size, _balance, _market, _exposure, _volume)

@@ -1,0 +1,224 @@
+"""The life of a worker process: logging, boot row, crash-loop brake, heartbeat, signals, exit code.
+
+`run` is the only place that catches every exception. A worker is a coroutine that works until
+`Boot.stopping` is set; everything it must remember is in the ledger before it acts.
+"""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.errors import BotError, ConfigError
+from bot.home import Home, find_config, find_home
+from bot.ledger import control
+from bot.ledger.db import Ledger, Tx
+from bot.logs import logging_to_stdout
+from bot.model import ControlMode
+from bot.queue import Message, serve
+from bot.settings import Settings, load
+from bot.units import MICRO
+
+logger = structlog.get_logger(__name__)
+
+#: supervisord honours exit codes only after `startsecs` (5), so a bad configuration waits longer.
+CONFIG_ERROR_WAIT_S = 7.0
+_PR_SET_DUMPABLE = 4
+
+
+def now_us() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+@dataclass
+class Boot:
+    """One life of a worker, as its body sees it."""
+
+    worker: str
+    settings: Settings
+    home: Home
+    ledger: Ledger
+    id: int
+    stopping: asyncio.Event
+    #: Called for every message on the worker's socket, before it is acknowledged.
+    on_message: Callable[[Message], Awaitable[None]] | None = None
+    state: str = "starting"
+    detail: Callable[[], str] = lambda: ""
+    progress_us: int | None = None
+    ready_us: int | None = None
+    _notify: "Notify" = field(default_factory=lambda: Notify(os.environ.get("NOTIFY_SOCKET")))
+
+    async def ready(self, state: str = "running") -> None:
+        """Say that work has begun."""
+        self.state, self.ready_us = state, now_us()
+        self.progress_us = self.ready_us
+        self._notify.send("READY=1")
+        await self.beat()
+
+    async def beat(self) -> None:
+        """Store that the loop turns and when it last got work done."""
+        at = now_us()
+        await self.ledger.transact(
+            lambda tx: control.beat(
+                tx, self.id, self.state, self.detail(), now_us=at, progress_us=self.progress_us, ready_us=self.ready_us
+            )
+        )
+        self._notify.send("WATCHDOG=1")
+
+
+class Notify:
+    """sd_notify(3) without a library: one datagram to $NOTIFY_SOCKET, or nothing at all."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = "\0" + address[1:] if address and address.startswith("@") else address
+
+    def send(self, text: str) -> None:
+        """Tell systemd; a manager that does not listen is no reason to fail."""
+        if self._address:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                try:
+                    sender.sendto(text.encode(), self._address)
+                except OSError as error:
+                    logger.debug("notify.failed", error=str(error))
+
+
+def harden() -> None:
+    """Make this process leave no core dump and be unreadable for others of the same user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
+    """Live one life of a worker and return its exit code: 0, 1, 75 or 78 (see `bot.errors`)."""
+    os.umask(0o077)
+    home = find_home(None)
+    try:
+        config = find_config(None, home)
+        settings = load(config)
+    except ConfigError as error:
+        print(f'{{"worker": "{worker}", "level": "error", "event": "config.refused"}}', flush=True)
+        print(f"{worker}: {error}", file=sys.stderr, flush=True)
+        time.sleep(CONFIG_ERROR_WAIT_S)
+        return error.exit_code
+    with logging_to_stdout(worker, settings.runtime.log_level, settings.runtime.log_json):
+        try:
+            return asyncio.run(_live(worker, body, settings, home))
+        except BotError as error:
+            logger.error("worker.failed", error=str(error), exit_code=error.exit_code)
+            if isinstance(error, ConfigError) or error.exit_code == ConfigError.exit_code:
+                time.sleep(CONFIG_ERROR_WAIT_S)
+            return error.exit_code
+        except Exception:
+            logger.exception("worker.crashed")
+            return 1
+
+
+async def _live(worker: str, body: Callable[[Boot], Awaitable[None]], settings: Settings, home: Home) -> int:
+    home.create()
+    path = home.ledger(settings.mode)
+    if not path.exists():
+        raise ConfigError(f"ledger {path}: not there; run botctl up, which creates it")
+    async with Ledger(path).open() as ledger:
+        stopping = asyncio.Event()
+        _listen(stopping)
+        boot = Boot(worker, settings, home, ledger, await _begin(ledger, worker, settings), stopping)
+        code, detail = 1, "crashed"
+        try:
+            async with serve(home.socket(worker), lambda message: _receive(boot, message)):
+                await _supervised(boot, body)
+            code, detail = 0, "asked to stop"
+        except BaseExceptionGroup as group:
+            error = _first(group)
+            code, detail = getattr(error, "exit_code", 1), f"{type(error).__name__}: {error}"
+            raise error from None
+        except BotError as error:
+            code, detail = error.exit_code, str(error)
+            raise
+        finally:
+            at = now_us()
+            await ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
+    return code
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
+    """Insert the boot row; where too many boots ended badly, halt instead of spinning."""
+    limits = settings.runtime
+    at = now_us()
+
+    async def begin(tx: Tx) -> int:
+        unclean = await control.unclean_boots(tx, worker, at - limits.crash_window_s * MICRO)
+        if unclean >= limits.crash_boots:
+            state = await control.read(tx, now_us=at)
+            if state.mode is not ControlMode.HALTED:
+                reason = f"crash_loop: {worker} ended badly {unclean} times in {limits.crash_window_s} s"
+                await control.steer(tx, ControlMode.HALTED, reason=reason, actor=worker, now_us=at)
+                await control.alert(tx, f"crash_loop:{worker}", "critical", reason, now_us=at)
+        return await control.boot(tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at)
+
+    return await ledger.transact(begin)
+
+
+def _started_us() -> int:
+    import psutil
+
+    # With the start time a pid cannot be taken for another process that got the same number.
+    return int(psutil.Process().create_time() * MICRO)
+
+
+def _listen(stopping: asyncio.Event) -> None:
+    def stop() -> None:
+        if stopping.is_set():
+            # The second signal: the operator does not want to wait. Rows carry on from here.
+            os._exit(130)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def _receive(boot: Boot, message: Message) -> None:
+    if boot.on_message is not None:
+        await boot.on_message(message)
+
+
+async def _supervised(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> None:
+    async def beating() -> None:
+        while True:
+            await asyncio.sleep(boot.settings.runtime.beat_s)
+            await boot.beat()
+
+    async with asyncio.TaskGroup() as group:
+        heart = group.create_task(beating())
+        await body(boot)
+        boot.state = "stopping"
+        boot._notify.send("STOPPING=1")
+        heart.cancel()
+
+
+async def until_stopped(boot: Boot, *tasks: Awaitable[None]) -> None:
+    """Run background tasks until the worker is asked to stop; a task that ends or fails ends the worker."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(_endless(task)) for task in tasks]
+        await boot.stopping.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _endless(work: Awaitable[None]) -> None:
+    await work
+    raise RuntimeError("a background task ended by itself")

@@ -1,0 +1,337 @@
+"""Settings: one frozen model, read from defaults, then `config.toml`, then `BOT__SECTION__KEY`.
+
+Every field carries its unit, bounds and description; `config.example.toml` is generated from
+them. Nothing secret lives here, only where a secret may be found.
+"""
+
+import difflib
+import hashlib
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from bot.errors import ConfigError
+from bot.units import MICRO, parse_micros, printable
+
+ENV_PREFIX = "BOT__"
+
+
+def _wallet(text: str) -> str:
+    # eth_utils costs 0.3 s to import, so only programs that hold addresses pay for it.
+    from eth_utils import is_address, is_checksum_address, to_checksum_address
+
+    if not isinstance(text, str) or not is_address(text) or not text.startswith("0x"):
+        raise ValueError("expected an address of 0x and 40 hex digits")
+    digits = text[2:]
+    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
+        raise ValueError(f"checksum is wrong; the checksummed form is {to_checksum_address(text.lower())}")
+    return str(to_checksum_address(text))
+
+
+def _url(*secure: str) -> AfterValidator:
+    def check(text: str) -> str:
+        url = urlsplit(text)
+        loopback = url.hostname in ("127.0.0.1", "localhost", "::1")
+        allowed = (*secure, *(s[:-1] for s in secure)) if loopback else secure
+        if url.scheme not in allowed or not url.hostname:
+            raise ValueError(f"expected {secure[0]}://host (plain {secure[0][:-1]}:// on loopback only)")
+        return text.rstrip("/")
+
+    return AfterValidator(check)
+
+
+Address = Annotated[str, AfterValidator(_wallet)]
+HttpUrl = Annotated[str, _url("https")]
+WsUrl = Annotated[str, _url("wss")]
+
+
+def _micros(at_most: int) -> BeforeValidator:
+    def parse(value: object) -> int:
+        # Without the field's name: pydantic puts it in front.
+        return int(parse_micros(value, field="value", at_most=at_most))
+
+    return BeforeValidator(parse)
+
+
+#: Decimal numbers in the file, integers in millionths in the program.
+Usdc = Annotated[int, _micros(10**13)]
+Shares = Annotated[int, _micros(10**12)]
+Price = Annotated[int, _micros(MICRO)]
+Ratio = Annotated[int, _micros(10 * MICRO)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contracts(Section):
+    """Exchange contracts that orders are signed for, by kind of market."""
+
+    standard: Address = Field("0xE111180000d2663C0091e4f400237545B87B996B", description="exchange of standard markets")
+    neg_risk: Address = Field("0xe2222d279d744050d28e00520010520000310F59", description="exchange of neg-risk markets")
+    v3: Address = Field("0xe3333700cA9d93003F00f0F71f8515005F6c00Aa", description="exchange of V3 markets")
+
+
+#: Polygon 137, and Amoy 80002 where only the V3 exchange differs.
+CONTRACTS = {137: Contracts(), 80002: Contracts(v3="0x9fE6e61422AdB6F610d8597F9684b16912D50C3D")}
+
+
+class Venue(Section):
+    """Where the exchange is. Plain http and ws are accepted on loopback only."""
+
+    clob_url: HttpUrl = Field("https://clob.polymarket.com", description="CLOB REST")
+    market_ws_url: WsUrl = Field(
+        "wss://ws-subscriptions-clob.polymarket.com/ws/market", description="CLOB market channel"
+    )
+    user_ws_url: WsUrl = Field("wss://ws-subscriptions-clob.polymarket.com/ws/user", description="CLOB user channel")
+    data_url: HttpUrl = Field("https://data-api.polymarket.com", description="Data API (paths start with /v2)")
+    gamma_url: HttpUrl = Field("https://gamma-api.polymarket.com", description="Gamma market catalogue")
+    rtds_url: WsUrl = Field("wss://ws-live-data.polymarket.com", description="real-time data stream")
+    rpc_url: HttpUrl = Field("https://polygon.drpc.org", description="Polygon JSON-RPC")
+    chain_id: Literal[137, 80002] = Field(137, description="137 Polygon, 80002 Amoy")
+    contracts: Contracts | None = Field(None, description="exchange contracts; default: those of chain_id")
+
+    @property
+    def exchanges(self) -> Contracts:
+        """Return the exchange contracts of this chain, or those set in the configuration."""
+        return self.contracts or CONTRACTS[self.chain_id]
+
+
+class Account(Section):
+    """The wallet that trades, and where the executor finds its secrets."""
+
+    signature_type: Literal[0, 1, 2, 3] = Field(3, description="0 EOA, 1 proxy, 2 Safe, 3 deposit wallet")
+    funder: Address | None = Field(None, description="wallet that holds the collateral; required unless type 0")
+    key_file: Path | None = Field(None, description="file of mode 0600 holding the private key as 0x hex")
+    aws_secret_id: str | None = Field(None, description="AWS Secrets Manager secret with JSON key private_key")
+    aws_region: str | None = Field(None, description="region of that secret")
+    aws_endpoint_url: HttpUrl | None = Field(None, description="other endpoint of Secrets Manager, for tests")
+
+
+class Leader(Section):
+    """One wallet to follow; values given here override [strategy] for it."""
+
+    wallet: Address = Field(description="the leader's wallet (Polymarket calls it proxyWallet)")
+    label: str = Field("", max_length=40, description="a name for screens")
+    sizing: Literal["fixed", "proportional"] | None = Field(None, description="overrides strategy.sizing")
+    fixed_usdc: Usdc | None = Field(None, description="overrides strategy.fixed_usdc, USDC")
+    ratio: Ratio | None = Field(None, description="overrides strategy.ratio, fraction")
+
+
+class Strategy(Section):
+    """How leader trades become orders (strategy `mirror`)."""
+
+    name: Literal["mirror"] = Field("mirror", description="which strategy decides")
+    sizing: Literal["fixed", "proportional"] = Field("fixed", description="size of entries")
+    fixed_usdc: Usdc = Field(10 * MICRO, description="entry size of `fixed`, USDC")
+    ratio: Ratio = Field(10_000, description="`proportional`: our target as a fraction of the leader's shares")
+    max_signal_age_s: int = Field(10, ge=1, le=3600, description="older leader trades give no entry, seconds")
+    min_leader_usdc: Usdc = Field(25 * MICRO, description="smaller leader trades give no entry, USDC")
+    min_price: Price = Field(80_000, description="no entry below this leader price, USDC per share")
+    max_price: Price = Field(920_000, description="no entry above this price, USDC per share")
+    max_worse_price: Price = Field(20_000, description="pay at most this more than the leader, USDC per share")
+    max_worse_ratio: Price = Field(50_000, description="and at most this much more, fraction of the leader's price")
+    max_depth_ratio: Price = Field(500_000, description="take at most this fraction of the book inside the limit")
+    book_max_age_s: int = Field(30, ge=1, le=300, description="a book not proven current for this long is not used")
+    full_exit_below_ratio: Price = Field(50_000, description="leader under this fraction of its peak: sell all")
+    exit_slip_ticks: int = Field(3, ge=0, le=100, description="sell down to this many ticks under the best bid")
+
+    @model_validator(mode="after")
+    def _band(self) -> "Strategy":
+        if self.min_price >= self.max_price:
+            raise ValueError(f"min_price {self.min_price} must be below max_price {self.max_price}")
+        return self
+
+
+class Risk(Section):
+    """Hard limits. They hold for every strategy and survive restarts."""
+
+    max_market_usdc: Usdc = Field(50 * MICRO, description="stake in one market, USDC")
+    max_daily_volume_usdc: Usdc = Field(10_000 * MICRO, description="bought per UTC day, USDC")
+    max_exposure_usdc: Usdc = Field(500 * MICRO, description="stake in all markets, USDC")
+    breaker_loss_usdc: Usdc = Field(25 * MICRO, description="realised loss of a UTC day that stops entries, USDC")
+    breaker_errors: int = Field(5, ge=1, le=1000, description="consecutive errors that stop entries")
+    min_shares: Shares = Field(5 * MICRO, description="smallest entry, shares")
+
+    @model_validator(mode="after")
+    def _limits(self) -> "Risk":
+        if self.max_market_usdc > self.max_exposure_usdc:
+            raise ValueError("max_market_usdc must not exceed max_exposure_usdc")
+        return self
+
+
+class Detect(Section):
+    """How leaders are watched."""
+
+    rtds: bool = Field(True, description="use the real-time stream")
+    poll_s: int = Field(10, ge=1, le=3600, description="Data API activity poll per leader, seconds")
+    overlap_s: int = Field(120, ge=5, le=3600, description="each poll starts this long before the cursor, seconds")
+    page_limit: int = Field(500, ge=1, le=1000, description="rows per page of the Data API")
+    silence_s: int = Field(30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds")
+    reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
+
+
+class Execution(Section):
+    """How orders are sent and settled."""
+
+    validity_s: int = Field(10, ge=1, le=300, description="signed bytes may be sent for this long, seconds")
+    evidence_lag_s: int = Field(5, ge=1, le=120, description="longest lag of the exchange's own lookups, seconds")
+    timeout_s: int = Field(10, ge=1, le=60, description="HTTP timeout, seconds")
+    settle_poll_s: int = Field(5, ge=1, le=600, description="unsettled fills are looked up this often, seconds")
+    requests_per_s: int = Field(20, ge=1, le=500, description="ceiling for the CLOB, below its published limits")
+
+
+class Runtime(Section):
+    """How workers live."""
+
+    crash_boots: int = Field(5, ge=2, le=100, description="unclean boots that halt the bot")
+    crash_window_s: int = Field(300, ge=10, le=86_400, description="within this many seconds")
+    beat_s: int = Field(2, ge=1, le=60, description="heartbeat row of each worker, seconds")
+    hung_s: int = Field(10, ge=2, le=600, description="a worker silent for this long is restarted, seconds")
+    drain_s: int = Field(15, ge=1, le=300, description="time to settle orders at shutdown, seconds")
+    keep_days: int = Field(90, ge=7, le=3650, description="processed rows are kept this long, days")
+    log_json: bool = Field(True, description="one JSON object a line; false: text for a console")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe line written")
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    mode: Literal["demo", "live"] = Field("demo", description="demo: a simulated exchange on loopback; live: money")
+    venue: Venue = Venue()
+    account: Account = Account()
+    leaders: tuple[Leader, ...] = Field((), max_length=1000, description="wallets to follow")
+    strategy: Strategy = Strategy()
+    risk: Risk = Risk()
+    detect: Detect = Detect()
+    execution: Execution = Execution()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.account.signature_type != 0 and self.mode == "live" and self.account.funder is None:
+            raise ValueError(f"account.funder is required with signature_type {self.account.signature_type}")
+        if self.account.aws_secret_id and self.account.key_file:
+            raise ValueError("account.key_file and account.aws_secret_id contradict each other: set one")
+        wallets = [leader.wallet for leader in self.leaders]
+        if twice := {w for w in wallets if wallets.count(w) > 1}:
+            raise ValueError(f"leaders: {min(twice)} is listed twice")
+        if self.mode == "demo" and not self.venue.clob_url.startswith("http://"):
+            raise ValueError('venue.clob_url: mode "demo" needs the simulated exchange on loopback (botctl demo)')
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over defaults; dot-env and secret directories are not read."""
+        return env_settings, init_settings
+
+    def fingerprint(self) -> str:
+        """Return six hex digits that change whenever any value changes."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
+
+    def followed(self, wallet: str) -> Strategy | None:
+        """Return the strategy settings for a leader, or None if the wallet is not followed."""
+        for leader in self.leaders:
+            if leader.wallet == wallet:
+                over = leader.model_dump(exclude={"wallet", "label"}, exclude_none=True)
+                return self.strategy.model_copy(update=over)
+        return None
+
+
+def load(path: Path | None) -> Settings:
+    """Read the file (None: defaults and environment only) and return checked settings.
+
+    Raises ConfigError with one line per problem: the field, what was expected, what was found
+    and, for an unknown name, the nearest known one.
+    """
+    document = _read(path)
+    problems = [_unknown(name.split(".")) for name in _stray_env()]
+    try:
+        if problems:
+            raise ConfigError("; ".join(problems))
+        return Settings(**document)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {printable(error)}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give another with --config") from None
+
+
+def _explain(item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    name = ".".join(path) or "settings"
+    if item["type"] == "extra_forbidden":
+        return _unknown(path)
+    found = item.get("input")
+    shown = "" if found is None or isinstance(found, (dict, BaseModel)) else f", found {printable(found, 60)!r}"
+    return f"{name}: {item['msg'].removeprefix('Value error, ').removeprefix('value: ')}{shown}"
+
+
+def _unknown(path: list[str]) -> str:
+    depth = next(i for i, part in enumerate(path) if not part.isdigit() and part not in _children(path[:i]))
+    known = _children(path[:depth])
+    near = difflib.get_close_matches(path[depth], known, 1, 0.5)
+    hint = f"did you mean {'.'.join([*path[:depth], near[0]])}?" if near else f"known here: {', '.join(known)}"
+    return f"{printable('.'.join(path))}: unknown setting; {hint}"
+
+
+def _children(path: list[str]) -> list[str]:
+    model: type[BaseModel] | None = Settings
+    for part in path:
+        if model is not None and not part.isdigit():
+            field = model.model_fields.get(part)
+            model = section_of(field) if field else None
+    return sorted(model.model_fields) if model else []
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a field that is a table (or a list or option of one), else None."""
+    candidates = (field.annotation, *getattr(field.annotation, "__args__", ()))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _stray_env() -> list[str]:
+    names = [n[len(ENV_PREFIX) :].lower().replace("__", ".") for n in os.environ if n.startswith(ENV_PREFIX)]
+    return [n for n in names if n.split(".")[-1] not in _children(n.split(".")[:-1])]
+
+
+def origins(path: Path | None) -> dict[str, str]:
+    """Return for each top-level `section.key` that is set where it comes from: env name or file."""
+    found: dict[str, str] = {}
+    for section, values in _read(path).items():
+        for key in values if isinstance(values, dict) else [None]:
+            found[f"{section}.{key}" if key else section] = str(path)
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX):
+            found[name[len(ENV_PREFIX) :].lower().replace("__", ".")] = name
+    return found

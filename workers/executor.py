@@ -1,0 +1,140 @@
+"""executor: decide, sign, post and settle. The only process that sees the signing key."""
+
+import asyncio
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bot.errors import ConfigError, Unavailable
+from bot.execution.decide import Decider
+from bot.execution.life import Executor
+from bot.ledger import leaders, orders
+from bot.model import TokenId
+from bot.polymarket.books import Books
+from bot.polymarket.clob import Clob
+from bot.polymarket.orders import OrderSigner
+from bot.polymarket.transport import Transport
+from bot.polymarket.user_stream import UserStream
+from bot.queue import Message, SignalSeen
+from bot.runtime import Boot, harden, now_us, run
+from bot.secrets import private_key
+from bot.settings import Settings
+from bot.strategy.mirror import Mirror
+from bot.units import MICRO
+
+LOCK_WAIT_S = 30
+PREFETCH_S = 60
+RECENT_US = 86_400 * MICRO
+MAX_SKEW_S = 5
+
+
+def make_signer(settings: Settings) -> OrderSigner:
+    """Return the signer for the configured wallet; raises ConfigError."""
+    account = settings.account
+    if account.signature_type == 0 and account.funder is not None:
+        raise ConfigError("account.funder: a type 0 wallet holds its own collateral; remove it, or set the type")
+    if account.signature_type != 0 and account.funder is None:
+        raise ConfigError(f"account.funder: required with signature_type {account.signature_type}")
+    return OrderSigner(
+        private_key(account), chain_id=settings.venue.chain_id, contracts=settings.venue.exchanges,
+        signature_type=account.signature_type, funder=account.funder,
+    )  # fmt: skip
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold a lock for the life of the process: two executors would both recover."""
+    with path.open("a") as file:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{path}: another executor is still alive") from None
+                time.sleep(0.05)
+        yield
+
+
+async def executor(boot: Boot) -> None:
+    """Carry signals to a final state. Every line may be the last one; a restart continues here."""
+    settings, ledger = boot.settings, boot.ledger
+    with only_one(boot.home.run / "executor.lock"):
+        signer = make_signer(settings)
+        execution = settings.execution
+        transport = Transport(
+            settings.venue.clob_url, timeout_s=execution.timeout_s, requests_per_s=execution.requests_per_s
+        )
+        clob = Clob(transport, signer, settings.account.signature_type)
+        try:
+            await clob.login()
+            await _check_clock(clob)
+            cash = await clob.collateral()
+            await ledger.transact(lambda tx: orders.open_account(tx, signer.maker, cash, now_us=now_us()))
+            books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
+            decider = Decider(ledger, clob, books, signer, Mirror(), settings, boot.id, now_us)
+            worker = Executor(ledger, clob, decider, settings, now_us)
+            user = UserStream(settings.venue.user_ws_url, clob, lambda trade: worker.book([trade]))
+            await _work(boot, worker, books, clob, user)
+        finally:
+            await transport.close()
+
+
+async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream) -> None:
+    async def on_message(message: Message) -> None:
+        # The signal's row is committed by its sender: waking the loop is all there is to do.
+        if isinstance(message, SignalSeen):
+            worker.doorbell.set()
+
+    async def progress() -> None:
+        while True:
+            boot.progress_us = worker.progress_us or boot.progress_us
+            await asyncio.sleep(1)
+
+    boot.on_message = on_message
+    boot.detail = lambda: json.dumps({
+        "books_live": books.stream.connected, "user_live": user.stream.connected,
+    })  # fmt: skip
+    await _prefetch(boot, books, clob)
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(t) for t in (books.run(), user.run(), _keep_fresh(boot, books, clob), progress())
+        ]
+        await boot.ready()
+        await worker.run(boot.stopping)
+        for task in background:
+            task.cancel()
+
+
+async def _check_clock(clob: Clob) -> None:
+    skew = await clob.clock_skew_s()
+    if abs(skew) > MAX_SKEW_S:
+        raise Unavailable(f"clock: ours differs from the exchange's by {skew} s, at most {MAX_SKEW_S}; check NTP")
+
+
+async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
+    """Have facts and books ready for every market in use, so that no decision waits for them."""
+    markets = await boot.ledger.transact(lambda tx: leaders.recent_markets(tx, now_us() - RECENT_US))
+    tokens: list[TokenId] = []
+    for condition in {condition for condition, _ in markets}:
+        try:
+            tokens += (await clob.refresh_market(condition)).tokens
+        except Unavailable:
+            continue  # it will be fetched when it is needed, and that decision says so
+    await books.watch(tokens)
+
+
+async def _keep_fresh(boot: Boot, books: Books, clob: Clob) -> None:
+    while True:
+        await asyncio.sleep(PREFETCH_S)
+        await _prefetch(boot, books, clob)
+
+
+if __name__ == "__main__":
+    harden()
+    sys.exit(run("executor", executor))
