@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import dataclass
 
 from bot.detect.activity import Activity
 from bot.detect.intake import Intake
@@ -19,46 +20,66 @@ from bot.units import MICRO
 DATA_REQUESTS_PER_S = 10
 
 
-async def monitor(boot: Boot) -> None:
-    """Watch every leader through every source until stopped."""
-    settings, ledger = boot.settings, boot.ledger
-    wallets = [(leader.wallet, leader.label) for leader in settings.leaders]
-    await ledger.transact(lambda tx: leaders.follow(tx, wallets, now_s=now_us() // MICRO))
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that the monitor listens to, and where it announces what is new."""
+
+    boot: Boot
+    sender: Sender
+    intake: Intake
+    rtds: Rtds
+    activity: Activity
+
+    def detail(self) -> str:
+        """Return each source's age as JSON, for the status screen."""
+        stream, answered = self.rtds.stream, self.activity.answered_us
+        return json.dumps({
+            "rtds_age_s": int(time.monotonic() - stream.heard) if stream.connected else None,
+            "data_api_age_s": (now_us() - answered) // MICRO if answered else None,
+            "queue": self.sender.waiting,
+            "refused_rows": self.intake.refused,
+        })  # fmt: skip
+
+    async def progress(self) -> None:
+        """Note that work got done whenever any source said anything."""
+        while True:
+            stream = self.rtds.stream
+            fresh = stream.connected and time.monotonic() - stream.heard < self.boot.settings.detect.reconnect_s
+            if fresh or (self.activity.answered_us or 0) > (self.boot.progress_us or 0):
+                self.boot.progress_us = now_us()
+            await asyncio.sleep(1)
+
+
+def make_sources(boot: Boot, transport: Transport) -> Sources:
+    """Wire the sources of this boot together."""
+    settings = boot.settings
     sender = Sender(boot.home.socket("executor"))
-    intake = Intake(ledger, lambda signal: sender.put(SignalSeen(signal)), now_us)
-    followed = await intake.load()
-    transport = Transport(
-        settings.venue.data_url, timeout_s=settings.execution.timeout_s, requests_per_s=DATA_REQUESTS_PER_S
-    )
-    activity = Activity(DataApi(transport), ledger, intake, settings.detect, now_us)
+    intake = Intake(boot.ledger, lambda signal: sender.put(SignalSeen(signal)), now_us)
     rtds = Rtds(
         settings.venue.rtds_url, intake, boot_id=boot.id, silence_s=settings.detect.silence_s,
         reconnect_s=settings.detect.reconnect_s, now_us=now_us,
     )  # fmt: skip
+    activity = Activity(DataApi(transport), boot.ledger, intake, settings.detect, now_us)
+    return Sources(boot, sender, intake, rtds, activity)
 
-    def detail() -> str:
-        heard = time.monotonic() - rtds.stream.heard if rtds.stream.connected else None
-        answered = (now_us() - activity.answered_us) // MICRO if activity.answered_us else None
-        return json.dumps({
-            "rtds_age_s": None if heard is None else int(heard), "data_api_age_s": answered,
-            "queue": sender.waiting, "refused_rows": intake.refused,
-        })  # fmt: skip
 
-    async def progress() -> None:
-        # Work got done if any source said anything since the last look.
-        while True:
-            fresh = rtds.stream.connected and time.monotonic() - rtds.stream.heard < settings.detect.reconnect_s
-            if fresh or (activity.answered_us or 0) > (boot.progress_us or 0):
-                boot.progress_us = now_us()
-            await asyncio.sleep(1)
-
-    boot.detail = detail
+async def monitor(boot: Boot) -> None:
+    """Watch every leader through every source until stopped."""
+    settings = boot.settings
+    wallets = [(leader.wallet, leader.label) for leader in settings.leaders]
+    await boot.ledger.transact(lambda tx: leaders.follow(tx, wallets, now_s=now_us() // MICRO))
+    transport = Transport(
+        settings.venue.data_url, timeout_s=settings.execution.timeout_s, requests_per_s=DATA_REQUESTS_PER_S
+    )
+    sources = make_sources(boot, transport)
+    followed = await sources.intake.load()
+    boot.detail = sources.detail
     await boot.ready()
-    tasks = [sender.run(), progress()]
+    tasks = [sources.sender.run(), sources.progress()]
     if settings.detect.rtds:
-        tasks.append(rtds.run())
+        tasks.append(sources.rtds.run())
     if followed:
-        tasks.append(activity.run(followed))
+        tasks.append(sources.activity.run(followed))
     try:
         await until_stopped(boot, *tasks)
     finally:
