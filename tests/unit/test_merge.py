@@ -1,0 +1,75 @@
+"""Law 7: groups by maximum. Any replay, order and loss of rows gives the exact totals or heals to them."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.detect import merge
+from bot.ledger.leaders import Holding
+from bot.model import LeaderFill, Side
+
+WALLETS = ["0x" + c * 40 for c in "ab"]
+
+
+def fill(wallet=WALLETS[0], shares=10_000_000, tx="0x1", token="7", side=Side.BUY, price=420_000):
+    return LeaderFill(tx, wallet, token, side, shares, shares * price // 1_000_000, "0xc", "Yes", "t", 1_790_000_000)
+
+
+rows = st.builds(
+    fill,
+    wallet=st.sampled_from(WALLETS),
+    shares=st.sampled_from([10_000_000, 25_000_000, 1]),
+    tx=st.sampled_from(["0x1", "0x2"]),
+    side=st.sampled_from(list(Side)),
+)
+
+
+@given(st.lists(rows, max_size=30), st.integers(1, 5), st.randoms())
+def test_streams_never_exceed_and_complete_answers_always_reach_the_truth(facts, repeats, rng):
+    truth = {group: total for group, (_, total) in merge.snapshot(facts).items()}
+    replayed = facts * repeats
+    rng.shuffle(replayed)
+    lost = [row for row in replayed if rng.random() < 0.8]
+    for group, total in truth.items():
+        streamed = merge.stream_total(row for row in lost if row.group == group)
+        assert streamed <= total
+        assert merge.target({"rtds:1": streamed, "rtds:2": streamed, "data_api": total}) == total
+
+
+@given(st.lists(rows, min_size=1, max_size=30), st.randoms())
+def test_emitted_growth_adds_up_to_the_target(facts, rng):
+    seen: Counter = Counter()
+    emitted, total = (0, 0), (0, 0)
+    for row in facts:
+        total = (total[0] + row.shares, total[1] + row.usdc)
+        grown = merge.growth(total, emitted)
+        if grown:
+            seen["shares"] += grown[0]
+            emitted = total
+    assert seen["shares"] == emitted[0]
+    assert total[0] - emitted[0] < max(merge.MIN_GROWTH_SHARES, total[0] // merge.MIN_GROWTH_RATIO)
+
+
+def test_the_first_sight_of_dust_is_a_signal_and_its_growth_is_not():
+    assert merge.growth((1, 0), (0, 0)) == (1, 0)
+    assert merge.growth((9_999, 0), (1, 0)) is None
+    assert merge.growth((0, 0), (0, 0)) is None
+
+
+def test_identical_rows_of_a_complete_answer_both_count():
+    twin = fill()
+    assert merge.snapshot([twin, twin])[twin.group][1] == (20_000_000, 8_400_000)
+    assert merge.stream_total([twin, twin]) == (10_000_000, 4_200_000)
+
+
+def test_a_holding_never_falls_below_zero():
+    held = merge.moved(Holding(5, 5, 9), Side.SELL, 7)
+    assert held == Holding(0, 0, 9)
+    assert merge.moved(held, Side.BUY, 12) == Holding(12, 12, 12)
+
+
+def test_a_signal_is_identified_by_group_and_total():
+    group = fill().group
+    assert merge.signal_id(group, (1, 2)) == merge.signal_id(group, (1, 2))
+    assert len({merge.signal_id(group, (i, 0)) for i in range(100)}) == 100

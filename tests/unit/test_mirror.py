@@ -1,0 +1,137 @@
+"""The mirror strategy: entries near the leader's price, exits in proportion."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.model import Book, Market, Proposal, Side, Signal, SkipReason, View
+from bot.polymarket.amounts import TICKS, market_amounts
+from bot.settings import Strategy
+from bot.strategy.mirror import Mirror
+
+M = 1_000_000
+NOW = 1_790_000_000 * M
+SETTINGS = Strategy()
+MARKET = Market("0xc", ("7", "8"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 40_000, 1, True)
+SIGNAL = Signal(
+    id="s", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
+    usdc=50 * M, group_shares=100 * M, group_usdc=50 * M, leader_before=0, leader_after=100 * M, leader_peak=100 * M,
+    leader_watched=100 * M, title="t", outcome="Yes", traded_s=NOW // M, seen_us=NOW, source="rtds",
+)  # fmt: skip
+BOOK = Book(((490_000, 400 * M),), ((510_000, 400 * M), (520_000, 400 * M)), NOW)
+VIEW = View(SIGNAL, MARKET, BOOK, BOOK, 0, 0, 0, 0, False, NOW)
+
+
+def decide(view=VIEW, settings=SETTINGS, **signal):
+    return Mirror().evaluate(replace(view, signal=replace(view.signal, **signal)), settings)
+
+
+def test_a_plain_entry_spends_the_fixed_budget_at_the_limit():
+    found = decide()
+    assert (found.side, found.price, found.usdc) == (Side.BUY, 520_000, 9_990_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"now_us": NOW + 11 * M}, SkipReason.STALE),
+        ({"held_opposite": 1}, SkipReason.OPPOSITE_HELD),
+        ({"copied_before": True}, SkipReason.ALREADY_COPIED),
+        ({"market": replace(MARKET, accepting=False)}, SkipReason.MARKET_CLOSED),
+        ({"book": replace(BOOK, seen_us=NOW - 31 * M)}, SkipReason.BOOK_STALE),
+        ({"book": replace(BOOK, asks=())}, SkipReason.NO_LIQUIDITY),
+        ({"book": replace(BOOK, asks=((530_000, 400 * M),))}, SkipReason.PRICE_MOVED),
+        ({"book": replace(BOOK, asks=((510_000, 3 * M),))}, SkipReason.BELOW_MIN_NOTIONAL),
+    ],
+)
+def test_an_entry_is_skipped_with_its_reason(change, reason):
+    assert decide(replace(VIEW, **change)).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("signal", "reason"),
+    [
+        ({"group_usdc": 24 * M, "group_shares": 48 * M}, SkipReason.TOO_SMALL),
+        ({"group_usdc": 95 * M}, SkipReason.PRICE_BAND),
+        ({"group_usdc": 7 * M + 900_000, "group_shares": 100 * M}, SkipReason.TOO_SMALL),
+        ({"group_usdc": 30 * M, "group_shares": 500 * M}, SkipReason.PRICE_BAND),
+    ],
+)
+def test_the_whole_leader_trade_is_judged(signal, reason):
+    assert decide(**signal).reason is reason
+
+
+def test_a_large_trade_of_small_rows_is_not_too_small():
+    assert isinstance(decide(shares=20 * M, usdc=10 * M), Proposal)
+
+
+def test_max_worse_zero_means_the_leaders_price_or_better():
+    strict = SETTINGS.model_copy(update={"max_worse_price": 0})
+    assert decide(settings=strict).reason is SkipReason.PRICE_MOVED
+
+
+def test_proportional_sizing_buys_the_difference_to_the_target():
+    half = SETTINGS.model_copy(update={"sizing": "proportional", "ratio": 500_000})
+    found = decide(replace(VIEW, held=20 * M), half)
+    assert found.shares == 30 * M
+    assert decide(replace(VIEW, held=50 * M), half).reason is SkipReason.ALREADY_COPIED
+
+
+SELL = {"side": Side.SELL, "shares": 10 * M, "leader_before": 100 * M, "leader_after": 90 * M}
+
+
+def test_ten_percent_sold_is_ten_percent_sold():
+    found = decide(replace(VIEW, held=20 * M), **SELL)
+    assert (found.side, found.shares, found.price) == (Side.SELL, 2 * M, 460_000)
+
+
+def test_a_leader_who_has_left_takes_us_along():
+    found = decide(replace(VIEW, held=20_005_000), **{**SELL, "shares": 97 * M, "leader_after": 3 * M})
+    assert found.shares == 20_000_000
+
+
+def test_late_exits_still_run_in_any_price_band():
+    late = replace(VIEW, held=20 * M, now_us=NOW + 86_400 * M, book=Book(((20_000, M),), (), NOW))
+    found = decide(late, **SELL)
+    assert (found.side, found.price) == (Side.SELL, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"held": 0}, SkipReason.NOT_HELD),
+        ({"held": 20_000}, SkipReason.TOO_SMALL),
+        ({"held": 20 * M, "book": replace(BOOK, bids=())}, SkipReason.NO_LIQUIDITY),
+        ({"held": 20 * M, "market": replace(MARKET, accepting=False)}, SkipReason.MARKET_CLOSED),
+    ],
+)
+def test_an_exit_is_skipped_with_its_reason(change, reason):
+    assert decide(replace(VIEW, **change), **SELL).reason is reason
+
+
+def test_buying_the_complement_is_an_exit():
+    view = replace(VIEW, held_complement=20 * M, held_opposite=20 * M, leader_complement=200 * M)
+    found = decide(view)
+    assert (found.token, found.side, found.shares) == ("8", Side.SELL, 10 * M)
+
+
+@given(
+    tick=st.sampled_from(sorted(TICKS)), price=st.integers(80_000, 920_000), usdc=st.integers(25 * M, 10**6 * M),
+    fixed=st.integers(M, 1000 * M), best=st.integers(1, 999_999),
+)  # fmt: skip
+def test_no_entry_ever_pays_beyond_guard_or_budget(tick, price, usdc, fixed, best):
+    ask = max(tick, best - best % tick)
+    book = Book((), ((ask, 10**6 * M),), NOW) if ask < M else BOOK
+    view = replace(VIEW, market=replace(MARKET, tick=tick), book=book)
+    shares = usdc * M // price
+    settings = SETTINGS.model_copy(update={"fixed_usdc": fixed})
+    found = decide(view, settings, group_usdc=usdc, group_shares=shares, leader_watched=shares)
+    if isinstance(found, Proposal):
+        assert found.price <= max(price * 1.05 + 1, tick) and found.price <= max(settings.max_price, tick)
+        assert found.usdc <= fixed
+        amounts = market_amounts(found.side, found.price, found.usdc, tick)
+        assert amounts.making <= fixed
+        # The implied price still reaches an ask at the limit.
+        assert amounts.making * M >= found.price * amounts.taking
