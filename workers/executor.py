@@ -126,7 +126,7 @@ async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
             tokens += (await clob.refresh_market(condition)).tokens
         except Unavailable:
             continue  # it will be fetched when it is needed, and that decision says so
-    await books.watch(tokens)
+    await books.watch(tokens, max_age_us=RECENT_US)
 
 
 async def _keep_fresh(boot: Boot, books: Books, clob: Clob) -> None:

@@ -49,7 +49,7 @@ class Decider:
         market = await self.venue.market(signal.condition)
         if signal.token not in market.tokens:
             return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
-        await self.books.watch(list(market.tokens))
+        await self.books.watch(list(market.tokens), max_age_us=self.settings.strategy.book_max_age_s * MICRO)
         return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market))
 
     async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:

@@ -42,8 +42,8 @@ class Venue(Protocol):
 class BookSource(Protocol):
     """Where current books come from."""
 
-    async def watch(self, tokens: list[TokenId]) -> None:
-        """Keep these tokens' books current from now on."""
+    async def watch(self, tokens: list[TokenId], *, max_age_us: int) -> None:
+        """Keep these tokens' books current from now on; fetch those that are missing or older."""
         ...
 
     def book(self, token: TokenId) -> Book | None:

@@ -13,7 +13,7 @@ from bot.model import Book, TokenId
 from bot.polymarket import wire
 from bot.polymarket.clob import Clob
 from bot.polymarket.stream import Stream
-from bot.units import parse_micros, parse_price
+from bot.units import MICRO, parse_micros, parse_price
 
 logger = structlog.get_logger(__name__)
 MAX_TOKENS = 400  #: the exchange goes silent above about 500 tokens a connection
@@ -38,7 +38,7 @@ class Books:
 
     def __init__(self, url: str, clob: Clob, *, now_us: Callable[[], int]) -> None:
         self._clob, self._now = clob, now_us
-        self._levels: dict[TokenId, tuple[dict[int, int], dict[int, int]]] = {}
+        self._levels: dict[TokenId, tuple[dict[int, int], dict[int, int], int]] = {}
         self._watched: dict[TokenId, None] = {}
         self._fetching: set[asyncio.Task[None]] = set()
         self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
@@ -47,30 +47,41 @@ class Books:
         """Keep the books current until cancelled."""
         await self.stream.run(self._on_frame)
 
-    async def watch(self, tokens: Iterable[TokenId]) -> None:
-        """Subscribe to tokens and fetch the books that are not here yet. The oldest give way."""
-        new = [token for token in tokens if token not in self._watched]
-        if not new:
-            return
-        for token in new:
-            self._watched[token] = None
-        for token in list(self._watched)[: max(0, len(self._watched) - MAX_TOKENS)]:
-            del self._watched[token]
-            self._levels.pop(token, None)
-        await self.stream.send(json.dumps({"operation": "subscribe", "assets_ids": new}))
-        await asyncio.gather(*(self._fetch(token) for token in new))
+    async def watch(self, tokens: Iterable[TokenId], *, max_age_us: int) -> None:
+        """Subscribe to tokens, and fetch the books that are missing or older than `max_age_us`.
+
+        A book that cannot be fetched stays missing or old: the caller sees that in `book`. With too
+        many tokens the oldest give way.
+        """
+        wanted = list(tokens)
+        new = [token for token in wanted if token not in self._watched]
+        if new:
+            self._watched |= dict.fromkeys(new)
+            for token in list(self._watched)[: max(0, len(self._watched) - MAX_TOKENS)]:
+                del self._watched[token]
+                self._levels.pop(token, None)
+            await self.stream.send(json.dumps({"operation": "subscribe", "assets_ids": new}))
+        oldest = self._now() - max_age_us
+        stale = [t for t in wanted if (found := self.book(t)) is None or found.seen_us < oldest]
+        if stale:
+            await asyncio.gather(*(self._fetch(token) for token in stale))
 
     def book(self, token: TokenId) -> Book | None:
-        """Return a token's book as last proven, or None if it has never been seen."""
+        """Return a token's book as last proven, or None if it is not known.
+
+        While its stream is heard a book is current: silence of one market is no news.
+        """
         levels = self._levels.get(token)
         if levels is None:
             return None
-        quiet_us = int((time.monotonic() - self.stream.heard) * 1_000_000)
-        bids, asks = levels
-        return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), self._now() - quiet_us)
+        bids, asks, seen_us = levels
+        if self.stream.connected:
+            seen_us = max(seen_us, self._now() - int((time.monotonic() - self.stream.heard) * MICRO))
+        return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), seen_us)
 
     def _subscription(self) -> list[str]:
-        # Events between two connections are gone, so every book is fetched again.
+        # Events between two connections are gone, so no book of before is current.
+        self._levels.clear()
         for token in list(self._watched):
             task = asyncio.create_task(self._fetch(token))
             self._fetching.add(task)
@@ -78,14 +89,19 @@ class Books:
         return [json.dumps({"type": "market", "assets_ids": list(self._watched)})]
 
     async def _fetch(self, token: TokenId) -> None:
+        before = self._levels.get(token)
         try:
-            self._replace(token, await self._clob.book(token, now_us=self._now()))
+            found = await self._clob.book(token, now_us=self._now())
         except Unavailable as error:
             logger.warning("book.unavailable", token=token, error=str(error))
+            return
+        # What the stream said meanwhile is newer than this answer.
+        if self._levels.get(token) is before:
+            self._replace(token, found)
 
     def _replace(self, token: TokenId, book: Book) -> None:
         if token in self._watched:
-            self._levels[token] = (dict(book.bids), dict(book.asks))
+            self._levels[token] = (dict(book.bids), dict(book.asks), book.seen_us)
 
     async def _on_frame(self, text: str) -> None:
         try:
@@ -110,3 +126,4 @@ class Books:
                 side[price] = size
             else:
                 side.pop(price, None)
+            self._levels[TokenId(change.asset_id)] = (levels[0], levels[1], self._now())

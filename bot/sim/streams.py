@@ -45,11 +45,17 @@ class Streams:
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route."""
-        return [
-            web.get("/ws/market", lambda r: self._serve(r, self.market_clients, self._market_frame)),
-            web.get("/ws/user", lambda r: self._serve(r, self.user_clients, self._user_frame)),
-            web.get("/rtds", lambda r: self._serve(r, self.rtds_clients, self._rtds_frame, pong="")),
-        ]
+
+        async def market(request: web.Request) -> web.WebSocketResponse:
+            return await self._serve(request, self.market_clients, self._market_frame)
+
+        async def user(request: web.Request) -> web.WebSocketResponse:
+            return await self._serve(request, self.user_clients, self._user_frame)
+
+        async def rtds(request: web.Request) -> web.WebSocketResponse:
+            return await self._serve(request, self.rtds_clients, self._rtds_frame, pong="")
+
+        return [web.get("/ws/market", market), web.get("/ws/user", user), web.get("/rtds", rtds)]
 
     async def _serve(
         self, request: web.Request, clients: set[Client], on_frame: Callable[[Client, Any], bool], pong: str = "PONG"

@@ -1,0 +1,230 @@
+"""The ledger on real SQLite files."""
+
+import asyncio
+import multiprocessing
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlmodel import SQLModel
+
+import bot.ledger.tables  # noqa: F401  (fills the metadata)
+from bot import report
+from bot.errors import LedgerError, SchemaMismatch, StateUnknown
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import SCHEMA, Ledger, insert, migrate, one, run, scalar
+from bot.model import ControlMode
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "ledger-demo.db"
+    migrate(found, "demo")
+    return found
+
+
+def test_migrations_and_models_agree(path):
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+    engine.dispose()
+    assert ScriptDirectory(str(ROOT / "migrations")).get_current_head() == SCHEMA
+
+
+def test_every_table_is_strict(path):
+    connection = sqlite3.connect(path)
+    loose = [r[1] for r in connection.execute("PRAGMA table_list") if r[2] == "table" and not r[5]]
+    connection.close()
+    assert {name for name in loose if not name.startswith("sqlite_")} == {"alembic_version"}
+
+
+def test_the_file_is_closed_to_others_and_migrating_twice_is_safe(path):
+    migrate(path, "demo")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_sqlite_has_no_wal_reset_bug():
+    assert sqlite3.sqlite_version_info >= (3, 51, 3)
+
+
+async def test_every_connection_is_durable(path):
+    async with Ledger(path).open() as ledger:
+        for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("mmap_size", 0)):
+            assert await ledger.transact(lambda tx, p=pragma: scalar(tx, f"PRAGMA {p}")) == value
+
+
+async def test_a_failed_transaction_leaves_nothing(path):
+    async with Ledger(path).open() as ledger:
+
+        async def broken(tx):
+            await control.record(tx, "t", "k", "x", now_us=1)
+            raise RuntimeError("on purpose")
+
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await ledger.transact(broken)
+        with pytest.raises(LedgerError, match="no such table"):
+            await ledger.transact(lambda tx: run(tx, "INSERT INTO nowhere VALUES (1)"))
+        assert await ledger.transact(lambda tx: scalar(tx, "SELECT COUNT(*) FROM event")) == 0
+
+
+async def test_a_cancelled_caller_does_not_cancel_the_commit(path):
+    async with Ledger(path).open() as ledger:
+        begun = asyncio.Event()
+
+        async def slow(tx):
+            begun.set()
+            await asyncio.sleep(0.05)
+            await control.record(tx, "t", "k", "x", now_us=1)
+
+        task = asyncio.create_task(ledger.transact(slow))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await ledger.transact(lambda tx: scalar(tx, "SELECT COUNT(*) FROM event")) == 1
+
+
+@pytest.mark.parametrize("value", [1.5, "abc", float("nan"), 2**63])
+async def test_integer_columns_take_integers_only(path, value):
+    async with Ledger(path).open() as ledger:
+        row = {"wallet": "w", "opening": value, "cash": 1, "updated_us": 1}
+        with pytest.raises((LedgerError, OverflowError)):
+            await ledger.transact(lambda tx: insert(tx, "account", row))
+
+
+def _spend(path: str, times: int) -> None:
+    async def spend() -> None:
+        async with Ledger(Path(path)).open() as ledger:
+
+            async def once(tx):
+                cash = await scalar(tx, "SELECT cash FROM account")
+                await asyncio.sleep(0)
+                await run(tx, "UPDATE account SET cash = :cash", cash=cash - 1)
+
+            for _ in range(times):
+                await ledger.transact(once)
+
+    asyncio.run(spend())
+
+
+async def test_three_processes_that_read_and_write_lose_no_update(path):
+    async with Ledger(path).open() as ledger:
+        await ledger.transact(lambda tx: orders.open_account(tx, "w", 1000, now_us=1))
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_spend, args=(str(path), 50)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.join)
+    async with Ledger(path).open() as ledger:
+        assert await ledger.transact(orders.cash) == 1000 - 150
+
+
+def test_a_ledger_of_another_mode_or_program_is_refused_and_untouched(path, tmp_path):
+    with pytest.raises(SchemaMismatch, match="written in mode demo, configured mode is live"):
+        migrate(path, "live")
+    foreign = tmp_path / "foreign.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE notes (x)")
+    connection.commit()
+    connection.close()
+    before = foreign.read_bytes()
+    with pytest.raises(SchemaMismatch, match="of another program"):
+        migrate(foreign, "demo")
+    assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but text that is long enough", b"SQLite format 3\x00" + b"\xff" * 500]
+)
+def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path, content):
+    path = tmp_path / "ledger-demo.db"
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match="ledger"):
+        migrate(path, "demo")
+    with pytest.raises(LedgerError, match="ledger"), report.read(path) as found:
+        found.status()
+    assert path.read_bytes() == content
+
+
+async def test_a_newer_schema_is_refused(path):
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SchemaMismatch, match="newer"):
+        migrate(path, "demo")
+    with pytest.raises(SchemaMismatch, match="schema 9999"):
+        async with Ledger(path).open():
+            pass
+
+
+def test_no_ledger_is_a_state_of_its_own(tmp_path):
+    with pytest.raises(StateUnknown, match="no ledger"), report.read(tmp_path / "none.db"):
+        pass
+
+
+async def test_a_pause_ends_by_itself_and_does_not_soften_a_halt(path):
+    async with Ledger(path).open() as ledger:
+
+        async def steer(mode, until=None):
+            await ledger.transact(lambda tx: control.steer(tx, mode, reason="r", actor="a", now_us=5, until_us=until))
+
+        await steer(ControlMode.PAUSED, until=10)
+        for now, mode in ((9, ControlMode.PAUSED), (10, ControlMode.RUNNING)):
+            assert (await ledger.transact(lambda tx, n=now: control.read(tx, now_us=n))).mode is mode
+        await steer(ControlMode.HALTED)
+        await steer(ControlMode.PAUSED)
+        assert (await ledger.transact(lambda tx: control.read(tx, now_us=1))).mode is ControlMode.HALTED
+
+
+async def test_locks_hold_until_their_time(path):
+    async with Ledger(path).open() as ledger:
+        await ledger.transact(lambda tx: insert(tx, "lock", {"scope": "leader:w", "until_us": 10, "reason": "loss"}))
+        assert await ledger.transact(lambda tx: control.locked(tx, ["market:c", "leader:w"], now_us=9)) == "loss"
+        assert await ledger.transact(lambda tx: control.locked(tx, ["leader:w"], now_us=10)) is None
+
+
+async def test_pruning_never_forgets_what_could_be_seen_again(path):
+    day = 86_400
+
+    async def fill(tx):
+        for i, (traded, decided) in enumerate([(10, 1), (10, 0), (200 * day, 1)]):
+            row = {
+                "id": i + 1, "tx": f"0x{i}", "wallet": "w", "token": "7", "side": "BUY", "condition": "c", "outcome": "o",
+                "title": "t", "shares": 1, "usdc": 1, "emitted_shares": 1, "emitted_usdc": 1, "signals": 1,
+                "traded_s": traded, "seen_us": 1,
+            }  # fmt: skip
+            await insert(tx, "leader_trade", row)
+            signal = {
+                "id": f"s{i}", "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_before": 0, "leader_after": 1,
+                "leader_peak": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
+            }  # fmt: skip
+            await insert(tx, "signal", signal)
+
+    async with Ledger(path).open() as ledger:
+        await ledger.transact(fill)
+        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 0, "no cursor: anything may come again"
+        await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "w", 100 * day, now_us=1))
+        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 1
+        left = await ledger.transact(lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade"))
+        assert left == {"ids": "2,3"}
+
+
+def test_a_report_reads_while_another_process_writes(path):
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE control SET reason = 'half done'")
+    with report.read(path) as found:
+        assert found.status().control_reason == "first start"
+    with pytest.raises(LedgerError, match="readonly"), report.read(path) as found:
+        found.rows("UPDATE control SET mode = 'halted'")
+    writer.execute("ROLLBACK")
+    writer.close()

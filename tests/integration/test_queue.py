@@ -1,0 +1,124 @@
+"""The queue over real Unix sockets."""
+
+import asyncio
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from bot.errors import ConfigError
+from bot.queue import MAX_PATH, Ping, Sender, SignalSeen, ask, check_path, serve
+from tests.rig import until
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "executor.sock"
+
+
+class Inbox:
+    def __init__(self):
+        self.messages = []
+
+    async def take(self, message):
+        self.messages.append(message)
+
+
+async def test_frames_arrive_in_order_and_are_acknowledged(path):
+    inbox = Inbox()
+    async with serve(path, inbox.take):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        sender = Sender(path)
+        task = asyncio.create_task(sender.run())
+        for i in range(100):
+            sender.put(SignalSeen(str(i)))
+        await until(lambda: sender.waiting == 0, "all acknowledged")
+        assert [m.signal_id for m in inbox.messages] == [str(i) for i in range(100)]
+        task.cancel()
+
+
+async def test_what_a_dead_reader_did_not_acknowledge_comes_again(path):
+    first = asyncio.Event()
+
+    async def never(_):
+        first.set()
+        await asyncio.Event().wait()
+
+    sender = Sender(path)
+    task = asyncio.create_task(sender.run())
+    sender.put(SignalSeen("a"))
+    async with serve(path, never):
+        await first.wait()
+    inbox = Inbox()
+    async with serve(path, inbox.take):
+        await until(lambda: sender.waiting == 0, "delivered to the next reader")
+    assert inbox.messages == [SignalSeen("a")]
+    task.cancel()
+
+
+async def test_a_sender_without_reader_is_bounded_and_drops_the_oldest(path):
+    sender = Sender(path, capacity=10)
+    for i in range(25):
+        sender.put(SignalSeen(str(i)))
+    assert sender.waiting == 10
+    inbox = Inbox()
+    task = asyncio.create_task(sender.run())
+    async with serve(path, inbox.take):
+        await until(lambda: sender.waiting == 0, "delivered")
+    assert [m.signal_id for m in inbox.messages] == [str(i) for i in range(15, 25)]
+    task.cancel()
+
+
+async def test_ask_tells_a_living_loop_from_a_dead_one(path):
+    assert not await ask(path, Ping(), timeout_s=1)
+    async with serve(path, Inbox().take):
+        assert await ask(path, Ping(), timeout_s=10)
+
+    async def hang(_):
+        await asyncio.Event().wait()
+
+    async with serve(path, hang):
+        assert not await ask(path, Ping(), timeout_s=0.2)
+
+
+async def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path):
+    path.parent.mkdir()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    async with serve(path, Inbox().take):
+        with pytest.raises(ConfigError, match="in use by another process"):
+            async with serve(path, Inbox().take):
+                pass
+        assert await ask(path, Ping(), timeout_s=10)
+
+
+async def test_what_is_no_socket_is_never_removed(path):
+    path.parent.mkdir()
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="not a socket"):
+        async with serve(path, Inbox().take):
+            pass
+    assert path.read_text() == "precious"
+
+
+def test_a_path_the_kernel_refuses_is_refused_with_the_fix():
+    check_path(Path("/" + "x" * (MAX_PATH - 1)))
+    with pytest.raises(ConfigError, match="use a shorter --home"):
+        check_path(Path("/" + "x" * MAX_PATH))
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00\x00", os.urandom(64)])
+async def test_garbage_ends_its_connection_and_nothing_else(path, data):
+    inbox = Inbox()
+    async with serve(path, inbox.take):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(data)
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        assert await ask(path, Ping(), timeout_s=10)
+    assert inbox.messages == [Ping()]

@@ -1,0 +1,179 @@
+"""A rig for integration tests: simulated exchange, real ledger and the executor's own objects in one loop."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from bot import report
+from bot.detect.intake import Intake
+from bot.execution.decide import Decider
+from bot.execution.life import Executor
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import Ledger, migrate
+from bot.model import LeaderFill, Side
+from bot.polymarket.books import Books
+from bot.polymarket.clob import Clob
+from bot.polymarket.orders import OrderSigner
+from bot.polymarket.transport import Transport
+from bot.polymarket.user_stream import UserStream
+from bot.runtime import now_us
+from bot.settings import Settings
+from bot.sim.server import Plan, Simulation, serving
+from bot.strategy.mirror import Mirror
+
+M = 1_000_000
+PATIENCE_S = 60
+QUICK = {"evidence_lag_s": 1, "settle_poll_s": 1}
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, generously: machines are slow at times."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        await asyncio.sleep(0.02)
+
+
+@dataclasses.dataclass
+class Rig:
+    """One wallet at one simulated exchange, with a ledger of its own."""
+
+    sim: Simulation
+    addresses: dict
+    path: Path
+    ledger: Ledger
+    settings: Settings
+    clob: Clob
+    books: Books
+    signer: OrderSigner
+    boot_id: int = 0
+    executor: Executor | None = None
+    intake: Intake | None = None
+    _counter: int = 0
+
+    @property
+    def leader(self) -> str:
+        return self.addresses["leaders"][0]
+
+    def market(self, index: int = 0):
+        return list(self.sim.exchange.markets.values())[index]
+
+    def query(self, sql: str, *values):
+        with report.read(self.path) as found:
+            return found.rows(sql, *values)
+
+    def value(self, sql: str, *values):
+        with report.read(self.path) as found:
+            return found.value(sql, *values)
+
+    async def sees(self, side: Side = Side.BUY, shares: int = 100 * M, *, price: int | None = None, market: int = 0,
+                   outcome: int = 0, leader: int = 0, tx: str | None = None, source: str = "rtds:1", age_s: int = 0):  # fmt: skip
+        """Let the intake observe one leader trade at the market's price."""
+        self._counter += 1
+        found = self.market(market)
+        at = price or 510_000
+        fill = LeaderFill(
+            tx or f"0x{self._counter:064x}", self.addresses["leaders"][leader].lower(), found.tokens[outcome], side, shares,
+            shares * at // M, found.condition, found.outcomes[outcome], found.title, int(time.time()) - age_s,
+        )  # fmt: skip
+        await self.intake.absorb(source, [(fill, (shares, fill.usdc))], seen_us=now_us())
+        return fill
+
+    async def boots(self) -> None:
+        """Begin a new life of the executor on the same ledger."""
+        self.boot_id = await self.ledger.transact(
+            lambda tx: control.boot(tx, "executor", 1, 1, "test", now_us=now_us())
+        )
+        decider = Decider(
+            self.ledger, self.clob, self.books, self.signer, Mirror(), self.settings, self.boot_id, now_us
+        )
+        self.executor = Executor(self.ledger, self.clob, decider, self.settings, now_us)
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Run the executor with its streams until the block ends, then drain it."""
+        await self.boots()
+        user = UserStream(self.settings.venue.user_ws_url, self.clob, lambda trade: self.executor.book([trade]))
+        stopping = asyncio.Event()
+        streams = [asyncio.create_task(self.books.run()), asyncio.create_task(user.run())]
+        await until(lambda: user.stream.connected and self.books.stream.connected, "streams connect")
+        work = asyncio.create_task(self.executor.run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            await asyncio.wait_for(work, PATIENCE_S)
+            for task in streams:
+                task.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until nothing is undecided, in flight or unsettled."""
+        self.executor.doorbell.set()
+        await until(
+            lambda: self.value(
+                "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
+                " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
+                " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
+            ) == 0,
+            "everything settles",
+        )  # fmt: skip
+
+    def reasons(self) -> list[str]:
+        return [
+            r["reason"] or r["verdict"] for r in self.query("SELECT reason, verdict FROM decision ORDER BY decided_us")
+        ]
+
+    def assert_equal_to_exchange(self) -> None:
+        """The ledger equals the exchange, to the micro-unit."""
+        truth = self.sim.truth()
+        assert self.value("SELECT cash FROM account") == truth["collateral"]
+        held = self.query("SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0")
+        assert {r["token"]: r["shares"] for r in held} == truth["shares"]
+
+
+def settings_for(addresses: dict, **sections) -> Settings:
+    names = ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")
+    sections["execution"] = {**QUICK, **sections.get("execution", {})}
+    return Settings(
+        mode="demo",
+        venue={name: addresses[name] for name in names},
+        account={
+            "signature_type": addresses["signature_type"],
+            "funder": addresses["wallet"] if addresses["signature_type"] else None,
+        },
+        leaders=tuple({"wallet": wallet} for wallet in addresses["leaders"]),
+        **sections,
+    )
+
+
+@contextlib.asynccontextmanager
+async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIterator[Rig]:
+    """Serve an exchange and open a ledger; nothing works until `working`."""
+    async with serving(plan or Plan(failed_share=0, retried_share=0)) as (sim, addresses):
+        settings = settings_for(addresses, **sections)
+        path = tmp_path / "ledger-demo.db"
+        await asyncio.to_thread(migrate, path, "demo")
+        transport = Transport(addresses["clob_url"], timeout_s=10, requests_per_s=200)
+        signer = OrderSigner(
+            addresses["private_key"], chain_id=137, contracts=settings.venue.exchanges,
+            signature_type=addresses["signature_type"], funder=settings.account.funder,
+        )  # fmt: skip
+        clob = Clob(transport, signer, addresses["signature_type"])
+        try:
+            await clob.login()
+            async with Ledger(path).open() as ledger:
+                books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
+                found = Rig(sim, addresses, path, ledger, settings, clob, books, signer)
+                cash = await clob.collateral()
+                await ledger.transact(lambda tx: orders.open_account(tx, signer.maker, cash, now_us=now_us()))
+                wallets = [(leader.wallet, "") for leader in settings.leaders]
+                await ledger.transact(lambda tx: leaders.follow(tx, wallets, now_s=int(time.time()) - 3600))
+                found.intake = Intake(ledger, lambda _: found.executor and found.executor.doorbell.set(), now_us)
+                await found.intake.load()
+                yield found
+        finally:
+            await transport.close()
