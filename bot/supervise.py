@@ -27,18 +27,22 @@ class Process:
     pid: int
 
 
+def check_free(home: Home) -> None:
+    """Raise ConfigError unless a bot can be started here: paths short enough, none running."""
+    # supervisord links a temporary name beside its socket while it binds.
+    check_path(home.socket("supervisor").with_name("supervisor.sock.0000000"))
+    if _answers(home):
+        raise ConfigError(f"{home.path}: already running; botctl status shows it, botctl down stops it")
+
+
 def start(home: Home, config: Path | None, *, timeout_s: float = 30) -> int:
     """Start supervisord with the three workers and return its pid.
 
     Raises ConfigError if one is running already or it does not come up; its own words are in
     log/supervisord.log.
     """
-    socket_path = home.socket("supervisor")
-    # supervisord links a temporary name beside it while it binds.
-    check_path(socket_path.with_name(f"{socket_path.name}.0000000"))
+    check_free(home)
     home.create()
-    if _answers(home):
-        raise ConfigError(f"{home.path}: already running; botctl status shows it, botctl down stops it")
     environment = {
         **os.environ,
         HOME_ENV: str(home.path),

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from bot import __version__
 from bot.cli import observe, proof, run, setup
@@ -27,7 +27,7 @@ Examples:
 """
 
 app = typer.Typer(
-    name="botctl", help=EXAMPLES, no_args_is_help=True, add_completion=True, rich_markup_mode=None,
+    name="botctl", help=EXAMPLES, invoke_without_command=True, add_completion=True, rich_markup_mode=None,
     pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
@@ -42,6 +42,8 @@ def options(
     """Global options; they may also follow the verb."""
     found = find_home(home)
     context.obj = Cli(found, find_config(config, found), as_json)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -67,12 +69,9 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except BotError as error:
         sys.exit(fail(error, as_json=as_json))
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(0)
-    except click.UsageError as error:
-        sys.exit(fail(UsageError(_nearest(error)), as_json=as_json))
-    except (click.Abort, KeyboardInterrupt):
+    except TyperException as error:
+        sys.exit(fail(UsageError(_usage(_message(error))), as_json=as_json))
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # `botctl trades | head`: the reader has seen enough.
@@ -80,14 +79,20 @@ def main() -> None:
         sys.exit(0)
 
 
-def _nearest(error: click.UsageError) -> str:
-    message = error.format_message()
+def _message(error: TyperException) -> str:
+    # Most of its errors name the option in a longer form of their message.
+    longer = getattr(error, "format_message", None)
+    return str(longer() if longer else error)
+
+
+def _usage(message: str) -> str:
+    """Return a usage error in our words: what was wrong, and the nearest right verb."""
     wrong = message.split("'")[1] if message.startswith("No such command") and "'" in message else None
     if wrong is None:
-        return f"{message} Try: botctl --help"
-    known = list(getattr(typer.main.get_command(app), "commands", {}))
+        return f"{message.rstrip('.')}; try botctl --help"
+    known = sorted(getattr(typer.main.get_command(app), "commands", {}))
     near = difflib.get_close_matches(wrong, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"verbs: {', '.join(sorted(known))}"
+    hint = f"did you mean {near[0]}?" if near else f"verbs: {', '.join(known)}"
     return f"unknown verb {wrong[:40]!a}; {hint}"
 
 

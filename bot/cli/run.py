@@ -31,6 +31,7 @@ def up(
     settings = load(options.config)
     if not settings.leaders:
         raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
+    supervise.check_free(options.home)
     if settings.mode == "live":
         _acknowledge(settings, yes)
     from bot.ledger.db import migrate

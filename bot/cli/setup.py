@@ -9,7 +9,7 @@ from bot.cli.output import cli, emit, table
 from bot.errors import ConfigError
 from bot.settings import load, origins, section_of
 
-config = typer.Typer(help="Show, check or print configuration.", no_args_is_help=True, rich_markup_mode=None)
+config = typer.Typer(help="Show, check or print configuration.", rich_markup_mode=None)
 
 
 @config.command()

@@ -27,8 +27,8 @@ from bot.home import WORKERS, Home
 from bot.ledger.db import migrate
 from bot.units import MICRO, decimal_text
 
-READY_S = 25
-FINISH_S = 60
+READY_S = 120
+FINISH_S = 240
 #: A leader trade is complete when less than a hundredth of a share is missing.
 TOLERANCE = 10_000
 
@@ -84,6 +84,8 @@ class Verdict:
     duration_s: float
     seed: int
     problems: list[str] = field(default_factory=list)
+    #: A recorded session's totals as the ledger has them, one per (transaction, wallet, token, side).
+    totals: list[dict[str, Any]] | None = None
 
 
 Watcher = Callable[[Progress], None]
@@ -105,7 +107,7 @@ def run(options: Options, watch: Watcher) -> Verdict:
             with _workers(home, config):
                 return _observe(home, options, address, watch, began)
     finally:
-        shutil.rmtree(home.path, ignore_errors=True) if not os.environ.get("KEEP") else print(home.path)
+        shutil.rmtree(home.path, ignore_errors=True)
 
 
 @contextmanager
@@ -339,7 +341,14 @@ def _judge(
         realized_pnl_usdc=decimal_text(found.value("SELECT COALESCE(SUM(realized), 0) FROM daily_pnl")),
         latency_ms={"detect_to_post": _latency(found)}, memory_mb=memory, recovered_s=recovered, killed=options.kill,
         duration_s=round(duration, 1), seed=options.seed, problems=problems[:20],
+        totals=_totals(found) if options.feed else None,
     )  # fmt: skip
+
+
+def _totals(found: report.Report) -> list[dict[str, Any]]:
+    return found.rows(
+        "SELECT tx, wallet, token, side, shares AS shares_micros, usdc AS usdc_micros FROM leader_trade ORDER BY id"
+    )
 
 
 def _differences(found: report.Report, truth: dict[str, Any]) -> list[str]:

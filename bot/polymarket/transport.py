@@ -47,6 +47,7 @@ class Transport:
     """A connection pool to `base_url`, at most `requests_per_s` requests a second."""
 
     def __init__(self, base_url: str, *, timeout_s: int, requests_per_s: int) -> None:
+        self._base = base_url
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=timeout_s, http2=base_url.startswith("https"), follow_redirects=False
         )
@@ -87,7 +88,7 @@ class Transport:
                     if reply.status >= 500 or reply.status in (425, 429):
                         raise _Busy(reply)
         except (NotSent, NoAnswer, _Busy) as error:
-            raise Unavailable(f"GET {self._http.base_url}{path.lstrip('/')}: {error}") from None
+            raise Unavailable(f"GET {self._base}{path}: {error}") from None
         return reply
 
     async def send(

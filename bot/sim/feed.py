@@ -57,16 +57,22 @@ def load(path: Path, rng: random.Random, start_s: int) -> tuple[list[SimMarket],
 def true_rows(sent: tuple[Row, ...]) -> tuple[Row, ...]:
     """Return the rows of one transaction as often as they really happened.
 
-    A feed may repeat rows, and identical rows may both be real. The taker's row, the largest,
-    equals the sum of the others; the counts that fulfil this, and are possible, are the truth. Where
-    no counts do, repeats are taken for repeats.
+    A feed may repeat rows, and identical rows may both be real. The taker's row, the largest, is
+    there once and equals the sum of the others. Of the counts that fulfil this, the truth is the
+    one nearest to how often each row was sent for each time the taker's was. Where no counts do,
+    repeats are taken for repeats.
     """
     counts = Counter(sent)
     taker = max(counts, key=lambda row: row.shares)
     others = [row for row in counts if row is not taker]
     choices = [range(1, counts[row] + 1) for row in others]
     if others and prod(len(c) for c in choices) <= MAX_TRIES:
-        for found in sorted(product(*choices), key=sum):
+        sent_each = counts[taker]
+
+        def distance(found: tuple[int, ...]) -> int:
+            return sum(abs(n * sent_each - counts[row]) for n, row in zip(found, others, strict=True))
+
+        for found in sorted(product(*choices), key=distance):
             # Recorded sizes are rounded numbers: a hundredth of a share is equal.
             if abs(sum(n * row.shares for n, row in zip(found, others, strict=True)) - taker.shares) <= 10_000:
                 return taker, *(row for n, row in zip(found, others, strict=True) for _ in range(n))
@@ -153,10 +159,13 @@ def _markets(events: list[dict[str, Any]], rng: random.Random, path: Path) -> di
         if len(tokens) > 2:
             raise ConfigError(f"{path}: market_id {condition}: expected at most two tokens, found {len(tokens)}")
         market = new_market(rng, event["title"], fee_rate=70_000)
-        ids, labels = [*tokens, *market.tokens][:2], [*tokens.values(), "other"][:2]
+        # The outcome that nobody traded gets an id of its neighbour's kind.
+        ids, labels = [*tokens, str(int(event["token"]) ^ 1)][:2], [*tokens.values(), "other"][:2]
         prices = {e["price"] for e in events if e["condition"] == condition}
         market.condition, market.tokens, market.outcomes = condition, (ids[0], ids[1]), (labels[0], labels[1])
         market.slug = event["slug"]
+        # A V3 outcome token has zeros in bits 40 to 103 of its id.
+        market.version = "v2" if all(int(token) >> 40 & (1 << 64) - 1 == 0 for token in market.tokens) else "v1"
         market.tick = next((t for t in (10_000, 1_000) if all(p % t == 0 for p in prices)), 100)
         found[condition] = market
     return found

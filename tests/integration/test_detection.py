@@ -1,0 +1,170 @@
+"""Both sources against the simulated feeds: totals come out exact."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import time
+
+import pytest
+
+from bot.detect.activity import Activity
+from bot.detect.rtds import Rtds
+from bot.errors import Unavailable
+from bot.ledger import leaders
+from bot.polymarket.data_api import DataApi
+from bot.polymarket.transport import Transport
+from bot.runtime import now_us
+from bot.settings import Detect
+from bot.sim.server import Plan
+from tests.rig import M, rig, until
+
+FAST = Plan(gap_ms=20, data_lag_ms=300, rtds_delay_ms=10, failed_share=0, retried_share=0)
+
+
+@contextlib.asynccontextmanager
+async def watching(r, *, rtds=True, data=True, **detect):
+    transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
+    settings = Detect(poll_s=1, **detect)
+    stream = Rtds(r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us)
+    polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
+    tasks = [asyncio.create_task(stream.run())] if rtds else []
+    tasks += [asyncio.create_task(polling.run(await r.intake.load()))] if data else []
+    try:
+        await until(lambda: not rtds or stream.stream.connected, "the stream connects")
+        await until(
+            lambda: not data or r.value("SELECT COUNT(*) FROM cursor WHERE source = 'positions'") == 4, "inventories"
+        )
+        yield stream, polling
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await transport.close()
+
+
+def start(r) -> None:
+    import httpx
+
+    httpx.post(f"{r.addresses['clob_url']}/sim/start", timeout=30)
+
+
+def totals(r) -> dict:
+    found = r.query("SELECT tx, wallet, token, side, shares FROM leader_trade")
+    return {(f["tx"], f["wallet"].lower(), f["token"], f["side"]): f["shares"] for f in found}
+
+
+def truth(r) -> dict:
+    return {tuple(row[:4]): row[4] for row in r.sim.truth()["leader_trades"]}
+
+
+@pytest.mark.parametrize(("rtds", "data"), [(True, True), (False, True)], ids=["both sources", "polling alone"])
+async def test_every_leader_trade_is_seen_with_its_exact_total(tmp_path, rtds, data):
+    async with rig(tmp_path, FAST) as r, watching(r, rtds=rtds, data=data, page_limit=7):
+        await asyncio.to_thread(start, r)
+        await until(lambda: r.sim.finished, "the story ends")
+        await until(lambda: totals(r) == truth(r), "totals are exact")
+        assert len(totals(r)) >= 60
+        emitted = r.query("SELECT SUM(shares) AS s, trade_id FROM signal GROUP BY trade_id")
+        assert sum(row["s"] for row in emitted) == sum(truth(r).values())
+
+
+async def test_the_stream_alone_sees_early_and_never_too_much(tmp_path):
+    async with rig(tmp_path, FAST) as r, watching(r, data=False):
+        await asyncio.to_thread(start, r)
+        await until(lambda: r.sim.finished, "the story ends")
+        await until(lambda: len(totals(r)) == len(truth(r)), "all groups seen")
+        seen, true = totals(r), truth(r)
+        assert all(seen[group] <= true[group] for group in true)
+
+
+async def test_a_gap_is_read_when_the_monitor_returns(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        async with watching(r):
+            pass
+        await asyncio.to_thread(start, r)
+        await until(lambda: r.sim.finished, "trades happen while nobody watches")
+        async with watching(r):
+            await until(lambda: totals(r) == truth(r), "the gap is filled")
+
+
+async def test_history_before_we_watch_is_no_signal(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        await asyncio.to_thread(start, r)
+        await until(lambda: r.sim.finished, "history is made")
+        later = int(time.time()) + 2
+
+        async def begin(tx):
+            await tx.execute("UPDATE leader SET watch_start_s = ?", (later,))
+
+        await r.ledger.transact(begin)
+        async with watching(r) as (_, polling):
+            await until(lambda: polling.answered_us is not None, "a poll")
+            held = r.query("SELECT * FROM leader_position")
+        assert totals(r) == {}
+        assert held, "what a leader holds is known from the start"
+        assert all(row["watched"] == 0 for row in held)
+
+
+async def test_a_reader_of_other_shapes_survives_and_counts(tmp_path):
+    frame = {"topic": "activity", "type": "trades", "payload": {}}
+    async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
+        sent = [
+            "", "[]", "{", "null", json.dumps(frame), json.dumps({**frame, "topic": "comments"}), "\x00", "9" * 5000,
+            json.dumps({**frame, "payload": {**next_payload(r), "size": 1e40}}),
+            json.dumps({**frame, "payload": {**next_payload(r), "title": "\x1b]0;owned\x07"}}),
+        ]  # fmt: skip
+        for client in r.sim.streams.rtds_clients:
+            for text in sent:
+                client.send(text)
+        await until(lambda: r.value("SELECT COUNT(*) FROM leader_trade") == 1, "the one good row")
+        await until(lambda: r.intake.refused >= 6, "the others are counted")
+        assert r.value("SELECT title FROM leader_trade").isprintable()
+        assert stream.stream.connected
+
+
+def next_payload(r) -> dict:
+    market = r.market()
+    return {
+        "proxyWallet": r.leader, "asset": market.tokens[0], "conditionId": market.condition, "side": "BUY", "size": 10,
+        "price": 0.5, "timestamp": int(time.time()), "transactionHash": "0x" + "d" * 64, "title": "t", "outcome": "Yes",
+    }  # fmt: skip
+
+
+async def test_a_silent_stream_is_subscribed_again_and_then_reconnected(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        stream = Rtds(r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=1, reconnect_s=2, now_us=now_us)
+        stream.stream.ping_s = 0.2
+        task = asyncio.create_task(stream.run())
+        await until(lambda: stream.stream.connected, "connects")
+        # Pings are still answered by the socket's library, but nothing comes any more.
+        for client in list(r.sim.streams.rtds_clients):
+            client.frames = asyncio.Queue()
+            client.send = lambda _frame: None
+        await until(lambda: stream.stream.epoch >= 2, "silence is noticed")
+        task.cancel()
+
+
+async def test_an_unreachable_data_api_is_unavailable_and_loses_nothing(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        transport = Transport("http://127.0.0.1:9", timeout_s=1, requests_per_s=100)
+        polling = Activity(DataApi(transport), r.ledger, r.intake, Detect(), now_us)
+        with pytest.raises(Unavailable, match="GET"):
+            await polling.poll(r.leader)
+        await transport.close()
+        assert await r.ledger.transact(lambda tx: leaders.cursor(tx, "data_api", r.leader)) is None
+
+
+async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
+    async with rig(tmp_path, dataclasses.replace(FAST, data_lag_ms=0)) as r:
+        transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
+        api = DataApi(transport)
+        since = int(time.time()) - 60
+        wallet = r.leader
+        assert (await api.activity(wallet, since_s=since, limit=100)).fills == []
+        r.sim.exchange.inside(
+            r.sim.exchange.accounts[wallet.lower()], r.market().tokens[0], "BUY", 990_000, 20 * M, "FAK"
+        )
+        await asyncio.sleep(0.1)
+        assert len((await api.activity(wallet, since_s=since, limit=100)).fills) == 1
+        await transport.close()
