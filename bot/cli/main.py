@@ -1,10 +1,12 @@
 """botctl: register the verbs, read the global options, turn errors into exit codes."""
 
 import difflib
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from typer.exceptions import TyperException
 
@@ -61,6 +63,11 @@ for verbs in (run, observe, setup, proof):
 
 def main() -> None:
     """Run botctl and exit with a code that scripts can branch on (see the README)."""
+    # Screens are not logs: only what goes wrong inside is worth a line on stderr.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     arguments = _globals_first(sys.argv[1:])
     as_json = "--json" in arguments
     command = typer.main.get_command(app)

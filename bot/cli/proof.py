@@ -1,4 +1,4 @@
-"""Verbs that prove: demo and sim."""
+"""Verbs that prove: demo, bench, sim."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bot.cli.output import cli, console, emit, say
+from bot.cli.output import cli, console, emit, say, table
 from bot.errors import ConfigError, UsageError
 from bot.home import WORKERS
 from bot.lab import demo as lab
@@ -92,6 +92,23 @@ def _summary(v: lab.Verdict) -> None:
     out.print(Text("\n".join(lines)))
 
 
+def bench(context: typer.Context) -> None:
+    """How far the hot path is from its own floors on this machine; about 20 seconds."""
+    from bot.lab.bench import run
+
+    found = run()
+    if cli(context).json:
+        emit({name: getattr(found, name) for name in type(found).__slots__})
+        return
+    rows = [
+        ("commit", found.commit_ms), ("signature", found.signature_ms), ("socket hop", found.hop_ms),
+        ("loopback POST", found.post_ms), ("floors: 2 commits + 1 each", found.floors_ms),
+        (f"detect to post, p50 of {found.orders} orders", found.detect_to_post_ms),
+    ]  # fmt: skip
+    table(("WHAT", "MS"), [(name, f"{ms:.2f}") for name, ms in rows], right=("MS",))
+    say(f"ratio {found.ratio:.1f} (budget 3)")
+
+
 def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free port")] = 0,
     scenario: Annotated[Path | None, typer.Option("--scenario", help="recorded session (JSON) to play")] = None,
@@ -113,5 +130,5 @@ def sim(
 
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
-    for verb in (demo, sim):
+    for verb in (demo, bench, sim):
         app.command()(verb)

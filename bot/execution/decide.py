@@ -81,32 +81,32 @@ class Decider:
         if settings is None:
             return Skip(SkipReason.NOT_FOLLOWED, {})
         other = market.complement(signal.token)
+        held = await orders.held(tx, signal, other)
         view = View(
             signal=signal,
             market=market,
             book=self.books.book(signal.token) or _NO_BOOK,
             complement_book=self.books.book(other) or _NO_BOOK,
-            held=(await orders.position(tx, signal.wallet, signal.token)).shares,
-            held_complement=(await orders.position(tx, signal.wallet, other)).shares,
-            held_opposite=await orders.held_by_anyone(tx, other),
-            leader_complement=(await leaders.holding(tx, signal.wallet, other)).shares,
-            copied_before=await orders.copied_before(tx, signal.trade_id),
+            held=held.ours,
+            held_complement=held.complement,
+            held_opposite=held.complement_by_anyone,
+            leader_complement=held.leader_complement,
+            copied_before=bool(held.copied_before),
             now_us=self.now_us(),
         )
         return self.strategy.evaluate(view, settings)
 
     async def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Usage:
         now = self.now_us()
-        _, bought = await orders.daily(tx, utc_day(now))
-        reserved = await orders.reserved(tx)
+        used = await orders.budget(tx, signal.condition, utc_day(now))
         scopes = [f"leader:{signal.wallet}", f"market:{signal.condition}"]
         return Usage(
             mode=(await control.read(tx, now_us=now)).mode,
             lock=await control.locked(tx, scopes, now_us=now),
-            market_stake=await orders.stake(tx, signal.condition) + await orders.reserved(tx, signal.condition),
-            total_stake=await orders.stake(tx) + reserved,
-            bought_today=bought + reserved,
-            cash=await orders.cash(tx) - reserved,
+            market_stake=used.stake_market + used.reserved_market,
+            total_stake=used.stake + used.reserved,
+            bought_today=used.bought + used.reserved,
+            cash=used.cash - used.reserved,
             fee=most(proposal.usdc, market.fee_rate),
         )
 

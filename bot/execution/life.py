@@ -153,12 +153,15 @@ class Executor:
         await orders.sent(tx, order_id, now_us=sent_us)
         order = await orders.order(tx, order_id)
         assert order is not None
-        if order.state not in (OrderState.POSTING, OrderState.UNKNOWN):
-            return  # evidence came before the answer and has said it already
         state, matched, reason, failed = _read(order, outcome)
-        if state is not order.state:
+        if order.state is OrderState.OPEN:
+            # The user channel announced fills before the answer came; it still says how much matched.
+            state, reason = OrderState.OPEN, None
+            await orders.set_state(tx, order_id, state, matched=matched)
+        elif order.state not in (OrderState.POSTING, OrderState.UNKNOWN):
+            return
+        elif state is not order.state:
             await orders.set_state(tx, order_id, move(order.state, state), matched=matched, reason=reason)
-        # The user channel may have announced the fills before the answer arrived.
         await booking.finish(tx, order, evidence_complete=False, now_us=self._now())
         await booking.guard_breaker(tx, self._settings.risk, failed=failed, now_us=self._now())
         logger.info("order.answered", order=order_id, state=state, reason=reason)

@@ -371,8 +371,8 @@ def _latency(found: report.Report) -> dict[str, float | None]:
         "SELECT o.sent_us - s.seen_us AS us FROM orders o JOIN signal s ON s.id = o.signal_id"
         " WHERE o.sent_us IS NOT NULL AND s.source = 'rtds' AND o.side = 'BUY'"
     ))  # fmt: skip
-    return {name: round(waits[int((len(waits) - 1) * part)] / 1000, 2) if waits else None
-            for name, part in (("p50", 0.5), ("p99", 0.99))}  # fmt: skip
+    return {name: round(waits[max(0, -(-len(waits) * part // 100) - 1)] / 1000, 2) if waits else None
+            for name, part in (("p50", 50), ("p99", 99))}  # fmt: skip
 
 
 def _memory(found: report.Report) -> dict[str, float]:

@@ -94,10 +94,9 @@ async def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
         "traded_s": fill.traded_s,
         "seen_us": now_us,
     }
-    await insert(tx, "leader_trade", values)
-    found = await trade(tx, fill.group)
-    assert found is not None
-    return found
+    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    number = await scalar(tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values)
+    return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
 
 
 async def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]) -> None:
@@ -137,7 +136,7 @@ async def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *
 
 async def emit(tx: Tx, signal: Signal) -> bool:
     """Store a signal; return True if it joined the trade's last, still undecided one."""
-    joined = await run(
+    joined = signal.seq > 0 and await run(
         tx,
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
         " leader_peak = :peak, leader_watched = :watched"

@@ -1,6 +1,7 @@
 """Decisions, orders, fills and what follows from fills: positions, daily PnL, cash."""
 
 import json
+from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model import Fill, Numbers, Order, OrderId, OrderState, Position, Settlement, Side, Signal, SkipReason
@@ -28,17 +29,6 @@ async def decide(
     }
     await insert(tx, "decision", values)
     await run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
-
-
-async def copied_before(tx: Tx, trade_id: int) -> bool:
-    """Return whether any signal of this leader trade has been copied."""
-    found = await scalar(
-        tx,
-        "SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
-        " WHERE s.trade_id = :id AND d.verdict = 'copied' LIMIT 1",
-        id=trade_id,
-    )
-    return found is not None
 
 
 async def add(tx: Tx, order: Order) -> None:
@@ -90,17 +80,6 @@ async def set_state(
         " reason = COALESCE(:reason, reason), reserved = CASE WHEN :ended THEN 0 ELSE reserved END WHERE id = :id",
         state=str(state), matched=matched, reason=reason, ended=ended, id=order_id,
     )  # fmt: skip
-
-
-async def reserved(tx: Tx, condition: str | None = None) -> int:
-    """Return micro-USDC held back by orders in flight, of one condition or of all."""
-    where = " AND condition = :condition" if condition else ""
-    found = await scalar(
-        tx,
-        f"SELECT COALESCE(SUM(reserved), 0) FROM orders WHERE state IN ('posting', 'unknown', 'open'){where}",
-        **({"condition": condition} if condition else {}),
-    )
-    return int(found)
 
 
 async def fill(tx: Tx, trade_id: str, order_id: str) -> Fill | None:
@@ -185,41 +164,77 @@ async def _exists(tx: Tx, sql: str, wallet: str, condition: str) -> bool:
     return await scalar(tx, f"{sql} LIMIT 1", wallet=wallet, condition=condition) is not None
 
 
-async def position(tx: Tx, wallet: str, token: str) -> Position:
-    """Return what we hold of a token by following one leader."""
-    row = await one(
-        tx,
-        "SELECT shares, cost, realized FROM position WHERE wallet = :wallet AND token = :token",
-        wallet=wallet,
-        token=token,
-    )
-    return Position(**row) if row else Position()
-
-
-async def store_position(tx: Tx, order: Order, held: Position, *, now_us: int) -> None:
+async def store_position(tx: Tx, order: Order, position: Position, *, now_us: int) -> None:
     """Store a position."""
     values = {
         "wallet": order.wallet,
         "token": order.token,
         "condition": order.condition,
-        "shares": held.shares,
-        "cost": held.cost,
-        "realized": held.realized,
+        "shares": position.shares,
+        "cost": position.cost,
+        "realized": position.realized,
         "updated_us": now_us,
     }
     await upsert(tx, "position", ["wallet", "token"], values)
 
 
-async def held_by_anyone(tx: Tx, token: str) -> int:
-    """Return our shares of a token over all leaders."""
-    return int(await scalar(tx, "SELECT COALESCE(SUM(shares), 0) FROM position WHERE token = :token", token=token))
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a decision on one signal must know about holdings, in micro-shares."""
+
+    ours: int
+    complement: int
+    complement_by_anyone: int
+    leader_complement: int
+    copied_before: int
 
 
-async def stake(tx: Tx, condition: str | None = None) -> int:
-    """Return the cost of what we hold, in one condition or in all, in micro-USDC."""
-    where = "WHERE condition = :condition" if condition else ""
-    values = {"condition": condition} if condition else {}
-    return int(await scalar(tx, f"SELECT COALESCE(SUM(cost), 0) FROM position {where}", **values))
+async def held(tx: Tx, signal: Signal, complement: str) -> Held:
+    """Return our and the leader's holdings around a signal, in one query."""
+    ours = "SELECT SUM(shares) FROM position WHERE token = "
+    row = await one(
+        tx,
+        f"SELECT COALESCE(({ours}:token AND wallet = :wallet), 0) AS ours,"
+        f" COALESCE(({ours}:other AND wallet = :wallet), 0) AS complement,"
+        f" COALESCE(({ours}:other), 0) AS complement_by_anyone,"
+        " COALESCE((SELECT shares FROM leader_position WHERE token = :other AND wallet = :wallet), 0)"
+        " AS leader_complement,"
+        " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
+        "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied') AS copied_before",
+        token=signal.token, other=complement, wallet=signal.wallet, trade_id=signal.trade_id,
+    )  # fmt: skip
+    assert row is not None
+    return Held(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is used of every limit, in micro-USDC; orders in flight count with what they reserve."""
+
+    reserved: int
+    reserved_market: int
+    stake: int
+    stake_market: int
+    bought: int
+    cash: int
+
+
+async def budget(tx: Tx, condition: str, day: str) -> Budget:
+    """Return what is used of every limit, in one query."""
+    flying = "SELECT SUM(reserved) FROM orders WHERE state IN ('posting', 'unknown', 'open')"
+    row = await one(
+        tx,
+        f"SELECT COALESCE(({flying}), 0) AS reserved,"
+        f" COALESCE(({flying} AND condition = :condition), 0) AS reserved_market,"
+        " COALESCE((SELECT SUM(cost) FROM position), 0) AS stake,"
+        " COALESCE((SELECT SUM(cost) FROM position WHERE condition = :condition), 0) AS stake_market,"
+        " COALESCE((SELECT bought FROM daily_pnl WHERE day = :day), 0) AS bought,"
+        " COALESCE((SELECT SUM(cash) FROM account), 0) AS cash",
+        condition=condition,
+        day=day,
+    )
+    assert row is not None
+    return Budget(**row)
 
 
 async def add_daily(tx: Tx, day: str, *, realized: int, fees: int, bought: int, sold: int) -> None:

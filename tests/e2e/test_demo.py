@@ -129,3 +129,10 @@ def test_a_bad_feed_is_refused_before_anything_starts(tmp_path, text):
     assert process.returncode == 78
     assert answer(process)["ok"] is False
     assert "Traceback" not in process.stderr
+
+
+def test_the_benchmark_prints_floors_and_a_ratio():
+    found = answer(botctl("bench", "--json"))
+    assert found["floors_ms"] > 0
+    assert found["ratio"] > 0
+    assert found["orders"] > 0

@@ -124,7 +124,7 @@ async def test_three_processes_that_read_and_write_lose_no_update(path):
     for process in processes:
         await asyncio.to_thread(process.join)
     async with Ledger(path).open() as ledger:
-        assert await ledger.transact(orders.cash) == 1000 - 150
+        assert await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 150
 
 
 def test_a_ledger_of_another_mode_or_program_is_refused_and_untouched(path, tmp_path):
