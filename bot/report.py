@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
             if name.endswith("_micros") and isinstance(item, int):
                 found[name.removesuffix("_micros")] = decimal_text(item)
             elif name.endswith("_us") and isinstance(item, int):
-                found[name.removesuffix("_us") + "_at"] = rfc3339(item)
+                found["at" if name == "at_us" else name.removesuffix("_us") + "_at"] = rfc3339(item)
         return found
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
@@ -45,7 +45,7 @@ class WorkerRow:
     """One worker: its last boot, and whether it lives now."""
 
     worker: str
-    state: str  #: running, starting, stopping, hung, killed, stopped, failed or never started
+    state: str  #: running, starting, waiting, stopping, hung, killed, stopped, failed, never started
     pid: int | None
     up_s: int | None
     beat_s: float | None
@@ -155,7 +155,7 @@ class Report:
         boots = self.value("SELECT COUNT(*) FROM boot WHERE worker = ? AND started_us >= ?", name, since)
         beat = max(0, self.now_us - b["beat_us"])
         state = self._worker_state(b, beat, beat_s)
-        alive = state in ("running", "starting", "stopping", "hung")
+        alive = state in ("running", "starting", "waiting", "stopping", "hung")
         progress = max(0, self.now_us - b["progress_us"]) if b["progress_us"] and alive else None
         return WorkerRow(
             worker=name,

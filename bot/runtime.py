@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -105,8 +104,8 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
         config = find_config(None, home)
         settings = load(config)
     except ConfigError as error:
-        print(f'{{"worker": "{worker}", "level": "error", "event": "config.refused"}}', flush=True)
-        print(f"{worker}: {error}", file=sys.stderr, flush=True)
+        with logging_to_stdout(worker, "INFO", as_json=True):
+            logger.error("config.refused", error=str(error), exit_code=error.exit_code)
         time.sleep(CONFIG_ERROR_WAIT_S)
         return error.exit_code
     with logging_to_stdout(worker, settings.runtime.log_level, settings.runtime.log_json):

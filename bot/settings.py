@@ -22,9 +22,13 @@ from pydantic_settings import (
 )
 
 from bot.errors import ConfigError
-from bot.units import MICRO, parse_micros, printable
+from bot.units import MICRO, decimal_text, parse_micros, printable
 
 ENV_PREFIX = "BOT__"
+#: Variables that are no settings; anything else that starts with BOT_ is a mistake.
+OTHER_ENV = frozenset(
+    {"BOT_HOME", "BOT_CONFIG", "BOT_PYTHON", "BOT_CODE", "BOT_PRIVATE_KEY", "BOT_PRIVATE_KEY_FILE", "BOT_I_UNDERSTAND"}
+)
 
 
 def _wallet(text: str) -> str:
@@ -33,6 +37,8 @@ def _wallet(text: str) -> str:
 
     if not isinstance(text, str) or not is_address(text) or not text.startswith("0x"):
         raise ValueError("expected an address of 0x and 40 hex digits")
+    if int(text, 16) == 0:
+        raise ValueError("expected a wallet, found the zero address")
     digits = text[2:]
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
         raise ValueError(f"checksum is wrong; the checksummed form is {to_checksum_address(text.lower())}")
@@ -136,8 +142,8 @@ class Strategy(Section):
 
     name: Literal["mirror"] = Field("mirror", description="which strategy decides")
     sizing: Literal["fixed", "proportional"] = Field("fixed", description="size of entries")
-    fixed_usdc: Usdc = Field(10 * MICRO, description="entry size of `fixed`, USDC")
-    ratio: Ratio = Field(10_000, description="`proportional`: our target as a fraction of the leader's shares")
+    fixed_usdc: Usdc = Field(10 * MICRO, ge=MICRO, description="entry size of `fixed`, at least 1 USDC")
+    ratio: Ratio = Field(10_000, gt=0, description="`proportional`: our target as a fraction of the leader's shares")
     max_signal_age_s: int = Field(10, ge=1, le=3600, description="older leader trades give no entry, seconds")
     min_leader_usdc: Usdc = Field(25 * MICRO, description="smaller leader trades give no entry, USDC")
     min_price: Price = Field(80_000, description="no entry below this leader price, USDC per share")
@@ -152,7 +158,9 @@ class Strategy(Section):
     @model_validator(mode="after")
     def _band(self) -> "Strategy":
         if self.min_price >= self.max_price:
-            raise ValueError(f"min_price {self.min_price} must be below max_price {self.max_price}")
+            raise ValueError(
+                f"min_price {decimal_text(self.min_price)} must be below max_price {decimal_text(self.max_price)}"
+            )
         return self
 
 
@@ -183,6 +191,12 @@ class Detect(Section):
     silence_s: int = Field(30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds")
     reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
 
+    @model_validator(mode="after")
+    def _watchdog(self) -> "Detect":
+        if self.silence_s >= self.reconnect_s:
+            raise ValueError(f"silence_s {self.silence_s} must be below reconnect_s {self.reconnect_s}")
+        return self
+
 
 class Execution(Section):
     """How orders are sent and settled."""
@@ -206,6 +220,12 @@ class Runtime(Section):
     log_json: bool = Field(True, description="one JSON object a line; false: text for a console")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe line written")
 
+    @model_validator(mode="after")
+    def _clocks(self) -> "Runtime":
+        if self.beat_s > self.hung_s:
+            raise ValueError(f"beat_s {self.beat_s} must not exceed hung_s {self.hung_s}")
+        return self
+
 
 class Settings(BaseSettings):
     """The whole configuration."""
@@ -226,6 +246,10 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.account.signature_type != 0 and self.mode == "live" and self.account.funder is None:
             raise ValueError(f"account.funder is required with signature_type {self.account.signature_type}")
+        if self.strategy.sizing == "fixed" and self.strategy.fixed_usdc > self.risk.max_market_usdc:
+            raise ValueError("strategy.fixed_usdc exceeds risk.max_market_usdc: no entry could ever pass")
+        if self.account.funder in {leader.wallet for leader in self.leaders}:
+            raise ValueError(f"leaders: {self.account.funder} is account.funder; the bot cannot follow itself")
         if self.account.aws_secret_id and self.account.key_file:
             raise ValueError("account.key_file and account.aws_secret_id contradict each other: set one")
         wallets = [leader.wallet for leader in self.leaders]
@@ -268,6 +292,9 @@ def load(path: Path | None) -> Settings:
     """
     document = _read(path)
     problems = [_unknown(name.split(".")) for name in _stray_env()]
+    for name in os.environ:
+        if name.startswith("BOT_") and not name.startswith(ENV_PREFIX) and name not in OTHER_ENV:
+            problems.append(f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY, two underscores")
     try:
         if problems:
             raise ConfigError("; ".join(problems))
@@ -293,7 +320,8 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return _unknown(path)
     found = item.get("input")
-    shown = "" if found is None or isinstance(found, (dict, BaseModel)) else f", found {printable(found, 60)!r}"
+    said = "found" in item["msg"]
+    shown = "" if said or found is None or isinstance(found, (dict, BaseModel)) else f", found {printable(found, 60)!r}"
     return f"{name}: {item['msg'].removeprefix('Value error, ').removeprefix('value: ')}{shown}"
 
 

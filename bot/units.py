@@ -21,8 +21,8 @@ def parse_micros(value: object, *, field: str, at_most: int = MAX_MICROS) -> int
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise ValueError(f"{field}: expected a decimal number, found {type(value).__name__}")
-    if isinstance(value, str) and len(value) > 64:
-        raise ValueError(f"{field}: expected a decimal number, found {len(value)} characters")
+    if isinstance(value, str) and (len(value) > 64 or not value.isascii()):
+        raise ValueError(f"{field}: expected a decimal number, found {printable(value, 24)!r}")
     try:
         number = Decimal(value)
     except InvalidOperation:
@@ -31,7 +31,8 @@ def parse_micros(value: object, *, field: str, at_most: int = MAX_MICROS) -> int
         raise ValueError(f"{field}: expected a finite number, found {number}")
     if number < 0:
         raise ValueError(f"{field}: expected a number of at least 0, found {printable(value, 24)}")
-    if number * MICRO > at_most:
+    # Compared unscaled: 1e999999 times a million overflows.
+    if number > Decimal(at_most) / MICRO:
         raise ValueError(f"{field}: expected at most {at_most // MICRO}, found {printable(value, 24)}")
     return int((number * MICRO).to_integral_value(rounding=ROUND_HALF_EVEN))
 

@@ -25,7 +25,7 @@ from bot.sim.server import Plan, Simulation, serving
 from bot.strategy.mirror import Mirror
 
 M = 1_000_000
-PATIENCE_S = 60
+PATIENCE_S = 30
 QUICK = {"evidence_lag_s": 1, "settle_poll_s": 1}
 
 

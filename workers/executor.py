@@ -5,9 +5,11 @@ import fcntl
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import structlog
 
 from bot.errors import ConfigError, Unavailable
 from bot.execution.decide import Decider
@@ -26,6 +28,7 @@ from bot.settings import Settings
 from bot.strategy.mirror import Mirror
 from bot.units import MICRO
 
+logger = structlog.get_logger(__name__)
 LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
@@ -45,8 +48,8 @@ def make_signer(settings: Settings) -> OrderSigner:
     )  # fmt: skip
 
 
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
+@asynccontextmanager
+async def only_one(path: Path) -> AsyncIterator[None]:
     """Hold a lock for the life of the process: two executors would both recover."""
     with path.open("a") as file:
         deadline = time.monotonic() + LOCK_WAIT_S
@@ -57,14 +60,14 @@ def only_one(path: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{path}: another executor is still alive") from None
-                time.sleep(0.05)
+                await asyncio.sleep(0.05)
         yield
 
 
 async def executor(boot: Boot) -> None:
     """Carry signals to a final state. Every line may be the last one; a restart continues here."""
     settings, ledger = boot.settings, boot.ledger
-    with only_one(boot.home.run / "executor.lock"):
+    async with only_one(boot.home.run / "executor.lock"):
         signer = make_signer(settings)
         execution = settings.execution
         transport = Transport(
@@ -72,9 +75,9 @@ async def executor(boot: Boot) -> None:
         )
         clob = Clob(transport, signer, settings.account.signature_type)
         try:
-            await clob.login()
-            await _check_clock(clob)
-            cash = await clob.collateral()
+            cash = await _login(boot, clob)
+            if cash is None:
+                return
             await ledger.transact(lambda tx: orders.open_account(tx, signer.maker, cash, now_us=now_us()))
             books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
             decider = Decider(ledger, clob, books, signer, Mirror(), settings, boot.id, now_us)
@@ -83,6 +86,30 @@ async def executor(boot: Boot) -> None:
             await _work(boot, worker, books, clob, user)
         finally:
             await transport.close()
+
+
+async def _login(boot: Boot, clob: Clob) -> int | None:
+    """Log in and return our collateral; None if stopped meanwhile.
+
+    An exchange that is away is no reason to die: the restarts would look like a crash loop.
+    """
+    wait = 1.0
+    while not boot.stopping.is_set():
+        try:
+            await clob.login()
+            skew = await clob.clock_skew_s()
+            if abs(skew) > MAX_SKEW_S:
+                raise Unavailable(
+                    f"clock: ours differs from the exchange's by {skew} s, at most {MAX_SKEW_S}; check NTP"
+                )
+            return await clob.collateral()
+        except Unavailable as error:
+            boot.state = "waiting"
+            logger.warning("exchange.unavailable", error=str(error), retry_s=wait)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(boot.stopping.wait(), wait)
+            wait = min(wait * 2, 30.0)
+    return None
 
 
 async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream) -> None:
@@ -109,12 +136,6 @@ async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: Us
         await worker.run(boot.stopping)
         for task in background:
             task.cancel()
-
-
-async def _check_clock(clob: Clob) -> None:
-    skew = await clob.clock_skew_s()
-    if abs(skew) > MAX_SKEW_S:
-        raise Unavailable(f"clock: ours differs from the exchange's by {skew} s, at most {MAX_SKEW_S}; check NTP")
 
 
 async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:

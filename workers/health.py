@@ -65,7 +65,7 @@ async def _judge(boot: Boot, hung: list[str], answered: dict[str, float]) -> Non
             problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"
         for key, text in problems.items():
             if await control.alert(tx, key, "critical", text, now_us=at):
-                logger.error("alert", key=key, text=text)
+                logger.error("alert", alert=key, text=text)
         await control.clear_alerts(tx, set(problems), "worker:", now_us=at)
 
     await boot.ledger.transact(store)

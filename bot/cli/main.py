@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from bot import __version__
 from bot.cli import observe, proof, run, setup
 from bot.cli.output import INTERRUPTED, Cli, emit, fail
-from bot.errors import BotError, UsageError
+from bot.errors import BotError, ConfigError, UsageError
 from bot.home import find_config, find_home
 
 EXAMPLES = """A Polymarket copy-trading bot that remembers, never buys twice, and says why it did not trade.
@@ -80,10 +80,14 @@ def main() -> None:
         sys.exit(fail(UsageError(_usage(_message(error))), as_json=as_json))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # `botctl trades | head`: the reader has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # `botctl trades | head`: the reader has seen enough.
+            sys.stderr.close()
+            sys.exit(0)
+        path = error.filename or "system"
+        problem = ConfigError(f"{path}: {error.strerror or error}; check the path and its permissions, or --home")
+        sys.exit(fail(problem, as_json=as_json))
 
 
 def _message(error: TyperException) -> str:

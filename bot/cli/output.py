@@ -19,6 +19,7 @@ from rich.text import Text
 from bot.errors import BotError
 from bot.home import Home
 from bot.report import plain
+from bot.units import printable
 
 SCHEMA = 1
 INTERRUPTED = 130
@@ -57,7 +58,7 @@ def say(text: str) -> None:
 
 def fail(error: BotError, *, as_json: bool) -> int:
     """Report an error in one line and return its exit code."""
-    message = " ".join(str(error).split())
+    message = printable(" ".join(str(error).split()), 1000)
     if as_json:
         print(json.dumps({"schema": SCHEMA, "ok": False, "error": message, "code": error.exit_code}))
     print(f"botctl: {message}", file=sys.stderr)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from bot.ledger import control, orders
-from bot.ledger.db import Tx, rows
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import Tx, rows, scalar
 from bot.model import FINAL, ControlMode, Fill, Order, OrderState, Settlement, Side, move
 from bot.pnl import Day, Fold, fold
 from bot.polymarket.amounts import CENT
@@ -85,8 +85,25 @@ async def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) 
         # A budget that cannot buy another hundredth of a share is spent.
         rest = current.making - usdc
         state = OrderState.FILLED if rest < notional(2 * CENT, current.price) else OrderState.PARTIAL
-    await orders.set_state(tx, order.id, move(current.state, state))
+    await end(tx, current, state, now_us=now_us)
     return state
+
+
+async def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: str | None = None) -> None:
+    """Move an order to its end and free its reservation; what an exit did not sell is tried again."""
+    await orders.set_state(tx, order.id, move(order.state, state), reason=reason)
+    if order.side is not Side.SELL or state is OrderState.FILLED:
+        return
+    sold, _ = await orders.filled(tx, order.id)
+    held = await scalar(
+        tx,
+        "SELECT shares FROM position WHERE wallet = :wallet AND token = :token",
+        wallet=order.wallet,
+        token=order.token,
+    )
+    rest = min(order.making - sold, held or 0)
+    if rest >= CENT:
+        await leaders.retry_exit(tx, order.signal_id, rest=rest, held=held, now_us=now_us)
 
 
 async def guard_breaker(tx: Tx, limits: Risk, *, failed: bool | None, now_us: int) -> str | None:

@@ -73,6 +73,11 @@ class Decider:
             found = check(found, await self._usage(tx, signal, found, market), self.settings.risk) or found
         if isinstance(found, Skip):
             await self._record(tx, signal, found)
+            held = found.numbers.get("held")
+            if found.reason is SkipReason.NO_LIQUIDITY and signal.side is Side.SELL and isinstance(held, int):
+                # Nobody buys just now: the leader has left all the same, so it is tried again.
+                rest = held * signal.shares // max(signal.leader_before, signal.shares)
+                await leaders.retry_exit(tx, signal.id, rest=rest, held=held, now_us=self.now_us())
             return found
         return await self._place(tx, signal, found, market)
 

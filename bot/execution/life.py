@@ -13,6 +13,7 @@ from bot.execution.venue import Venue
 from bot.ledger import leaders, orders
 from bot.ledger.db import Ledger, Tx
 from bot.model import (
+    IN_FLIGHT,
     Accepted,
     Market,
     Order,
@@ -76,7 +77,7 @@ class Executor:
             task.cancel()
 
     async def _decide_pending(self, stopping: asyncio.Event) -> bool:
-        signals = await self._ledger.transact(lambda tx: leaders.pending(tx, BATCH))
+        signals = await self._ledger.transact(lambda tx: leaders.pending(tx, BATCH, now_us=self._now()))
         waiting: set[tuple[str, str]] = set()
         progressed = False
         for signal in signals:
@@ -160,8 +161,10 @@ class Executor:
             await orders.set_state(tx, order_id, state, matched=matched)
         elif order.state not in (OrderState.POSTING, OrderState.UNKNOWN):
             return
-        elif state is not order.state:
+        elif state in IN_FLIGHT and state is not order.state:
             await orders.set_state(tx, order_id, move(order.state, state), matched=matched, reason=reason)
+        elif state not in IN_FLIGHT:
+            await booking.end(tx, order, state, now_us=self._now(), reason=reason)
         await booking.finish(tx, order, evidence_complete=False, now_us=self._now())
         await booking.guard_breaker(tx, self._settings.risk, failed=failed, now_us=self._now())
         logger.info("order.answered", order=order_id, state=state, reason=reason)
@@ -196,8 +199,12 @@ class Executor:
     async def _move(self, order: Order, state: OrderState, reason: str | None = None) -> None:
         async def store(tx: Tx) -> None:
             current = await orders.order(tx, order.id)
-            if current is not None and current.state is order.state:
+            if current is None or current.state is not order.state:
+                return
+            if state in IN_FLIGHT:
                 await orders.set_state(tx, order.id, move(order.state, state), reason=reason)
+            else:
+                await booking.end(tx, current, state, now_us=self._now(), reason=reason)
 
         await self._ledger.transact(store)
         logger.info("order.moved", order=order.id, state=state)

@@ -97,6 +97,9 @@ def run(options: Options, watch: Watcher) -> Verdict:
     Raises ConfigError if the feed or the options are wrong.
     """
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Whoever ends the demo must not leave its supervisord behind.
+        signal.signal(number, _interrupt)
     # Short, because socket paths are limited to 107 bytes.
     home = Home(Path(tempfile.mkdtemp(prefix="copybot-")))
     try:
@@ -108,6 +111,10 @@ def run(options: Options, watch: Watcher) -> Verdict:
                 return _observe(home, options, address, watch, began)
     finally:
         shutil.rmtree(home.path, ignore_errors=True)
+
+
+def _interrupt(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
 
 
 @contextmanager

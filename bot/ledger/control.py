@@ -114,12 +114,12 @@ async def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us:
 
 
 async def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
-    """Return how many boots of a worker since `since_us` ended without exit code 0 or 78, or never ended."""
+    """Return how many boots of a worker since `since_us` ended by a crash (not 0, 75 or 78) or never ended."""
     return int(
         await scalar(
             tx,
             "SELECT COUNT(*) FROM boot WHERE worker = :worker AND started_us >= :since"
-            " AND (exit_code IS NULL OR exit_code NOT IN (0, 78))",
+            " AND (exit_code IS NULL OR exit_code NOT IN (0, 75, 78))",
             worker=worker,
             since=since_us,
         )

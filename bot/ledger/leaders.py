@@ -1,11 +1,16 @@
 """Leaders and what they did: cursors, leader trades, holdings, signals."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model import ConditionId, LeaderFill, Side, Signal, TokenId, Wallet
+from bot.units import MICRO
 
+#: An exit that did not come through is tried again after this long, and at most this long.
+FIRST_RETRY_S = 10
+LAST_RETRY_S = 3600
 #: No source shows rows older than its cursor by more than this.
 REPLAY_S = 86_400
 
@@ -140,7 +145,7 @@ async def emit(tx: Tx, signal: Signal) -> bool:
         tx,
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
         " leader_peak = :peak, leader_watched = :watched"
-        " WHERE trade_id = :trade_id AND decided = 0",
+        " WHERE trade_id = :trade_id AND decided = 0 AND source <> 'retry'",
         shares=signal.shares, usdc=signal.usdc, after=signal.leader_after, peak=signal.leader_peak,
         watched=signal.leader_watched, trade_id=signal.trade_id,
     )  # fmt: skip
@@ -169,6 +174,40 @@ async def emit(tx: Tx, signal: Signal) -> bool:
     return bool(joined)
 
 
+async def retry_exit(tx: Tx, signal_id: str, *, rest: int, held: int, now_us: int) -> None:
+    """Emit a follow-up of an exit that did not sell `rest` of the `held` shares, due after a pause.
+
+    The pause doubles with every follow-up of the trade, from 10 s to an hour: a leader who has
+    left is followed for as long as it takes.
+    """
+    row = await one(
+        tx,
+        "SELECT s.trade_id, s.leader_peak, s.leader_watched, t.signals FROM signal s"
+        " JOIN leader_trade t ON t.id = s.trade_id WHERE s.id = :id",
+        id=signal_id,
+    )
+    if row is None:
+        return
+    pause_us = min(FIRST_RETRY_S * 2 ** min(row["signals"] - 1, 20), LAST_RETRY_S) * MICRO
+    values = {
+        "id": hashlib.sha256(f"{signal_id}|retry|{row['signals']}".encode()).hexdigest()[:32],
+        "trade_id": row["trade_id"],
+        "seq": row["signals"],
+        "shares": rest,
+        "usdc": 0,
+        # The same rule as for the leader's sale, on our own numbers: sell rest of what we hold.
+        "leader_before": held,
+        "leader_after": held - rest,
+        "leader_peak": held,
+        "leader_watched": row["leader_watched"],
+        "source": "retry",
+        "seen_us": now_us + pause_us,
+        "decided": 0,
+    }
+    await insert(tx, "signal", values)
+    await run(tx, "UPDATE leader_trade SET signals = signals + 1 WHERE id = :id", id=row["trade_id"])
+
+
 _SIGNAL = (
     "SELECT s.id, s.trade_id, s.seq, t.tx, t.wallet, t.token, t.condition, t.side, s.shares, s.usdc,"
     " t.emitted_shares AS group_shares, t.emitted_usdc AS group_usdc, s.leader_before, s.leader_after,"
@@ -177,10 +216,15 @@ _SIGNAL = (
 )
 
 
-async def pending(tx: Tx, limit: int) -> list[Signal]:
-    """Return the oldest undecided signals, in the order they were seen."""
+async def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
+    """Return the oldest undecided signals that are due, in the order they were seen."""
     return [
-        _signal(r) for r in await rows(tx, f"{_SIGNAL} WHERE s.decided = 0 ORDER BY s.seen_us, s.id LIMIT {limit:d}")
+        _signal(r)
+        for r in await rows(
+            tx,
+            f"{_SIGNAL} WHERE s.decided = 0 AND s.seen_us <= :now ORDER BY s.seen_us, s.id LIMIT {limit:d}",
+            now=now_us,
+        )
     ]
 
 

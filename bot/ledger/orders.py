@@ -180,7 +180,10 @@ async def store_position(tx: Tx, order: Order, position: Position, *, now_us: in
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a decision on one signal must know about holdings, in micro-shares."""
+    """What a decision on one signal must know about holdings, in micro-shares.
+
+    `complement_by_anyone` counts what is being bought too: two leaders may be milliseconds apart.
+    """
 
     ours: int
     complement: int
@@ -196,7 +199,8 @@ async def held(tx: Tx, signal: Signal, complement: str) -> Held:
         tx,
         f"SELECT COALESCE(({ours}:token AND wallet = :wallet), 0) AS ours,"
         f" COALESCE(({ours}:other AND wallet = :wallet), 0) AS complement,"
-        f" COALESCE(({ours}:other), 0) AS complement_by_anyone,"
+        f" COALESCE(({ours}:other), 0) + COALESCE((SELECT SUM(taking) FROM orders WHERE token = :other AND side = 'BUY'"
+        "  AND state IN ('posting', 'unknown', 'open')), 0) AS complement_by_anyone,"
         " COALESCE((SELECT shares FROM leader_position WHERE token = :other AND wallet = :wallet), 0)"
         " AS leader_complement,"
         " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"

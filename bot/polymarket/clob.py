@@ -1,5 +1,6 @@
 """The CLOB over REST: post an order, look for evidence, read markets, books and balances."""
 
+import json
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -110,6 +111,14 @@ class Clob:
             return Rejected(RejectReason.BUSY, f"not sent: {error}")
         except NoAnswer as error:
             return Unknown(str(error))
+        if reply.status == 401:
+            # The key was forgotten there; deriving it again gives the same one. Nothing was booked.
+            try:
+                await self.login()
+            except Unavailable as error:
+                return Rejected(RejectReason.BUSY, f"HTTP 401, {error}")
+            if self.owner == json.loads(order.body)["owner"]:
+                return Rejected(RejectReason.BUSY, "HTTP 401, logged in again")
         return read_outcome(
             reply.status, reply.body, order_id=order.id, making=order.making, retry_after=reply.retry_after
         )

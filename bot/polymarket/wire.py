@@ -18,6 +18,11 @@ T = TypeVar("T")
 Number = Decimal  #: JSON numbers and numbers in strings alike
 _HEX32 = re.compile(r"0x[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+#: One title with such an escape would make a whole page of rows unreadable.
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _DIGITS = re.compile(r"[0-9]{1,78}")
 #: 2001 to 2100: anything else is not a trade's time.
 _SECONDS = range(978_307_200, 4_102_444_800)
@@ -152,9 +157,15 @@ class OpenOrder(msgspec.Struct):
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
-    """Return JSON as `kind`; raises BadInput."""
+    """Return JSON as `kind`; raises BadInput. Half a surrogate pair in a text is replaced, not refused."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            if isinstance(error, msgspec.ValidationError):
+                raise
+            raw = data.encode() if isinstance(data, str) else data
+            return msgspec.json.decode(_LONE_SURROGATE.sub(rb"\\ufffd", raw), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(printable(error, 200)) from None
 

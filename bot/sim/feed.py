@@ -86,7 +86,7 @@ def _read(path: Path) -> list[Any]:
         document = json.loads(path.read_text("utf-8"), parse_float=Decimal, parse_constant=Decimal)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a file with --feed") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise ConfigError(f"{path}: not valid JSON: {reason}") from None
     events = document.get("events") if isinstance(document, dict) else document
@@ -140,7 +140,10 @@ def _number(event: dict[str, Any], field: str, where: str, most: int) -> int:
         number = Decimal(value) if isinstance(value, (int, str, Decimal)) and not isinstance(value, bool) else None
     except InvalidOperation:
         number = None
-    if number is None or not number.is_finite() or not 0 <= number * MICRO <= most:
+    if isinstance(value, str) and not value.isascii():
+        number = None
+    # Compared unscaled: 1e999999 times a million overflows.
+    if number is None or not number.is_finite() or not 0 <= number <= most // MICRO:
         raise ConfigError(f"{where}: {field}: expected a number from 0 to {most // MICRO}, found {_show(value)}")
     return int((number * MICRO).to_integral_value())
 

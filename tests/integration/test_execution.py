@@ -160,7 +160,7 @@ async def stored_order(r, *, posted: bool) -> Order:
     """Store a decision with a signed order, as a life that ended before its answer would have."""
     await r.boots()
     await r.sees()
-    signal = (await r.ledger.transact(lambda tx: leaders.pending(tx, 1)))[0]
+    signal = (await r.ledger.transact(lambda tx: leaders.pending(tx, 1, now_us=now_us())))[0]
     order = await r.executor._decider.decide(signal)
     if posted:
         await r.clob.post(order)
@@ -249,9 +249,6 @@ async def test_a_killed_order_is_a_business_outcome(tmp_path):
 @pytest.mark.parametrize(
     ("risk", "strategy", "reason"),
     [
-        ({"max_market_usdc": 5}, {}, "market_limit"),
-        ({"max_exposure_usdc": 50, "max_market_usdc": 5}, {"fixed_usdc": 51}, "market_limit"),
-        ({"max_exposure_usdc": 9, "max_market_usdc": 9}, {}, "market_limit"),
         ({"max_daily_volume_usdc": 9}, {}, "daily_volume"),
         ({"min_shares": 50}, {}, "below_min_size"),
         ({}, {"fixed_usdc": 1100}, "no_balance"),
@@ -272,6 +269,24 @@ async def test_each_limit_trips_through_the_executor(tmp_path, risk, strategy, r
         await r.sees(shares=1000 * M if reason == "no_balance" else 100 * M)
         await until(lambda: r.reasons() == [reason], reason)
         assert r.sim.exchange.outside == []
+
+
+async def test_the_market_limit_counts_all_leaders(tmp_path):
+    async with rig(tmp_path, risk={"max_market_usdc": 15}) as r, r.working():
+        await r.sees()
+        await r.settled()
+        await r.sees(leader=1)
+        await until(lambda: r.reasons() == ["copied", "market_limit"], "the second is over the limit")
+
+
+async def test_opposite_sides_milliseconds_apart_are_not_both_bought(tmp_path):
+    async with rig(tmp_path) as r:
+        await r.sees()
+        await r.sees(outcome=1, leader=1)
+        async with r.working():
+            await until(lambda: len(r.reasons()) == 2, "both decided")
+            await r.settled()
+        assert r.reasons() == ["copied", "opposite_held"]
 
 
 async def test_exposure_counts_all_markets(tmp_path):
@@ -382,3 +397,30 @@ async def test_stopping_lets_what_is_being_sent_come_to_its_answer(tmp_path):
         assert r.value("SELECT state FROM orders") in ("open", "filled")
         assert r.value("SELECT COUNT(*) FROM orders") == 1
         assert r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") <= 1
+
+
+async def test_an_exit_that_nobody_buys_is_tried_again_until_it_is_sold(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await r.sees()
+        await r.settled()
+        book = r.sim.exchange.books[r.market().condition]
+        for order in list(book.orders.values()):
+            r.sim.exchange.cancel(order.id, "")
+        await until(lambda: r.books.book(r.market().tokens[0]).bids == (), "an empty book")
+        await r.sees(Side.SELL)
+        await until(lambda: r.reasons() == ["copied", "no_liquidity"], "nobody buys")
+        maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
+        r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 480_000, 7 * M, "GTC")
+
+        async def now(tx):
+            await tx.execute("UPDATE signal SET seen_us = ? WHERE decided = 0", (now_us(),))
+
+        await r.ledger.transact(now)
+        await until(lambda: r.value("SELECT SUM(shares) FROM fill WHERE side = 'SELL'") == 7 * M, "a first part")
+        r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 470_000, 100 * M, "GTC")
+        await until(lambda: r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1, "another follow-up")
+        await r.ledger.transact(now)
+        await r.settled()
+        assert r.value("SELECT SUM(shares) FROM position") < 10_000
+        assert r.query("SELECT source FROM signal ORDER BY seen_us")[-1] == {"source": "retry"}
+        r.assert_equal_to_exchange()

@@ -49,7 +49,7 @@ def test_every_setting_is_described(name, field):
         ("[strategy]\nfixed_usdc = -1", "strategy.fixed_usdc: expected a number of at least 0, found -1"),
         ("[strategy]\nfixed_usdc = nan", "strategy.fixed_usdc: expected a finite number"),
         ("[strategy]\nfixed_usdc = 1e30", "strategy.fixed_usdc: expected at most"),
-        ("[strategy]\nmin_price = 0.95", "strategy: min_price 950000 must be below max_price"),
+        ("[strategy]\nmin_price = 0.95", "strategy: min_price 0.95 must be below max_price 0.92"),
         ("[risk]\nmax_market_usdc = 600", "max_market_usdc must not exceed max_exposure_usdc"),
         (
             "[venue]\nclob_url = 'http://example.com'",
@@ -92,10 +92,12 @@ def test_environment_wins_over_file_over_default(tmp_path, monkeypatch):
     assert origins(path)["risk.min_shares"] == str(path)
 
 
-@pytest.mark.parametrize("name", ["BOT__RISKS__MAX_MARKET_USDC", "BOT__RISK__MAX_MARKET", "BOT__NONSENSE"])
+@pytest.mark.parametrize(
+    "name", ["BOT__RISKS__MAX_MARKET_USDC", "BOT__RISK__MAX_MARKET", "BOT__NONSENSE", "BOT_RISK__MIN_SHARES"]
+)
 def test_a_misspelt_variable_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.setenv(name, "1")
-    with pytest.raises(ConfigError, match="unknown setting"):
+    with pytest.raises(ConfigError, match="unknown"):
         load(write(tmp_path, GOOD))
 
 

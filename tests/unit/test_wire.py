@@ -77,6 +77,14 @@ def test_any_value_in_any_field_is_taken_or_refused(field, value):
         pass
 
 
+def test_half_a_surrogate_pair_costs_neither_the_row_nor_its_page():
+    row = json.dumps({**ACTIVITY, "title": "a@b"}).encode().replace(b"@", b"\\ud800")
+    page = wire.page(b'{"data":[' + row + b'],"pagination":{}}')
+    assert wire.activity(bytes(page.data[0])).title == "a\N{REPLACEMENT CHARACTER}b"
+    whole = row.replace(b"\\ud800", b"\\ud83d\\ude00")
+    assert wire.activity(whole).title == "a\N{GRINNING FACE}b"
+
+
 def test_deep_nesting_is_refused():
     with pytest.raises(wire.BadInput):
         wire.activity(b'{"type":' + b"[" * 100_000)
