@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 
-from bot.errors import LedgerError, StateUnknown, UsageError
+from bot.errors import LedgerError, SchemaMismatch, StateUnknown, UsageError
 from bot.home import WORKERS
+from bot.ledger.db import SCHEMA
 from bot.units import MICRO, decimal_text, printable, rfc3339, utc_day
 
 #: A worker whose row is older than this many beats is not alive, whatever its pid says.
@@ -341,12 +342,17 @@ def read(path: Path, *, now_us: int | None = None) -> Iterator[Report]:
     """Open a ledger read-only. Raises StateUnknown if there is none, LedgerError if it is unreadable."""
     if not path.exists():
         raise StateUnknown(f"no ledger at {path}; botctl up creates it")
+    if not path.is_file():
+        raise LedgerError(f"{path}: expected a ledger file, found something else; move it away")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
         if connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'control'").fetchone()[0] != 1:
-            raise LedgerError(f"{path}: not a ledger of this bot")
+            raise LedgerError(f"{path}: not a ledger of this bot; move it away, botctl up makes a new one")
+        schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        if not schema or schema[0] != SCHEMA:
+            raise SchemaMismatch(f"{path}: schema {schema and schema[0]}, this version reads {SCHEMA}; see botctl up")
         yield Report(connection, now_us if now_us is not None else time.time_ns() // 1000)
     except sqlite3.Error as error:
         raise LedgerError(f"ledger {path}: {error}; restore a backup, or check its permissions") from None

@@ -140,7 +140,7 @@ async def _live(worker: str, body: Callable[[Boot], Awaitable[None]], settings: 
             code, detail = getattr(error, "exit_code", 1), f"{type(error).__name__}: {error}"
             raise error from None
         except BotError as error:
-            code, detail = error.exit_code, str(error)
+            code, detail = error.exit_code, f"{type(error).__name__}: {error}"
             raise
         finally:
             at = now_us()

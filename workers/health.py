@@ -10,7 +10,7 @@ import structlog
 from bot.errors import StateUnknown
 from bot.home import WORKERS
 from bot.ledger import control, leaders
-from bot.ledger.db import Tx, scalar
+from bot.ledger.db import Tx, rows, scalar
 from bot.queue import Ping, ask
 from bot.runtime import Boot, now_us, run, until_stopped
 from bot.supervise import processes, restart
@@ -20,6 +20,8 @@ logger = structlog.get_logger(__name__)
 CHECK_S = 2.0
 PRUNE_S = 3600.0
 UNKNOWN_ALERT_US = 60 * MICRO
+#: DETECTION 6: without an authoritative source for this long something is wrong.
+STALLED_S = 15
 
 
 async def health(boot: Boot) -> None:
@@ -61,6 +63,9 @@ async def _judge(boot: Boot, hung: list[str], answered: dict[str, float]) -> Non
         old = await scalar(
             tx, "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit", limit=at - UNKNOWN_ALERT_US
         )
+        for name in await _stalled(tx, at):
+            text = f"{name} lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
+            problems[f"worker:stalled:{name}"] = text
         if old:
             problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"
         for key, text in problems.items():
@@ -69,6 +74,17 @@ async def _judge(boot: Boot, hung: list[str], answered: dict[str, float]) -> Non
         await control.clear_alerts(tx, set(problems), "worker:", now_us=at)
 
     await boot.ledger.transact(store)
+
+
+async def _stalled(tx: Tx, now_us: int) -> list[str]:
+    """Return workers whose loop turns while no work gets done."""
+    found = await rows(
+        tx,
+        "SELECT worker FROM boot b WHERE ended_us IS NULL AND id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
+        " AND started_us < :limit AND COALESCE(progress_us, 0) < :limit",
+        limit=now_us - STALLED_S * MICRO,
+    )
+    return [row["worker"] for row in found]
 
 
 async def _prune(boot: Boot) -> None:

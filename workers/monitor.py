@@ -18,6 +18,8 @@ from bot.units import MICRO
 
 #: Well below the Data API's published limits.
 DATA_REQUESTS_PER_S = 10
+#: A stream that was heard this recently is at work.
+FRESH_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Sources:
         """Note that work got done whenever any source said anything."""
         while True:
             stream = self.rtds.stream
-            fresh = stream.connected and time.monotonic() - stream.heard < self.boot.settings.detect.reconnect_s
+            fresh = stream.connected and time.monotonic() - stream.heard < FRESH_S
             if fresh or (self.activity.answered_us or 0) > (self.boot.progress_us or 0):
                 self.boot.progress_us = now_us()
             await asyncio.sleep(1)

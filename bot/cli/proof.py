@@ -44,7 +44,6 @@ def demo(
         with Live(console=screen, auto_refresh=False, transient=True) as live:
             verdict = lab.run(options, lambda now: live.update(_screen(now, trades), refresh=True))
     else:
-        say("the demo runs; its summary follows")
         verdict = lab.run(options, lambda _: None)
     _summary(verdict)
     return 0 if verdict.ok else 1
@@ -122,10 +121,9 @@ def sim(
 
     if scenario is not None and not scenario.exists():
         raise ConfigError(f"--scenario: {scenario} does not exist")
-    say("the simulated exchange runs until Ctrl-C; the key below is a throw-away one")
-    main(
-        Plan(seed=seed, port=port, feed=str(scenario) if scenario else None, signature_type=signature_type), start=True
-    )
+    played = str(scenario) if scenario else None
+    plan = Plan(seed=seed, port=port, feed=played, signature_type=signature_type, gap_ms=500, loop=True)
+    main(plan, start=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -32,14 +32,14 @@ def up(
     if not settings.leaders:
         raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
     supervise.check_free(options.home)
-    if settings.mode == "live":
+    if settings.mode == "live" and not _acknowledged(options, settings):
         _acknowledge(settings, yes)
     from bot.ledger.db import migrate
 
     options.home.create()
     path = options.home.ledger(settings.mode)
     migrate(path, settings.mode)
-    if settings.mode == "live":
+    if settings.mode == "live" and not _acknowledged(options, settings):
         asyncio.run(_record(options, settings))
     pid = supervise.start(options.home, options.config)
     deadline = time.monotonic() + wait
@@ -48,6 +48,9 @@ def up(
             workers = found.status().workers
         if all(w.state == "running" for w in workers):
             break
+        if ill := next((w for w in workers if w.state == "failed" and "ConfigError" in w.detail), None):
+            supervise.stop(options.home)
+            raise ConfigError(f"{ill.worker}: {ill.detail.removeprefix('ConfigError: ')}; nothing is left running")
         time.sleep(0.2)
     else:
         if wait:
@@ -58,6 +61,20 @@ def up(
         {"ok": True, "supervisor_pid": pid, "mode": settings.mode},
         f"running ({settings.mode}), supervisor {pid}",
     )
+
+
+def _acknowledged(options: Cli, settings: Settings) -> bool:
+    """Return whether live trading of this wallet has been acknowledged in this ledger."""
+    path = options.home.ledger(settings.mode)
+    if not path.exists():
+        return False
+    with report.read(path) as found:
+        said = found.value("SELECT COUNT(*) FROM event WHERE kind = 'live.acknowledged' AND text = ?", _words(settings))
+        return bool(said)
+
+
+def _words(settings: Settings) -> str:
+    return f"live acknowledged for {settings.account.funder or 'a type 0 wallet'}"
 
 
 def _acknowledge(settings: Settings, yes: bool) -> None:
@@ -82,8 +99,9 @@ async def _record(options: Cli, settings: Settings) -> None:
 
     now = _now()
     async with Ledger(options.home.ledger(settings.mode)).open() as ledger:
-        text = f"live acknowledged for {settings.account.funder or 'type 0 wallet'}, config {settings.fingerprint()}"
-        await ledger.transact(lambda tx: control.record(tx, "botctl", "live.acknowledged", text, now_us=now))
+        await ledger.transact(
+            lambda tx: control.record(tx, "botctl", "live.acknowledged", _words(settings), now_us=now)
+        )
 
 
 def down(context: typer.Context) -> None:

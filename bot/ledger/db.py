@@ -147,8 +147,10 @@ def migrate(path: Path, mode: str) -> None:
 
 
 def _refuse_foreign(path: Path, mode: str) -> None:
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return
+    if not path.is_file():
+        raise LedgerError(f"ledger {path}: expected a file, found something else; move it away")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:

@@ -24,7 +24,6 @@ class Scenario:
     trades: int = 72
     gap_us: int = 150_000
     leaders: list[Account] = field(default_factory=list)
-    steps: list[Callable[[], None]] = field(default_factory=list)
     mids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,7 +40,6 @@ class Scenario:
                 self.maker.shares[token] = RICH
                 self.crowd.shares[token] = RICH
             self.quote(market)
-        self._write_script()
 
     def _actor(self, name: str, collateral: int) -> Account:
         wallet = crypto.random_address(self.exchange.rng)
@@ -58,7 +56,8 @@ class Scenario:
                 if market.tick <= price <= MICRO - market.tick:
                     self.exchange.inside(self.maker, market.tokens[0], side, price, DEPTH, "GTC")
 
-    def _write_script(self) -> None:
+    def write(self) -> list[Callable[[], None]]:
+        """Return the steps of one telling; every kind of move comes at least once."""
         steady, contrary, patient, dusty = self.leaders
         tradable = self.markets[:-1]
         moves: list[tuple[int, Callable[[], None]]] = [
@@ -73,9 +72,7 @@ class Scenario:
             (1, lambda: self._jump(steady, self._rng.choice(tradable))),
         ]
         weights = [w for w, _ in moves]
-        # Every kind of move once, then the seed decides.
-        chosen = [m for _, m in moves] + self._rng.choices([m for _, m in moves], weights, k=self.trades - len(moves))
-        self.steps = chosen
+        return [m for _, m in moves] + self._rng.choices([m for _, m in moves], weights, k=self.trades - len(moves))
 
     def _buy(self, leader: Account, market: SimMarket, outcome: int, usdc: int | None = None) -> None:
         budget = usdc or self._rng.randrange(30, 90) * MICRO

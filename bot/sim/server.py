@@ -50,6 +50,8 @@ class Plan:
     #: A recorded session is played this many times faster, and each row of it so many times.
     feed_speed: int = 20
     repeat: int = 1
+    #: Tell the scripted story again and again.
+    loop: bool = False
 
 
 class Simulation:
@@ -77,9 +79,9 @@ class Simulation:
 
     def _script(self, plan: Plan) -> list[tuple[int, Callable[[], None]]]:
         if plan.feed is None:
-            story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
-            self.leaders = [account.wallet for account in story.leaders]
-            return [(i * story.gap_us, step) for i, step in enumerate(story.steps)]
+            self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
+            self.leaders = [account.wallet for account in self._story.leaders]
+            return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
             self.exchange.add_market(market)
@@ -88,6 +90,9 @@ class Simulation:
         )
         self.leaders = sorted({row.wallet for tx in recorded for row in tx.facts})
         return [(tx.at_us // plan.feed_speed, lambda tx=tx: self._replay(tx)) for tx in recorded]  # type: ignore[misc]
+
+    def _tell_again(self) -> list[tuple[int, Callable[[], None]]]:
+        return [(i * self._story.gap_us, step) for i, step in enumerate(self._story.write())]
 
     def _replay(self, tx: feed.Recorded) -> None:
         now_s = self.exchange.now_us // MICRO
@@ -129,6 +134,8 @@ class Simulation:
                     self._steps.pop(0)[1]()
             for _, rows in [w for w in self._waiting if w[0] <= now]:
                 self.streams.activity(rows)
+            if self.plan.loop and begun is not None and not self._steps and self.plan.feed is None:
+                begun, self._steps = now, self._tell_again()
             self._waiting = [w for w in self._waiting if w[0] > now]
             self.finished = begun is not None and not self._steps and not self._waiting
             await asyncio.sleep(TICK_S)

@@ -185,17 +185,29 @@ def executor_pid(where):
     return row["pid"] if row["state"] == "running" else None
 
 
-def test_a_bad_key_ends_the_executor_calmly_and_says_why(home):
+def test_a_bad_key_ends_the_start_at_once_and_says_why(home):
     with exchange() as addresses:
         where = configure(home, addresses)
         (home / "key").write_text("0x1234")
-        late = botctl("up", "--wait", "20", *where, **LIVE)
-        try:
-            assert late.returncode == 3
-            assert "executor" in late.stderr
-            assert "expected 64 hex digits" in botctl("logs", "executor", *where).stdout
-        finally:
-            botctl("down", *where)
+        refused = botctl("up", *where, **LIVE)
+        assert refused.returncode == 78
+        assert "executor: private key from account.key_file" in refused.stderr
+        assert "expected 64 hex digits, found 4 characters" in refused.stderr
+        assert botctl("down", *where).returncode == 4, "nothing is left running"
+
+
+def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):
+    with exchange() as addresses:
+        where = configure(home, addresses)
+    late = botctl("up", "--wait", "8", *where, **LIVE)
+    try:
+        assert late.returncode == 3
+        assert "executor waiting" in late.stderr
+        now = answer(botctl("status", "--json", *where))
+        assert now["exit_code"] == 3
+        until(lambda: answer(botctl("status", "--json", *where))["alerts"], "an alert that nothing gets done")
+    finally:
+        assert botctl("down", *where).returncode == 0
 
 
 def test_live_needs_an_acknowledgement(home):
