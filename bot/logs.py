@@ -51,8 +51,10 @@ def logging_to_stdout(worker: str, level: str, as_json: bool) -> Iterator[None]:
     listener = logging.handlers.QueueListener(lines, sink)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Libraries stay quiet whatever is asked for: at DEBUG some print keys and passphrases.
+    root.setLevel(logging.WARNING)
+    for ours in ("bot", "workers", "__main__"):
+        logging.getLogger(ours).setLevel(level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

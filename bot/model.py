@@ -188,7 +188,7 @@ class Signal:
     token: TokenId
     condition: ConditionId
     side: Side
-    shares: int  #: this signal's part
+    shares: int  #: this signal's part; of a retried exit, our own shares that are left to sell
     usdc: int
     group_shares: int  #: the whole leader trade so far
     group_usdc: int
@@ -200,7 +200,11 @@ class Signal:
     outcome: str
     traded_s: int
     seen_us: int
-    source: str
+    source: str  #: who saw it; RETRY for an exit of ours that did not come through
+
+
+#: Source of a follow-up signal that tries an exit again.
+RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +291,9 @@ class Order:
     state: OrderState
     created_us: int
     deadline_us: int  #: its bytes may not be sent after this
-    sends: int = 0
-    sent_us: int | None = None
+    sends: int = 0  #: how often its bytes may have left
+    sent_us: int | None = None  #: first send
+    last_sent_us: int | None = None
     matched: int | None = None  #: shares that the exchange says have matched
     reason: str | None = None
 

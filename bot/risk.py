@@ -16,6 +16,7 @@ class Usage:
     """What counts against the limits, read in the transaction that reserves. All micro-USDC."""
 
     mode: ControlMode
+    tripped: str | None  #: why the breaker stops entries, also where a timed pause has ended
     lock: str | None  #: reason of a lock on this leader or market
     market_stake: int  #: cost held and reserved in the proposal's market
     total_stake: int  #: the same over all markets
@@ -54,8 +55,8 @@ def _halted(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
 
 
 def _paused(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
-    if usage.lock is not None:
-        return Skip(SkipReason.PAUSED, {"lock": usage.lock})
+    if usage.tripped or usage.lock:
+        return Skip(SkipReason.PAUSED, {"reason": usage.tripped or usage.lock})
     return None if usage.mode is ControlMode.RUNNING else Skip(SkipReason.PAUSED, {})
 
 

@@ -129,22 +129,29 @@ async def _live(worker: str, body: Callable[[Boot], Awaitable[None]], settings: 
     async with Ledger(path).open() as ledger:
         stopping = asyncio.Event()
         _listen(stopping)
-        boot = Boot(worker, settings, home, ledger, await _begin(ledger, worker, settings), stopping)
-        code, detail = 1, "crashed"
-        try:
-            async with serve(home.socket(worker), lambda message: _receive(boot, message)):
-                await _supervised(boot, body)
-            code, detail = 0, "asked to stop"
-        except BaseExceptionGroup as group:
-            error = _first(group)
-            code, detail = getattr(error, "exit_code", 1), f"{type(error).__name__}: {error}"
-            raise error from None
-        except BotError as error:
-            code, detail = error.exit_code, f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            at = now_us()
-            await ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
+        boot = Boot(worker, settings, home, ledger, 0, stopping)
+        # The socket first: a second worker of this name must fail before it leaves a boot row.
+        async with serve(home.socket(worker), lambda message: _receive(boot, message)):
+            boot.id = await _begin(ledger, worker, settings)
+            return await _recorded(boot, body)
+
+
+async def _recorded(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
+    """Run the body; however it ends, store how."""
+    code, detail = 1, "crashed"
+    try:
+        await _supervised(boot, body)
+        code, detail = 0, "asked to stop"
+    except BaseExceptionGroup as group:
+        error = _first(group)
+        code, detail = getattr(error, "exit_code", 1), f"{type(error).__name__}: {error}"
+        raise error from None
+    except BotError as error:
+        code, detail = error.exit_code, f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        at = now_us()
+        await boot.ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
     return code
 
 

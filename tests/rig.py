@@ -162,7 +162,7 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
             addresses["private_key"], chain_id=137, contracts=settings.venue.exchanges,
             signature_type=addresses["signature_type"], funder=settings.account.funder,
         )  # fmt: skip
-        clob = Clob(transport, signer, addresses["signature_type"])
+        clob = Clob(transport, signer, addresses["signature_type"], timeout_s=10)
         try:
             await clob.login()
             async with Ledger(path).open() as ledger:

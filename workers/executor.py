@@ -73,7 +73,7 @@ async def executor(boot: Boot) -> None:
         transport = Transport(
             settings.venue.clob_url, timeout_s=execution.timeout_s, requests_per_s=execution.requests_per_s
         )
-        clob = Clob(transport, signer, settings.account.signature_type)
+        clob = Clob(transport, signer, settings.account.signature_type, timeout_s=execution.timeout_s)
         try:
             cash = await _login(boot, clob)
             if cash is None:
@@ -127,7 +127,6 @@ async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: Us
     boot.detail = lambda: json.dumps({
         "books_live": books.stream.connected, "user_live": user.stream.connected,
     })  # fmt: skip
-    await _prefetch(boot, books, clob)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(t) for t in (books.run(), user.run(), _keep_fresh(boot, books, clob), progress())
@@ -144,7 +143,8 @@ async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
     tokens: list[TokenId] = []
     for condition in {condition for condition, _ in markets}:
         try:
-            tokens += (await clob.refresh_market(condition)).tokens
+            found = await clob.refresh_market(condition)
+            tokens += found.tokens if found else ()
         except Unavailable:
             continue  # it will be fetched when it is needed, and that decision says so
     await books.watch(tokens, max_age_us=RECENT_US)
@@ -152,8 +152,8 @@ async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
 
 async def _keep_fresh(boot: Boot, books: Books, clob: Clob) -> None:
     while True:
-        await asyncio.sleep(PREFETCH_S)
         await _prefetch(boot, books, clob)
+        await asyncio.sleep(PREFETCH_S)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -55,7 +56,8 @@ async def _judge(boot: Boot, hung: list[str], answered: dict[str, float]) -> Non
         if name in hung and process.state == "RUNNING":
             problems[f"worker:hung:{name}"] = f"{name} did not answer for {boot.settings.runtime.hung_s} s; restarted"
             logger.error("worker.hung", hung=name, pid=process.pid)
-            await asyncio.to_thread(restart, boot.home, name)
+            with suppress(StateUnknown):  # it ended by itself meanwhile
+                await asyncio.to_thread(restart, boot.home, name)
             answered[name] = time.monotonic()
     at = now_us()
 

@@ -17,7 +17,6 @@ from bot.ledger import leaders
 from bot.ledger.db import Ledger, Tx
 from bot.model import Wallet
 from bot.polymarket.data_api import DataApi
-from bot.polymarket.wire import BadInput
 from bot.settings import Detect
 from bot.units import MICRO
 
@@ -48,8 +47,10 @@ class Activity:
         while True:
             try:
                 async with self._slots:
-                    await self._inventory(wallet)
-                    await self.poll(wallet)
+                    try:
+                        await self._inventory(wallet)
+                    finally:
+                        await self.poll(wallet)
             except Unavailable as error:
                 logger.warning("activity.unavailable", leader=wallet, error=str(error))
             period = self._settings.poll_s
@@ -78,10 +79,7 @@ class Activity:
         """Store once what a leader held when we began to watch: exits are in proportion to it."""
         if await self._ledger.transact(lambda tx: leaders.cursor(tx, INVENTORY, wallet)) is not None:
             return
-        try:
-            held = await self._api.positions(wallet)
-        except BadInput as error:
-            raise Unavailable(f"positions of {wallet}: {error}") from None
+        held = await self._api.positions(wallet)
 
         async def store(tx: Tx) -> None:
             now = self._now()

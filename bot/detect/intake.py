@@ -72,7 +72,8 @@ class Intake:
             id=merge.signal_id(fill.group, target), trade_id=trade.id, seq=trade.signals, tx=fill.tx,
             wallet=Wallet(fill.wallet), token=fill.token, condition=fill.condition, side=fill.side,
             shares=grown[0], usdc=grown[1], group_shares=target[0], group_usdc=target[1],
-            leader_before=before.shares, leader_after=after.shares, leader_peak=after.peak,
+            leader_before=max(before.shares, 0), leader_after=max(after.shares, 0),
+            leader_peak=max(before.peak, after.peak),
             leader_watched=after.watched, title=fill.title, outcome=fill.outcome, traded_s=fill.traded_s,
             seen_us=seen_us, source=source.split(":")[0],
         )  # fmt: skip

@@ -52,10 +52,14 @@ def growth(new: Total, emitted: Total) -> Total | None:
 
 
 def moved(held: Holding, side: Side, shares: int) -> Holding:
-    """Return a leader's holding after buying or selling; it never falls below zero."""
+    """Return a leader's holding after buying or selling.
+
+    Sums are signed, because a sale may be seen before its purchase; readers take less than
+    zero for zero. The peak begins anew when everything has been sold.
+    """
     signed = shares if side is Side.BUY else -shares
-    after = max(held.shares + signed, 0)
-    return Holding(after, max(held.watched + signed, 0), max(held.peak, after))
+    after = held.shares + signed
+    return Holding(after, held.watched + signed, max(held.peak if held.shares > 0 else 0, after, 0))
 
 
 def signal_id(group: Group, cumulative: Total) -> str:

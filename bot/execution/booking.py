@@ -33,6 +33,9 @@ async def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> bool:
     if known is None or fill.settlement is Settlement.FAILED:
         await _store(tx, order, before, await _fold(tx, order), now_us=now_us)
     if fill.settlement is Settlement.FAILED:
+        if fill.side is Side.SELL:
+            # The shares are ours again and the leader is gone: sell them anew.
+            await _sell_rest(tx, order, known.shares if known else fill.shares, now_us=now_us)
         text = f"trade {fill.trade_id} of order {order.id} failed on the chain and was reversed"
         await control.record(tx, "executor", "fill.failed", text, now_us=now_us)
     return True
@@ -68,14 +71,15 @@ async def _store(tx: Tx, order: Order, before: Fold, after: Fold, *, now_us: int
 async def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> OrderState | None:
     """End an open order if its fills prove the end; return the new state, or None.
 
-    Its fills are complete when they reach what the exchange said has matched, or when the caller
-    has looked for longer than the exchange's lookups lag (`evidence_complete`).
+    Its fills are complete when they reach what the exchange said has matched; where it said
+    nothing, when the caller has looked for longer than its lookups lag (`evidence_complete`).
     """
     current = await orders.order(tx, order.id)
     if current is None or current.state is not OrderState.OPEN:
         return None
     shares, usdc = await orders.filled(tx, order.id)
-    if not evidence_complete and (current.matched is None or shares < current.matched):
+    if shares < (current.matched or 0) or (current.matched is None and not evidence_complete):
+        # What the exchange said has matched is proven: its trades will be found, however late.
         return None
     if shares == 0:
         state = OrderState.CANCELLED
@@ -95,15 +99,18 @@ async def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: s
     if order.side is not Side.SELL or state is OrderState.FILLED:
         return
     sold, _ = await orders.filled(tx, order.id)
+    await _sell_rest(tx, order, order.making - sold, now_us=now_us)
+
+
+async def _sell_rest(tx: Tx, order: Order, rest: int, *, now_us: int) -> None:
     held = await scalar(
         tx,
         "SELECT shares FROM position WHERE wallet = :wallet AND token = :token",
         wallet=order.wallet,
         token=order.token,
     )
-    rest = min(order.making - sold, held or 0)
-    if rest >= CENT:
-        await leaders.retry_exit(tx, order.signal_id, rest=rest, held=held, now_us=now_us)
+    if min(rest, held or 0) >= CENT:
+        await leaders.retry_exit(tx, order.signal_id, rest=min(rest, held), now_us=now_us)
 
 
 async def guard_breaker(tx: Tx, limits: Risk, *, failed: bool | None, now_us: int) -> str | None:

@@ -12,11 +12,13 @@ from bot.model import Book, Market, Order, OrderState, Proposal, Side, Signal, S
 from bot.polymarket.amounts import market_amounts
 from bot.polymarket.fees import most
 from bot.polymarket.orders import OrderSigner
-from bot.risk import Usage, check
+from bot.risk import Usage, check, tripped
 from bot.settings import Settings
 from bot.strategy.base import Strategy
-from bot.units import MICRO, utc_day
+from bot.units import MICRO, printable, utc_day
 
+#: An exit stopped by one of these is not over.
+_TRY_AGAIN = frozenset({SkipReason.NO_LIQUIDITY, SkipReason.MARKET_CLOSED, SkipReason.HALTED, SkipReason.GUARD_ERROR})
 _NO_BOOK = Book((), (), 0)
 
 
@@ -47,10 +49,24 @@ class Decider:
         InvariantBroken if another executor has been started on this ledger.
         """
         market = await self.venue.market(signal.condition)
-        if signal.token not in market.tokens:
+        if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
         await self.books.watch(list(market.tokens), max_age_us=self.settings.strategy.book_max_age_s * MICRO)
         return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market))
+
+    async def give_up(self, signal: Signal) -> bool:
+        """Skip an entry that has grown stale while the exchange was away; return whether it is decided now."""
+        settings = self.settings.followed(signal.wallet)
+        age_s = self.now_us() // MICRO - signal.traded_s
+        if signal.side is Side.SELL or (settings is not None and age_s <= settings.max_signal_age_s):
+            return False
+
+        async def skip(tx: Tx) -> None:
+            if await leaders.undecided(tx, signal.id) is not None:
+                await self._record(tx, signal, Skip(SkipReason.STALE, {"age_s": age_s, "exchange": "unavailable"}))
+
+        await self.ledger.transact(skip)
+        return True
 
     async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
         skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
@@ -66,20 +82,29 @@ class Decider:
             return Later.GONE
         if await orders.moving(tx, signal.wallet, signal.condition):
             return Later.BUSY
-        found = await self._evaluate(tx, signal, market)
+        try:
+            wanted = found = await self._evaluate(tx, signal, market)
+        except (ValueError, ArithmeticError) as error:
+            # One odd signal must not stop those behind it.
+            wanted = found = Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
         if isinstance(found, Proposal):
             if found.side is Side.SELL and await orders.arriving(tx, signal.wallet, signal.condition):
                 return Later.BUSY
             found = check(found, await self._usage(tx, signal, found, market), self.settings.risk) or found
         if isinstance(found, Skip):
             await self._record(tx, signal, found)
-            held = found.numbers.get("held")
-            if found.reason is SkipReason.NO_LIQUIDITY and signal.side is Side.SELL and isinstance(held, int):
-                # Nobody buys just now: the leader has left all the same, so it is tried again.
-                rest = held * signal.shares // max(signal.leader_before, signal.shares)
-                await leaders.retry_exit(tx, signal.id, rest=rest, held=held, now_us=self.now_us())
+            rest = wanted.shares if isinstance(wanted, Proposal) else found.numbers.get("exit_shares")
+            exit_wanted = not isinstance(wanted, Proposal) or wanted.side is Side.SELL
+            if found.reason in _TRY_AGAIN and exit_wanted and isinstance(rest, int):
+                # The leader has left all the same: late exits still run.
+                await leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
             return found
-        return await self._place(tx, signal, found, market)
+        try:
+            return await self._place(tx, signal, found, market)
+        except ValueError as error:
+            skip = Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
+            await self._record(tx, signal, skip)
+            return skip
 
     async def _evaluate(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
         settings = self.settings.followed(signal.wallet)
@@ -105,8 +130,10 @@ class Decider:
         now = self.now_us()
         used = await orders.budget(tx, signal.condition, utc_day(now))
         scopes = [f"leader:{signal.wallet}", f"market:{signal.condition}"]
+        state = await control.read(tx, now_us=now)
         return Usage(
-            mode=(await control.read(tx, now_us=now)).mode,
+            mode=state.mode,
+            tripped=tripped(state.loss(utc_day(now), used.realized), state.errors, self.settings.risk),
             lock=await control.locked(tx, scopes, now_us=now),
             market_stake=used.stake_market + used.reserved_market,
             total_stake=used.stake + used.reserved,

@@ -10,11 +10,12 @@ from bot.errors import Unavailable
 from bot.execution import booking
 from bot.execution.decide import Decider, Later
 from bot.execution.venue import Venue
-from bot.ledger import leaders, orders
+from bot.ledger import control, leaders, orders
 from bot.ledger.db import Ledger, Tx
 from bot.model import (
     IN_FLIGHT,
     Accepted,
+    ControlMode,
     Market,
     Order,
     OrderId,
@@ -36,7 +37,7 @@ logger = structlog.get_logger(__name__)
 #: Business outcomes: they say nothing against us or the exchange.
 _NO_ERROR = frozenset({RejectReason.NO_MATCH, RejectReason.MARKET_NOT_READY, RejectReason.CROSSES_BOOK})
 #: Decided signals in one pass of the loop.
-BATCH = 100
+BATCH = 1000
 
 
 class Executor:
@@ -66,8 +67,11 @@ class Executor:
             self.progress_us = self._now()
             if not more:
                 await self._wait(stopping)
-        async with asyncio.timeout(self._settings.runtime.drain_s):
-            await asyncio.gather(*self._tasks.values())
+        if self._tasks:
+            # What is still running after this is only looking; its rows carry on in the next life.
+            _, late = await asyncio.wait(self._tasks.values(), timeout=self._settings.runtime.drain_s)
+            for task in late:
+                task.cancel()
 
     async def _wait(self, stopping: asyncio.Event) -> None:
         # Doorbell, stop, or a second: whichever comes first. The second is the safety net.
@@ -96,7 +100,7 @@ class Executor:
             found = await self._decider.decide(signal)
         except Unavailable as error:
             logger.warning("signal.waits", signal=signal.id, error=str(error))
-            return False
+            return await self._decider.give_up(signal)
         if found is Later.BUSY:
             return False
         if isinstance(found, Order):
@@ -138,23 +142,35 @@ class Executor:
                 if f"fills:{condition}" not in self._tasks:
                     self._spawn(f"fills:{condition}", self._refresh(condition, oldest))
 
-    async def _send(self, order: Order) -> None:
+    async def _send(self, order: Order, *, again: bool = False) -> None:
         """Send an order's bytes and store what the answer proves."""
         sent_us = self._now()
+        if sent_us >= order.deadline_us:
+            return  # a FAK would execute at a stale moment; evidence or expiry ends it
+        if again:
+            await self._ledger.transact(lambda tx: self._sending_again(tx, order, sent_us))
         outcome = await self._venue.post(order)
-        await self._ledger.transact(lambda tx: self._answered(tx, order.id, outcome, sent_us))
+        await self._ledger.transact(lambda tx: self._answered(tx, order.id, outcome, None if again else sent_us))
         if isinstance(outcome, Accepted):
             self._waits[order.id] = self._now() + MICRO // 2
         if isinstance(outcome, Rejected) and outcome.reason is RejectReason.BUSY:
-            self._waits[order.id] = self._now() + (outcome.retry_after_s or 1) * MICRO
+            wait = self._now() + (outcome.retry_after_s or 1) * MICRO
+            self._waits[order.id] = min(wait, max(order.deadline_us, self._now() + MICRO))
         if isinstance(outcome, Rejected) and outcome.reason is RejectReason.TICK:
             self._venue.forget_market(order.condition)
 
-    async def _answered(self, tx: Tx, order_id: OrderId, outcome: Outcome, sent_us: int) -> None:
-        await orders.sent(tx, order_id, now_us=sent_us)
+    async def _sending_again(self, tx: Tx, order: Order, now_us: int) -> None:
+        # From here on only evidence may end it: an earlier send may have been booked.
+        await orders.sent(tx, order.id, now_us=now_us)
+        if order.state is OrderState.POSTING:
+            await orders.set_state(tx, order.id, move(order.state, OrderState.UNKNOWN))
+
+    async def _answered(self, tx: Tx, order_id: OrderId, outcome: Outcome, first_sent_us: int | None) -> None:
+        if first_sent_us is not None:
+            await orders.sent(tx, order_id, now_us=first_sent_us)
         order = await orders.order(tx, order_id)
         assert order is not None
-        state, matched, reason, failed = _read(order, outcome)
+        state, matched, reason, failed = _read(order, outcome, again=first_sent_us is None)
         if order.state is OrderState.OPEN:
             # The user channel announced fills before the answer came; it still says how much matched.
             state, reason = OrderState.OPEN, None
@@ -171,8 +187,8 @@ class Executor:
 
     async def _resolve(self, order: Order) -> None:
         """Find evidence for an order in flight; send the same bytes again, or end it."""
-        now, lag = self._now(), self._settings.execution.evidence_lag_s * MICRO
-        self._waits[order.id] = now + MICRO
+        began, lag = self._now(), self._settings.execution.evidence_lag_s * MICRO
+        self._waits[order.id] = began + MICRO
         try:
             live = await self._venue.order(order.id)
             trades = await self._venue.trades(order.condition, after_s=order.created_us // MICRO - 60)
@@ -183,18 +199,25 @@ class Executor:
         fresh = await self._ledger.transact(lambda tx: orders.order(tx, order.id))
         if fresh is None or fresh.state not in (OrderState.POSTING, OrderState.UNKNOWN, OrderState.OPEN):
             return
+        # The lag counts from the last moment at which the exchange may have accepted it.
+        last = fresh.last_sent_us or fresh.created_us
+        landed_by = last + self._settings.execution.timeout_s * MICRO
         if live is not None and fresh.state is not OrderState.OPEN:
             await self._move(fresh, OrderState.OPEN)
         elif fresh.state is OrderState.OPEN:
-            if live is None and now >= (fresh.sent_us or fresh.created_us) + lag:
+            if live is None and began >= last + lag:
                 await self._ledger.transact(
                     lambda tx: booking.finish(tx, fresh, evidence_complete=True, now_us=self._now())
                 )
-        elif now < fresh.deadline_us:
+        elif self._now() < fresh.deadline_us:
             # The same bytes: the exchange answers Duplicated if an earlier send has landed.
-            await self._send(fresh)
-        elif now >= fresh.deadline_us + lag:
+            if not await self._ledger.transact(self._halted):
+                await self._send(fresh, again=True)
+        elif began >= max(fresh.deadline_us, landed_by) + lag:
             await self._move(fresh, OrderState.EXPIRED, reason="no evidence before its deadline")
+
+    async def _halted(self, tx: Tx) -> bool:
+        return (await control.read(tx, now_us=self._now())).mode is ControlMode.HALTED
 
     async def _move(self, order: Order, state: OrderState, reason: str | None = None) -> None:
         async def store(tx: Tx) -> None:
@@ -216,10 +239,15 @@ class Executor:
             logger.warning("fills.no_evidence", condition=condition, error=str(error))
 
     async def book(self, trades: list[wire.Trade]) -> None:
-        """Book our part of trades, wherever they were seen; unknown orders are not ours to book."""
+        """Book our part of trades, wherever they were seen; unknown orders are not ours to book.
+
+        Raises Unavailable if a trade or its market cannot be read.
+        """
         for trade in trades:
             ids = {trade.taker_order_id, *(maker.order_id for maker in trade.maker_orders)}
             market = await self._venue.market(trade.market.lower())
+            if market is None:
+                raise Unavailable(f"market {trade.market[:20]} of our trade {trade.id[:40]} is unknown")
             for order_id in ids:
                 await self._book_one(trade, OrderId(order_id), market)
 
@@ -246,23 +274,34 @@ class Executor:
             if await self._ledger.transact(store):
                 self.doorbell.set()
         except wire.BadInput as error:
-            logger.warning("trade.refused", trade=trade.id, error=str(error))
+            # Never "no fill": whoever asked for evidence has none as long as this is unreadable.
+            raise Unavailable(f"trade {trade.id[:80]}: {error}") from None
 
 
-def _read(order: Order, outcome: Outcome) -> tuple[OrderState, int | None, str | None, bool | None]:
-    """Return (state, matched shares, reason, failed) that an answer proves for an order."""
+def _read(order: Order, outcome: Outcome, *, again: bool) -> tuple[OrderState, int | None, str | None, bool | None]:
+    """Return (state, matched shares, reason, failed) that an answer proves for an order.
+
+    A refusal of bytes that were sent before proves nothing about the earlier send, except "no
+    match": the exchange looks for duplicates first. Errors count once an order.
+    """
     match outcome:
         case Accepted(status="matched"):
-            return OrderState.OPEN, outcome.taking if order.side == "BUY" else outcome.making, None, False
+            return OrderState.OPEN, (outcome.taking if order.side == "BUY" else outcome.making) or None, None, False
         case Accepted(status="unmatched"):
-            return OrderState.CANCELLED, 0, "unmatched", False
+            return OrderState.CANCELLED, None, "unmatched", False
         case Accepted():
             return OrderState.OPEN, None, None, False
         case Rejected(reason=RejectReason.BUSY):
             return order.state, None, outcome.text, None
+        case Rejected() if again and outcome.reason is not RejectReason.NO_MATCH:
+            return OrderState.UNKNOWN, None, f"{outcome.reason}: {outcome.text}", None
         case Rejected():
-            return OrderState.REJECTED, None, f"{outcome.reason}: {outcome.text}", outcome.reason not in _NO_ERROR
+            harmless = outcome.reason in _NO_ERROR
+            # Shares that are not there yet stop this exit, not the bot.
+            early = order.side == "SELL" and outcome.reason is RejectReason.NO_BALANCE
+            failed = None if early or again else not harmless
+            return OrderState.REJECTED, None, f"{outcome.reason}: {outcome.text}", failed
         case Unknown():
-            return OrderState.UNKNOWN, None, outcome.cause, True
+            return OrderState.UNKNOWN, None, outcome.cause, None if again else True
         case _:
             assert_never(outcome)

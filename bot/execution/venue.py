@@ -26,8 +26,8 @@ class Venue(Protocol):
         """Return our trades of a condition."""
         ...
 
-    async def market(self, condition: str) -> Market:
-        """Return a market's facts."""
+    async def market(self, condition: str) -> Market | None:
+        """Return a market's facts, or None if the exchange has none that can be traded on."""
         ...
 
     def forget_market(self, condition: str) -> None:

@@ -174,15 +174,15 @@ async def emit(tx: Tx, signal: Signal) -> bool:
     return bool(joined)
 
 
-async def retry_exit(tx: Tx, signal_id: str, *, rest: int, held: int, now_us: int) -> None:
-    """Emit a follow-up of an exit that did not sell `rest` of the `held` shares, due after a pause.
+async def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
+    """Emit a follow-up of an exit that did not sell `rest` of our shares, due after a pause.
 
     The pause doubles with every follow-up of the trade, from 10 s to an hour: a leader who has
     left is followed for as long as it takes.
     """
     row = await one(
         tx,
-        "SELECT s.trade_id, s.leader_peak, s.leader_watched, t.signals FROM signal s"
+        "SELECT s.trade_id, s.leader_watched, t.signals FROM signal s"
         " JOIN leader_trade t ON t.id = s.trade_id WHERE s.id = :id",
         id=signal_id,
     )
@@ -195,10 +195,9 @@ async def retry_exit(tx: Tx, signal_id: str, *, rest: int, held: int, now_us: in
         "seq": row["signals"],
         "shares": rest,
         "usdc": 0,
-        # The same rule as for the leader's sale, on our own numbers: sell rest of what we hold.
-        "leader_before": held,
-        "leader_after": held - rest,
-        "leader_peak": held,
+        "leader_before": 0,
+        "leader_after": 0,
+        "leader_peak": 0,
         "leader_watched": row["leader_watched"],
         "source": "retry",
         "seen_us": now_us + pause_us,

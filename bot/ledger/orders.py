@@ -60,10 +60,10 @@ def _order(row: dict[str, object]) -> Order:
 
 
 async def sent(tx: Tx, order_id: str, *, now_us: int) -> None:
-    """Record that the bytes of an order have been sent (once more) at `now_us`."""
+    """Record that the bytes of an order leave (once more) at `now_us`."""
     await run(
         tx,
-        "UPDATE orders SET sends = sends + 1, sent_us = COALESCE(sent_us, :now) WHERE id = :id",
+        "UPDATE orders SET sends = sends + 1, sent_us = COALESCE(sent_us, :now), last_sent_us = :now WHERE id = :id",
         now=now_us,
         id=order_id,
     )
@@ -220,6 +220,7 @@ class Budget:
     stake: int
     stake_market: int
     bought: int
+    realized: int
     cash: int
 
 
@@ -233,6 +234,7 @@ async def budget(tx: Tx, condition: str, day: str) -> Budget:
         " COALESCE((SELECT SUM(cost) FROM position), 0) AS stake,"
         " COALESCE((SELECT SUM(cost) FROM position WHERE condition = :condition), 0) AS stake_market,"
         " COALESCE((SELECT bought FROM daily_pnl WHERE day = :day), 0) AS bought,"
+        " COALESCE((SELECT realized FROM daily_pnl WHERE day = :day), 0) AS realized,"
         " COALESCE((SELECT SUM(cash) FROM account), 0) AS cash",
         condition=condition,
         day=day,

@@ -173,6 +173,7 @@ class OrderRow(SQLModel, table=True):
     deadline_us: int = _int()
     sends: int = _int()
     sent_us: int | None = _int(default=None)
+    last_sent_us: int | None = _int(default=None)
     matched: int | None = _int(default=None)
     reason: str | None = Field(default=None, sa_type=Text)
 
@@ -183,6 +184,7 @@ class FillRow(SQLModel, table=True):
     __tablename__ = "fill"
     __table_args__ = (
         Index("ix_fill_order", "order_id"),
+        Index("ix_fill_position", "wallet", "token"),
         Index(
             "ix_fill_unsettled",
             "token",
@@ -210,7 +212,7 @@ class PositionRow(SQLModel, table=True):
     """What we hold of a token by following one leader: derived, rebuildable from fills."""
 
     __tablename__ = "position"
-    __table_args__ = (Index("ix_position_condition", "condition"), STRICT)
+    __table_args__ = (Index("ix_position_condition", "condition"), Index("ix_position_token", "token"), STRICT)
     wallet: str = _text(primary_key=True)
     token: str = _text(primary_key=True)
     condition: str = _text()

@@ -1,11 +1,13 @@
 """The CLOB over REST: post an order, look for evidence, read markets, books and balances."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
+import structlog
 from cachetools import TTLCache
 
 from bot.errors import ConfigError, Unavailable
@@ -17,6 +19,7 @@ from bot.polymarket.outcomes import read_outcome
 from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
 from bot.units import printable
 
+logger = structlog.get_logger(__name__)
 END_CURSOR = "LTE="
 MARKET_TTL_S = 600
 
@@ -39,8 +42,8 @@ class _TradePage(msgspec.Struct):
 class Clob:
     """One wallet at the exchange."""
 
-    def __init__(self, transport: Transport, signer: OrderSigner, signature_type: int) -> None:
-        self._http, self._signer, self._type = transport, signer, signature_type
+    def __init__(self, transport: Transport, signer: OrderSigner, signature_type: int, *, timeout_s: float) -> None:
+        self._http, self._signer, self._type, self._timeout_s = transport, signer, signature_type, timeout_s
         self._credentials: Credentials | None = None
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
         self.now_s: Callable[[], int] = lambda: int(time.time())
@@ -78,14 +81,23 @@ class Clob:
         reply = await self._http.read("/time")
         return _decode(reply, int) - self.now_s()
 
-    async def market(self, condition: str) -> Market:
-        """Return a market's facts, cached for ten minutes."""
+    async def market(self, condition: str) -> Market | None:
+        """Return a market's facts, cached for ten minutes; None if unknown or not understood."""
         return self._markets.get(condition) or await self.refresh_market(condition)
 
-    async def refresh_market(self, condition: str) -> Market:
+    async def refresh_market(self, condition: str) -> Market | None:
         """Fetch a market's facts now, so that no decision has to wait for them."""
         reply = await self._http.read(f"/clob-markets/{quote(condition)}")
-        self._markets[condition] = found = _accept(reply, wire.market)
+        if reply.status == 404:
+            return None
+        try:
+            self._markets[condition] = found = _accept(reply, wire.market)
+        except Unavailable as error:
+            if reply.status != 200:
+                raise
+            # A tick or version nobody knew when this was written: not traded, and not a crash.
+            logger.warning("market.refused", condition=condition, error=str(error))
+            return None
         return found
 
     def forget_market(self, condition: str) -> None:
@@ -106,7 +118,10 @@ class Clob:
         network or the exchange does.
         """
         try:
-            reply = await self._private("POST", "/order", order.body)
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._private("POST", "/order", order.body)
+        except TimeoutError:
+            return Unknown("timeout")
         except NotSent as error:
             return Rejected(RejectReason.BUSY, f"not sent: {error}")
         except NoAnswer as error:
@@ -128,7 +143,8 @@ class Clob:
         reply = await self._evidence(f"/data/order/{order_id}", {})
         if reply.status == 404 or reply.body.strip() in (b"", b"null"):
             return None
-        return _decode(reply, wire.OpenOrder)
+        found = _decode(reply, wire.OpenOrder)
+        return found if found.status.upper().removeprefix("ORDER_STATUS_") in ("LIVE", "DELAYED") else None
 
     async def trades(self, market: str, *, after_s: int) -> list[wire.Trade]:
         """Return our trades of a condition since `after_s`, all pages."""
@@ -137,7 +153,11 @@ class Clob:
         while cursor != END_CURSOR:
             params = {"market": market, "after": str(after_s), "next_cursor": cursor}
             page = _decode(await self._evidence("/data/trades", params), _TradePage)
-            found += [wire.decode(bytes(row), wire.Trade) for row in page.data]
+            for row in page.data:
+                try:
+                    found.append(wire.decode(bytes(row), wire.Trade))
+                except wire.BadInput as error:
+                    raise Unavailable(f"GET /data/trades: unreadable row: {error}") from None
             if page.next_cursor == cursor:
                 raise Unavailable("GET /data/trades: the cursor does not move")
             cursor = page.next_cursor
@@ -147,13 +167,12 @@ class Clob:
         """Return our collateral at the exchange in micro-USDC."""
         return await self._balance({"asset_type": "COLLATERAL"})
 
-    async def shares(self, token: TokenId) -> int:
-        """Return our shares of a token at the exchange in micro-shares."""
-        return await self._balance({"asset_type": "CONDITIONAL", "token_id": token})
-
     async def _balance(self, params: dict[str, str]) -> int:
         reply = await self._evidence("/balance-allowance", {**params, "signature_type": str(self._type)})
-        return int(_decode(reply, _Balance).balance)
+        text = _decode(reply, _Balance).balance
+        if not text.isascii() or not text.isdigit() or len(text) > 30:
+            raise Unavailable(f"GET /balance-allowance: unreadable balance {printable(text, 40)!r}")
+        return int(text)
 
     async def _evidence(self, path: str, params: dict[str, str]) -> Reply:
         reply = await self._http.read(path, params, self._headers("GET", path, None))

@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from bot.errors import Unavailable
 from bot.model import ConditionId, LeaderFill, TokenId
 from bot.polymarket import wire
 from bot.polymarket.transport import Transport
 
-#: A wallet with more pages than this in one poll is read on in the next one.
+logger = structlog.get_logger(__name__)
+#: A wallet with more pages than this since its cursor cannot be read.
 MAX_PAGES = 200
 
 
@@ -54,7 +57,11 @@ class DataApi:
         found: list[tuple[TokenId, ConditionId, int]] = []
 
         def take(row: bytes) -> None:
-            found.append(wire.position(row))
+            try:
+                found.append(wire.position(row))
+            except wire.BadInput as error:
+                # A combo, say: what cannot be copied need not be known.
+                logger.warning("position.refused", wallet=wallet, error=str(error))
 
         await self._pages("/v2/positions", {"user": wallet, "limit": "500"}, take)
         return found

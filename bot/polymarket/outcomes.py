@@ -4,7 +4,7 @@ Only a text that proves that nothing was booked is a rejection. Everything unrec
 unknown, and unknown ends by evidence alone (py-clob-client#273: timeouts that had filled).
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import msgspec
 
@@ -97,7 +97,7 @@ def _accepted(answer: _Answer, order_id: str, making: int) -> Outcome:
         # Documented as base units, seen as decimals: more than was offered cannot be decimals.
         scale = MICRO if made * MICRO <= making else 1
         amounts = int(made * scale), int(took * scale)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         return Unknown("answer has unreadable amounts")
     if not 0 <= amounts[0] <= making or amounts[1] < 0:
         return Unknown("answer has impossible amounts")

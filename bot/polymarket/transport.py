@@ -51,7 +51,8 @@ class Transport:
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=timeout_s, http2=base_url.startswith("https"), follow_redirects=False
         )
-        self._limit = AsyncLimiter(requests_per_s, 1)
+        # Writes have a budget of their own: an order never waits behind four hundred book reads.
+        self._reads_limit, self._writes_limit = AsyncLimiter(requests_per_s, 1), AsyncLimiter(requests_per_s, 1)
         self._reads: dict[Any, asyncio.Task[Reply]] = {}
 
     async def close(self) -> None:
@@ -103,7 +104,7 @@ class Transport:
         """Send one request, once. Raises NotSent or NoAnswer."""
         sent = {"Content-Type": "application/json", **(headers or {})} if body is not None else dict(headers or {})
         content = body.encode() if body is not None else None
-        async with self._limit:
+        async with self._reads_limit if method == "GET" else self._writes_limit:
             try:
                 async with self._http.stream(method, path, params=params, headers=sent, content=content) as answer:
                     data = b""

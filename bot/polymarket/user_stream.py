@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
+from bot.errors import Unavailable
 from bot.polymarket import wire
 from bot.polymarket.clob import Clob
 from bot.polymarket.stream import Stream
@@ -36,5 +37,6 @@ class UserStream:
             for raw in wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]):
                 if wire.decode(bytes(raw), _Frame).event_type == "trade":
                     await self._on_trade(wire.decode(bytes(raw), wire.Trade))
-        except wire.BadInput as error:
+        except (wire.BadInput, Unavailable) as error:
+            # Nothing is lost: unsettled fills and orders in flight are looked up again.
             logger.warning("user.bad_frame", error=str(error))

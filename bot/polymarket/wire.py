@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bot.model import Book, ConditionId, Fill, LeaderFill, Market, OrderId, Settlement, Side, TokenId
+from bot.polymarket.amounts import TICKS
 from bot.polymarket.fees import taker_fee
 from bot.units import MAX_MICROS, MICRO, notional, parse_micros, parse_price, printable
 
@@ -237,6 +238,9 @@ def market(data: bytes) -> Market:
     facts = decode(data, _MarketFacts)
     if len(facts.t) != 2 or facts.v not in ("v1", "v2"):
         raise BadInput(f"market: expected two tokens of version v1 or v2, found {len(facts.t)} of {printable(facts.v)}")
+    tick = _price(facts.mts, "mts")
+    if tick not in TICKS:
+        raise BadInput(f"mts: expected a tick of {sorted(TICKS)}, found {tick}")
     fee = facts.fd or _FeeFact()
     if not 0 <= fee.e <= 8:
         raise BadInput(f"fd.e: expected an exponent from 0 to 8, found {fee.e}")
@@ -244,7 +248,7 @@ def market(data: bytes) -> Market:
         condition=ConditionId(_match(_HEX32, facts.c, "c").lower()),
         tokens=(token_id(facts.t[0].t), token_id(facts.t[1].t)),
         outcomes=(printable(facts.t[0].o, 40), printable(facts.t[1].o, 40)),
-        tick=_price(facts.mts, "mts"),
+        tick=tick,
         min_shares=_micros(facts.mos, "mos"),
         neg_risk=facts.nr,
         version="v1" if facts.v == "v1" else "v2",

@@ -3,7 +3,7 @@
 Reasons for every stage and default are in the comments; amounts are integer millionths.
 """
 
-from bot.model import Book, Numbers, Proposal, Side, Skip, SkipReason, TokenId, View
+from bot.model import RETRY, Book, Numbers, Proposal, Side, Skip, SkipReason, TokenId, View
 from bot.polymarket.amounts import CENT, floor_to_tick
 from bot.settings import Strategy
 from bot.units import MICRO, average_price, notional
@@ -20,6 +20,8 @@ class Mirror:
     def evaluate(self, view: View, settings: Strategy) -> Proposal | Skip:
         """Return an entry, an exit, or the reason for neither."""
         signal = view.signal
+        if signal.source == RETRY:
+            return _again(view, settings)
         if signal.side is Side.SELL:
             before = max(signal.leader_before, signal.shares)
             after = max(before - signal.shares, 0)
@@ -27,12 +29,21 @@ class Mirror:
             return _exit(view, settings, signal.token, view.held, view.book, (signal.shares, before), full)
         if view.held_complement > 0:
             # Buying the other side reduces the leader's net exposure: that is an exit, not an entry.
-            before = max(view.leader_complement, signal.shares)
+            before = max(view.leader_complement - signal.leader_before, signal.shares)
             full = before - signal.shares < DUST_SHARES
             token = view.market.complement(signal.token)
             book = view.complement_book
             return _exit(view, settings, token, view.held_complement, book, (signal.shares, before), full)
         return _entry(view, settings)
+
+
+def _again(view: View, s: Strategy) -> Proposal | Skip:
+    """Sell what an earlier exit left: an absolute number of shares, never more than is held."""
+    if view.signal.side is Side.SELL:
+        token, held, book = view.signal.token, view.held, view.book
+    else:
+        token, held, book = view.market.complement(view.signal.token), view.held_complement, view.complement_book
+    return _exit(view, s, token, held, book, (min(view.signal.shares, held), max(held, 1)), False)
 
 
 def _entry(view: View, s: Strategy) -> Proposal | Skip:
@@ -101,6 +112,7 @@ def _exit(
     shares -= shares % CENT
     if shares == 0:
         return Skip(SkipReason.TOO_SMALL, numbers)
+    numbers["exit_shares"] = shares
     if not view.market.accepting:
         return Skip(SkipReason.MARKET_CLOSED, numbers)
     if not book.bids:

@@ -161,6 +161,7 @@ def upgrade() -> None:
     sa.Column('deadline_us', INT64, nullable=False),
     sa.Column('sends', INT64, nullable=False),
     sa.Column('sent_us', INT64, nullable=True),
+    sa.Column('last_sent_us', INT64, nullable=True),
     sa.Column('matched', INT64, nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
@@ -181,6 +182,7 @@ def upgrade() -> None:
     sqlite_strict=True
     )
     op.create_index('ix_position_condition', 'position', ['condition'], unique=False)
+    op.create_index('ix_position_token', 'position', ['token'], unique=False)
     op.create_table('fill',
     sa.Column('trade_id', sa.Text(), nullable=False),
     sa.Column('order_id', sa.Text(), nullable=False),
@@ -200,6 +202,7 @@ def upgrade() -> None:
     sqlite_strict=True
     )
     op.create_index('ix_fill_order', 'fill', ['order_id'], unique=False)
+    op.create_index('ix_fill_position', 'fill', ['wallet', 'token'], unique=False)
     op.create_index('ix_fill_unsettled', 'fill', ['token'], unique=False, sqlite_where=sa.text("settlement NOT IN ('confirmed', 'failed')"), postgresql_where=sa.text("settlement NOT IN ('confirmed', 'failed')"))
     op.create_table('leader_trade_source',
     sa.Column('trade_id', sa.Integer(), nullable=False),

@@ -63,10 +63,15 @@ def test_identical_rows_of_a_complete_answer_both_count():
     assert merge.stream_total([twin, twin]) == (10_000_000, 4_200_000)
 
 
-def test_a_holding_never_falls_below_zero():
-    held = merge.moved(Holding(5, 5, 9), Side.SELL, 7)
-    assert held == Holding(0, 0, 9)
-    assert merge.moved(held, Side.BUY, 12) == Holding(12, 12, 12)
+def test_a_sale_seen_before_its_purchase_leaves_the_same_holding():
+    early = merge.moved(merge.moved(Holding(), Side.SELL, 7), Side.BUY, 12)
+    late = merge.moved(merge.moved(Holding(), Side.BUY, 12), Side.SELL, 7)
+    assert early.shares == late.shares == early.watched == late.watched == 5
+
+
+def test_the_peak_begins_anew_when_everything_is_sold():
+    gone = merge.moved(Holding(9, 9, 1000), Side.SELL, 9)
+    assert merge.moved(gone, Side.BUY, 20) == Holding(20, 20, 20)
 
 
 def test_a_signal_is_identified_by_group_and_total():

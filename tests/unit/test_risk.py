@@ -12,7 +12,7 @@ M = 1_000_000
 LIMITS = Risk()
 ENTRY = Proposal("7", Side.BUY, 500_000, 20 * M, 10 * M, {})
 EXIT = replace(ENTRY, side=Side.SELL)
-IDLE = risk.Usage(ControlMode.RUNNING, None, 0, 0, 0, 1000 * M, 0)
+IDLE = risk.Usage(ControlMode.RUNNING, None, None, 0, 0, 0, 1000 * M, 0)
 
 
 def reason(proposal, **usage):
@@ -30,6 +30,7 @@ def test_an_idle_bot_may_enter():
         ({"mode": ControlMode.HALTED}, SkipReason.HALTED),
         ({"mode": ControlMode.PAUSED}, SkipReason.PAUSED),
         ({"lock": "protection"}, SkipReason.PAUSED),
+        ({"tripped": "breaker: daily loss limit reached"}, SkipReason.PAUSED),
         ({"market_stake": 40 * M + 1}, SkipReason.MARKET_LIMIT),
         ({"market_stake": 39 * M, "fee": M + 1}, SkipReason.MARKET_LIMIT),
         ({"total_stake": 490 * M + 1}, SkipReason.EXPOSURE),
