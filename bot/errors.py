@@ -10,7 +10,6 @@ BotError                 exit 1    the operation failed
 ├── NotRunning           exit 3    at least one worker is down
 ├── StateUnknown         exit 4    no ledger, or no supervisor to ask
 └── TimedOut             exit 5    the wait was longer than allowed
-Stop (BaseException)               shutdown was asked for; `except Exception` cannot eat it
 
 A docstring is the default message. A message says what was expected, what was found and
 what to do. Answers of the exchange are not errors: they are values (see `bot.model`).
@@ -76,7 +75,3 @@ class TimedOut(BotError):
     """The wait was longer than allowed."""
 
     exit_code = 5
-
-
-class Stop(BaseException):
-    """Shutdown was asked for."""

@@ -39,11 +39,7 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
     """health to anybody: answer if your loop turns."""
 
 
-class ControlChanged(msgspec.Struct, tag="control", frozen=True):
-    """botctl to anybody: read the control row again."""
-
-
-Message = SignalSeen | Ping | ControlChanged
+Message = SignalSeen | Ping
 
 
 class _Frame(msgspec.Struct, array_like=True):

@@ -70,7 +70,8 @@ class Decider:
 
     async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
         skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
-        await self._record(tx, signal, skip)
+        if await leaders.undecided(tx, signal.id) is not None:
+            await self._record(tx, signal, skip)
         return skip
 
     async def _decide(self, tx: Tx, signal_id: str, market: Market) -> Order | Skip | Later:

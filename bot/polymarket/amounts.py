@@ -81,8 +81,3 @@ def check_price(price: int, tick: int) -> None:
 def floor_to_tick(price: int, tick: int) -> int:
     """Return the highest price on the grid that is not above `price`, inside [tick, 1 - tick]."""
     return max(tick, min(price - price % tick, MICRO - tick))
-
-
-def ceil_to_tick(price: int, tick: int) -> int:
-    """Return the lowest price on the grid that is not below `price`, inside [tick, 1 - tick]."""
-    return max(tick, min(-(-price // tick) * tick, MICRO - tick))

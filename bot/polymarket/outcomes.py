@@ -58,7 +58,7 @@ class _Answer(msgspec.Struct):
 def read_outcome(status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None) -> Outcome:
     """Return what an answer proves about the order with id `order_id` and maker amount `making`."""
     if status in (425, 429, 503):
-        return Rejected(RejectReason.BUSY, f"HTTP {status}", _seconds(retry_after))
+        return Rejected(RejectReason.BUSY, f"HTTP {status}", _seconds(retry_after) or _hint(body))
     if status >= 500 or status < 200:
         return Unknown(f"HTTP {status}")
     try:
@@ -102,6 +102,15 @@ def _accepted(answer: _Answer, order_id: str, making: int) -> Outcome:
     if not 0 <= amounts[0] <= making or amounts[1] < 0:
         return Unknown("answer has impossible amounts")
     return Accepted(status, *amounts)  # type: ignore[arg-type]
+
+
+def _hint(body: bytes) -> int | None:
+    # Post-only mode says in its body how long it lasts.
+    try:
+        seconds = msgspec.json.decode(body, type=_Answer).retry_after_seconds
+    except msgspec.MsgspecError:
+        return None
+    return min(seconds, 3600) if seconds is not None and seconds >= 0 else None
 
 
 def _seconds(text: str | None) -> int | None:

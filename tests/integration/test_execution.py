@@ -1,13 +1,15 @@
 """The executor against the simulated exchange: decisions, fills, recovery, limits."""
 
 import asyncio
+import dataclasses
 import json
+import time
 
 import pytest
 
 from bot.errors import InvariantBroken
 from bot.ledger import control, leaders, orders
-from bot.model import ControlMode, Order, Rejected, RejectReason, Side, Unknown
+from bot.model import Accepted, ControlMode, Order, Rejected, RejectReason, Side, Unknown
 from bot.polymarket.clob import Clob
 from bot.runtime import now_us
 from bot.sim.server import Plan
@@ -424,3 +426,124 @@ async def test_an_exit_that_nobody_buys_is_tried_again_until_it_is_sold(tmp_path
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
         assert r.query("SELECT source FROM signal ORDER BY seen_us")[-1] == {"source": "retry"}
         r.assert_equal_to_exchange()
+
+
+class Script:
+    """A venue that tells its own story for a while: scripted answers to posts, blind lookups."""
+
+    def __init__(self, clob: Clob, *, answers=(), blind_s: float = 0) -> None:
+        self._clob, self._answers = clob, list(answers)
+        self._sees_at = time.monotonic() + blind_s
+        self.bodies: list[str] = []
+
+    def __getattr__(self, name):
+        return getattr(self._clob, name)
+
+    async def post(self, order: Order):
+        self.bodies.append(order.body)
+        outcome = await self._clob.post(order)
+        return self._answers.pop(0) if self._answers else outcome
+
+    async def trades(self, market, *, after_s):
+        return [] if time.monotonic() < self._sees_at else await self._clob.trades(market, after_s=after_s)
+
+
+async def carried(r, venue) -> None:
+    """Carry one entry to its end without the user channel: lookups are the only evidence."""
+    await r.boots()
+    r.executor._venue = venue
+    stopping = asyncio.Event()
+    books = asyncio.create_task(r.books.run())
+    work = asyncio.create_task(r.executor.run(stopping))
+    await r.sees()
+    await until(lambda: r.reasons() == ["copied"], "a decision")
+    await r.settled()
+    stopping.set()
+    await work
+    books.cancel()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param((), id="matched, lookups blind for longer than their lag"),
+        pytest.param((Accepted("matched"),), id="matched without amounts"),
+        pytest.param((Accepted("duplicate"),), id="duplicate"),
+        pytest.param((Unknown("timeout"), Rejected(RejectReason.NO_BALANCE, "spent")), id="the re-post is refused"),
+        pytest.param((Unknown("timeout"), Rejected(RejectReason.CREDENTIALS, "401")), id="the re-post is unauthorised"),
+    ],
+)
+async def test_only_evidence_ends_what_the_exchange_has(tmp_path, answers):
+    async with rig(tmp_path, execution={"evidence_lag_s": 3, "timeout_s": 5}) as r:
+        venue = Script(r.clob, answers=answers, blind_s=5 if not answers else 1.5)
+        await carried(r, venue)
+        assert r.value("SELECT state FROM orders") == "filled"
+        assert len(set(venue.bodies)) == 1
+        assert len(r.sim.exchange.outside) == 1
+        r.assert_equal_to_exchange()
+
+
+async def test_no_byte_leaves_after_the_deadline(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=False)
+        venue = Script(r.clob)
+        r.executor._venue = venue
+        await r.executor._send(dataclasses.replace(order, deadline_us=now_us() - 1), again=True)
+        assert venue.bodies == []
+
+
+async def test_a_halt_stops_bytes_that_were_to_be_sent_again(tmp_path):
+    async with rig(tmp_path) as r:
+        await stored_order(r, posted=False)
+        await steer(r, ControlMode.HALTED)
+        venue = Script(r.clob)
+        await r.boots()
+        r.executor._venue = venue
+        await r.executor.settle(first=True)
+        assert venue.bodies == []
+
+
+async def test_an_exit_during_a_halt_is_made_good_after_it(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await r.sees()
+        await r.settled()
+        await steer(r, ControlMode.HALTED)
+        await r.sees(Side.SELL)
+        await until(lambda: r.reasons() == ["copied", "halted"], "halted")
+        await steer(r, ControlMode.RUNNING)
+        await r.ledger.transact(lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0"))
+        await r.settled()
+        assert r.value("SELECT SUM(shares) FROM position") < 10_000
+        r.assert_equal_to_exchange()
+
+
+async def test_a_sale_that_fails_on_the_chain_is_sold_again(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await r.sees()
+        await r.settled()
+        r.sim.exchange.timing.failed_share = 1.0
+        await r.sees(Side.SELL)
+        await until(lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'failed'") == 1, "the sale fails")
+        r.sim.exchange.timing.failed_share = 0.0
+        await r.ledger.transact(lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0"))
+        await r.settled()
+        assert r.value("SELECT SUM(shares) FROM position") < 10_000
+        r.assert_equal_to_exchange()
+
+
+async def test_a_market_that_is_not_understood_stops_nothing_else(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        r.market(0).tick = 20_000
+        r.sim.exchange.markets.pop(r.market(1).condition)
+        await r.sees(market=0)
+        await r.sees(market=1)
+        await until(lambda: len(r.reasons()) == 2, "both decided")
+        assert r.reasons().count("market_unknown") >= 1
+        assert set(r.reasons()) <= {"market_unknown", "copied"}
+
+
+async def test_a_timed_pause_does_not_outlast_the_breaker(tmp_path):
+    async with rig(tmp_path, risk={"breaker_errors": 1}) as r, r.working():
+        await r.ledger.transact(lambda tx: control.count_error(tx, reset=False))
+        await r.sees()
+        await until(lambda: r.reasons() == ["paused"], "the breaker is a guard of its own")

@@ -1,13 +1,15 @@
 """Secrets from every place they may come from, AWS on a real endpoint."""
 
 import json
+from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from bot.errors import ConfigError, Unavailable
-from bot.secrets import KEY_ENV, KEY_FILE_ENV, AwsSecrets, private_key
+from bot.home import WORKERS
+from bot.secrets import KEY_ENV, KEY_FILE_ENV, SECRET_ENV, AwsSecrets, private_key
 from bot.settings import Account
 
 KEY = "0x" + "1a" * 32
@@ -36,6 +38,14 @@ def key_file(tmp_path, text=KEY, mode=0o600):
     path.write_text(text)
     path.chmod(mode)
     return path
+
+
+def test_no_worker_but_the_executor_inherits_a_secret():
+    conf = (Path(__file__).parents[2] / "supervisord.conf").read_text()
+    commands = {name: conf.split(f"[program:{name}]\ncommand=")[1].splitlines()[0] for name in WORKERS}
+    for name, command in commands.items():
+        for secret in SECRET_ENV:
+            assert (f"-u {secret}" in command) == (name != "executor"), (name, secret)
 
 
 def test_a_closed_file_gives_the_key(tmp_path):

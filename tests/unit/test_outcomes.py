@@ -83,6 +83,7 @@ def test_a_server_error_proves_nothing(status):
 def test_busy_is_a_definite_no_that_may_be_sent_again(status):
     assert read(status, b"", retry_after="7") == Rejected(RejectReason.BUSY, f"HTTP {status}", 7)
     assert read(status, b"", retry_after="soon").retry_after_s is None
+    assert read(status, {"error": "post-only mode", "retry_after_seconds": 9}).retry_after_s == 9
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"<html>", b'{"success":true}', b"\xff\xfe"])
