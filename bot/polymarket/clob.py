@@ -90,11 +90,10 @@ class Clob:
         reply = await self._http.read(f"/clob-markets/{quote(condition)}")
         if reply.status == 404:
             return None
+        _decode(reply, dict)  # not JSON: no answer at all
         try:
-            self._markets[condition] = found = _accept(reply, wire.market)
-        except Unavailable as error:
-            if reply.status != 200:
-                raise
+            self._markets[condition] = found = wire.market(reply.body)
+        except wire.BadInput as error:
             # A tick or version nobody knew when this was written: not traded, and not a crash.
             logger.warning("market.refused", condition=condition, error=str(error))
             return None
