@@ -13,7 +13,7 @@ from bot.execution.decide import Decider
 from bot.execution.life import Executor
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Ledger, migrate
-from bot.model import LeaderFill, Side
+from bot.model import ControlMode, LeaderFill, Order, Side
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
 from bot.polymarket.orders import OrderSigner
@@ -177,3 +177,19 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                 yield found
         finally:
             await transport.close()
+
+
+async def steer(r: Rig, mode: ControlMode) -> None:
+    """Set the control row as an operator would."""
+    await r.ledger.transact(lambda tx: control.steer(tx, mode, reason="test", actor="test", now_us=now_us()))
+
+
+async def stored_order(r, *, posted: bool) -> Order:
+    """Store a decision with a signed order, as a life that ended before its answer would have."""
+    await r.boots()
+    await r.sees()
+    signal = (await r.ledger.transact(lambda tx: leaders.pending(tx, 1, now_us=now_us())))[0]
+    order = await r.executor._decider.decide(signal, asyncio.Event())
+    if posted:
+        await r.clob.post(order)
+    return order

@@ -27,7 +27,7 @@ class Rtds:
         self, url: str, intake: Intake, *, boot_id: int, silence_s: int, reconnect_s: int, now_us: Callable[[], int]
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
-        self._rows: TTLCache[tuple[str, merge.Group], list[LeaderFill]] = TTLCache(50_000, 900)
+        self._rows: TTLCache[tuple[str, merge.Group], set[LeaderFill]] = TTLCache(50_000, 900)
         self.stream = Stream(url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s)
 
     async def run(self) -> None:
@@ -46,9 +46,8 @@ class Rtds:
             return
         kind, fill = found
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
-        rows = self._rows.setdefault((source, fill.group), [])
-        if fill not in rows:
-            rows.append(fill)
+        rows = self._rows.setdefault((source, fill.group), set())
+        rows.add(fill)
         await self._intake.absorb(source, [(fill, merge.stream_total(rows))], seen_us=seen_us)
 
 

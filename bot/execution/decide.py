@@ -1,5 +1,6 @@
 """Decide one signal: evaluate, check, reserve, sign and store, in one transaction."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,7 +10,7 @@ from bot.execution.venue import BookSource, Venue
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Ledger, Tx
 from bot.model import Book, Market, Order, OrderState, Proposal, Side, Signal, Skip, SkipReason, View
-from bot.polymarket.amounts import market_amounts
+from bot.polymarket.amounts import Amounts, market_amounts
 from bot.polymarket.fees import most
 from bot.polymarket.orders import OrderSigner
 from bot.risk import Usage, check, tripped
@@ -42,8 +43,11 @@ class Decider:
     boot_id: int
     now_us: Callable[[], int]
 
-    async def decide(self, signal: Signal) -> Order | Skip | Later:
+    async def decide(self, signal: Signal, stopping: asyncio.Event) -> Order | Skip | Later:
         """Store the decision of a signal and return the order to post, the skip, or Later.
+
+        Once `stopping` is set nothing is decided any more: it is looked at in the transaction
+        that would give birth to the order, after everything that may have waited.
 
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
@@ -52,7 +56,7 @@ class Decider:
         if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
         await self.books.watch(list(market.tokens), max_age_us=self.settings.strategy.book_max_age_s * MICRO)
-        return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market))
+        return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market, stopping))
 
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that has grown stale while the exchange was away; return whether it is decided now."""
@@ -61,12 +65,14 @@ class Decider:
         if signal.side is Side.SELL or (settings is not None and age_s <= settings.max_signal_age_s):
             return False
 
-        async def skip(tx: Tx) -> None:
+        async def skip(tx: Tx) -> bool:
+            if await orders.holds_other(tx, signal):
+                return False  # buying the other side is an exit: it waits for the exchange
             if await leaders.undecided(tx, signal.id) is not None:
                 await self._record(tx, signal, Skip(SkipReason.STALE, {"age_s": age_s, "exchange": "unavailable"}))
+            return True
 
-        await self.ledger.transact(skip)
-        return True
+        return await self.ledger.transact(skip)
 
     async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
         skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
@@ -74,7 +80,9 @@ class Decider:
             await self._record(tx, signal, skip)
         return skip
 
-    async def _decide(self, tx: Tx, signal_id: str, market: Market) -> Order | Skip | Later:
+    async def _decide(self, tx: Tx, signal_id: str, market: Market, stopping: asyncio.Event) -> Order | Skip | Later:
+        if stopping.is_set():
+            return Later.BUSY
         if await control.newest_boot(tx, "executor") != self.boot_id:
             raise InvariantBroken("another executor was started on this ledger; this one stops")
         # Read again: the leader trade may have grown since it was queued.
@@ -83,29 +91,30 @@ class Decider:
             return Later.GONE
         if await orders.moving(tx, signal.wallet, signal.condition):
             return Later.BUSY
+        wanted = await self._wanted(tx, signal, market)
+        found: Proposal | Skip = wanted
+        if isinstance(wanted, Proposal):
+            if wanted.side is Side.SELL and await orders.arriving(tx, signal.wallet, signal.condition):
+                return Later.BUSY
+            found = check(wanted, await self._usage(tx, signal, wanted, market), self.settings.risk) or wanted
+        if isinstance(found, Proposal):
+            return await self._place(tx, signal, found, market)
+        await self._record(tx, signal, found)
+        rest = _to_sell(wanted)
+        if found.reason in _TRY_AGAIN and rest is not None:
+            # The leader has left all the same: late exits still run.
+            await leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
+        return found
+
+    async def _wanted(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
         try:
-            wanted = found = await self._evaluate(tx, signal, market)
+            wanted = await self._evaluate(tx, signal, market)
+            if isinstance(wanted, Proposal):
+                _amounts(wanted, market)
+            return wanted
         except (ValueError, ArithmeticError) as error:
             # One odd signal must not stop those behind it.
-            wanted = found = Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
-        if isinstance(found, Proposal):
-            if found.side is Side.SELL and await orders.arriving(tx, signal.wallet, signal.condition):
-                return Later.BUSY
-            found = check(found, await self._usage(tx, signal, found, market), self.settings.risk) or found
-        if isinstance(found, Skip):
-            await self._record(tx, signal, found)
-            rest = wanted.shares if isinstance(wanted, Proposal) else found.numbers.get("exit_shares")
-            exit_wanted = not isinstance(wanted, Proposal) or wanted.side is Side.SELL
-            if found.reason in _TRY_AGAIN and exit_wanted and isinstance(rest, int):
-                # The leader has left all the same: late exits still run.
-                await leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
-            return found
-        try:
-            return await self._place(tx, signal, found, market)
-        except ValueError as error:
-            skip = Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
-            await self._record(tx, signal, skip)
-            return skip
+            return Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
 
     async def _evaluate(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
         settings = self.settings.followed(signal.wallet)
@@ -146,7 +155,7 @@ class Decider:
     async def _place(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Order:
         now = self.now_us()
         buy = proposal.side is Side.BUY
-        amounts = market_amounts(proposal.side, proposal.price, proposal.usdc if buy else proposal.shares, market.tick)
+        amounts = _amounts(proposal, market)
         signed = self.signer.sign(
             proposal.token, proposal.side, amounts, neg_risk=market.neg_risk, owner=self.venue.owner, now_us=now
         )
@@ -180,3 +189,16 @@ class Decider:
             boot_id=self.boot_id,
             now_us=self.now_us(),
         )
+
+
+def _to_sell(wanted: Proposal | Skip) -> int | None:
+    """Return the shares that an exit wants to sell; None for an entry."""
+    if isinstance(wanted, Proposal):
+        return wanted.shares if wanted.side is Side.SELL else None
+    shares = wanted.numbers.get("exit_shares")
+    return shares if isinstance(shares, int) else None
+
+
+def _amounts(proposal: Proposal, market: Market) -> Amounts:
+    size = proposal.usdc if proposal.side is Side.BUY else proposal.shares
+    return market_amounts(proposal.side, proposal.price, size, market.tick)

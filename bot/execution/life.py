@@ -50,6 +50,7 @@ class Executor:
         self.doorbell = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waits: dict[str, int] = {}  #: order id -> do not send or look before this moment
+        self._fills_due_us = 0
         self._failure: BaseException | None = None
         self.progress_us: int | None = None
 
@@ -89,15 +90,15 @@ class Executor:
             # Signals of one position are decided in order, so a waiting exit holds back what follows.
             if stopping.is_set() or position in waiting:
                 continue
-            if await self._decide(signal):
+            if await self._decide(signal, stopping):
                 progressed = True
             else:
                 waiting.add(position)
         return progressed and len(signals) == BATCH
 
-    async def _decide(self, signal: Signal) -> bool:
+    async def _decide(self, signal: Signal, stopping: asyncio.Event) -> bool:
         try:
-            found = await self._decider.decide(signal)
+            found = await self._decider.decide(signal, stopping)
         except Unavailable as error:
             logger.warning("signal.waits", signal=signal.id, error=str(error))
             return await self._decider.give_up(signal)
@@ -126,15 +127,15 @@ class Executor:
         if self._failure is not None:
             raise self._failure
         flying = await self._ledger.transact(orders.in_flight)
-        self._waits = {key: at for key, at in self._waits.items() if key == "fills" or any(o.id == key for o in flying)}
+        self._waits = {order.id: self._waits[order.id] for order in flying if order.id in self._waits}
         due = [o for o in flying if o.id not in self._tasks and self._waits.get(o.id, 0) <= self._now()]
         for order in due:
             self._spawn(order.id, self._resolve(order))
         if first and due:
             logger.info("recovery", orders=len(due))
             await asyncio.gather(*list(self._tasks.values()))
-        if self._waits.get("fills", 0) <= self._now():
-            self._waits["fills"] = self._now() + self._settings.execution.settle_poll_s * MICRO
+        if self._fills_due_us <= self._now():
+            self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
             unsettled = await self._ledger.transact(orders.unsettled)
             conditions = {condition for _, condition in unsettled}
             for condition in conditions:

@@ -211,6 +211,19 @@ async def held(tx: Tx, signal: Signal, complement: str) -> Held:
     return Held(**row)
 
 
+async def holds_other(tx: Tx, signal: Signal) -> bool:
+    """Return whether we hold another token of the signal's condition by following the same leader."""
+    found = await scalar(
+        tx,
+        "SELECT 1 FROM position WHERE wallet = :wallet AND condition = :condition AND token <> :token"
+        " AND shares > 0 LIMIT 1",
+        wallet=signal.wallet,
+        condition=signal.condition,
+        token=signal.token,
+    )
+    return found is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What is used of every limit, in micro-USDC; orders in flight count with what they reserve."""

@@ -10,8 +10,7 @@ from aiohttp import web
 from bot.errors import ConfigError, Unavailable
 from bot.model import Rejected, RejectReason, Unknown
 from bot.polymarket.transport import NoAnswer, NotSent, Transport
-from tests.integration.test_execution import stored_order
-from tests.rig import M, rig, until
+from tests.rig import M, rig, stored_order, until
 
 
 @contextlib.asynccontextmanager

@@ -165,6 +165,10 @@ async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
         r.sim.exchange.inside(
             r.sim.exchange.accounts[wallet.lower()], r.market().tokens[0], "BUY", 990_000, 20 * M, "FAK"
         )
-        await asyncio.sleep(0.1)
-        assert len((await api.activity(wallet, since_s=since, limit=100)).fills) == 1
+        for _ in range(600):
+            found = (await api.activity(wallet, since_s=since, limit=100)).fills
+            if found:
+                break
+            await asyncio.sleep(0.05)
+        assert len(found) == 1
         await transport.close()
