@@ -4,7 +4,9 @@ BotError                 exit 1    the operation failed
 ├── ConfigError          exit 78   a human must edit something
 ├── SchemaMismatch       exit 78   the ledger is of another version, mode or program
 ├── Unavailable          exit 75   network or venue; retried with backoff inside the worker
-├── LedgerError          exit 1    the ledger refuses to go on (disk full, corrupt, constraint)
+├── LedgerError          exit 1    the ledger refuses what was asked of it (constraint)
+│   ├── LedgerAway       exit 75   disk full, locked, read-only: later it may work again
+│   └── LedgerDamaged    exit 78   corrupt or cut short: a human must restore a backup
 ├── InvariantBroken      exit 1    a law is broken; the bot halts first, then dies
 ├── UsageError           exit 2    the command line is wrong
 ├── NotRunning           exit 3    at least one worker is down
@@ -47,6 +49,18 @@ class Unavailable(BotError):
 
 class LedgerError(BotError):
     """The ledger cannot be read or written."""
+
+
+class LedgerAway(LedgerError):
+    """The ledger cannot be written at the moment; work resumes when it can."""
+
+    exit_code = 75
+
+
+class LedgerDamaged(LedgerError):
+    """The ledger is corrupt: restore a backup with botctl db restore."""
+
+    exit_code = 78
 
 
 class InvariantBroken(BotError):

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from bot import failpoints
 from bot.errors import ConfigError
 
 logger = structlog.get_logger(__name__)
@@ -36,10 +37,18 @@ class SignalSeen(msgspec.Struct, tag="signal", frozen=True):
 
 
 class Ping(msgspec.Struct, tag="ping", frozen=True):
-    """health to anybody: answer if your loop turns."""
+    """To any worker: answer if your loop turns; the acknowledgement says what you are doing."""
 
 
-Message = SignalSeen | Ping
+class Reconcile(msgspec.Struct, tag="reconcile", frozen=True):
+    """botctl to executor: compare the ledger with the exchange, and adopt what differs if told to."""
+
+    adopt: bool
+
+
+Message = SignalSeen | Ping | Reconcile
+#: Returns what the acknowledgement shall say, once everything is committed.
+Handler = Callable[[Message], Awaitable[str]]
 
 
 class _Frame(msgspec.Struct, array_like=True):
@@ -47,9 +56,14 @@ class _Frame(msgspec.Struct, array_like=True):
     message: Message
 
 
+class _Ack(msgspec.Struct, array_like=True):
+    number: int
+    text: str = ""
+
+
 _encoder = msgspec.msgpack.Encoder()
 _frames = msgspec.msgpack.Decoder(_Frame)
-_acks = msgspec.msgpack.Decoder(int)
+_acks = msgspec.msgpack.Decoder(_Ack)
 
 
 def check_path(path: Path) -> None:
@@ -61,7 +75,7 @@ def check_path(path: Path) -> None:
 
 
 @asynccontextmanager
-async def serve(path: Path, handle: Callable[[Message], Awaitable[None]]) -> AsyncIterator[None]:
+async def serve(path: Path, handle: Handler) -> AsyncIterator[None]:
     """Receive frames at `path` until the block ends.
 
     Each frame is acknowledged after `handle` returned, so `handle` commits first. Only peers of
@@ -104,14 +118,20 @@ async def serve(path: Path, handle: Callable[[Message], Awaitable[None]]) -> Asy
         path.unlink(missing_ok=True)
 
 
-async def _receive(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Callable[[Message], Awaitable[None]]
-) -> None:
+async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> None:
     while True:
         frame = _frames.decode(await _read_frame(reader))
-        await handle(frame.message)
-        _write_frame(writer, _encoder.encode(frame.number))
+        _reach("queue.received", frame.message)
+        said = await handle(frame.message)
+        _reach("queue.handled", frame.message)
+        _write_frame(writer, _encoder.encode(_Ack(frame.number, said)))
         await writer.drain()
+
+
+def _reach(name: str, message: Message) -> None:
+    # Pings come all the time; a drill means the signal.
+    if isinstance(message, SignalSeen):
+        failpoints.reach(name)
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
@@ -201,6 +221,8 @@ class Sender:
                         _write_frame(writer, _encoder.encode(_Frame(number, message)))
                         sent = number
                 await writer.drain()
+                if sent:
+                    failpoints.reach("queue.sent")
                 fresh = asyncio.create_task(self._fresh.wait())
                 await asyncio.wait({acknowledger, fresh}, return_when=asyncio.FIRST_COMPLETED)
                 fresh.cancel()
@@ -210,19 +232,19 @@ class Sender:
 
     async def _acknowledge(self, reader: asyncio.StreamReader) -> None:
         while True:
-            self._unacknowledged.pop(_acks.decode(await _read_frame(reader)), None)
+            self._unacknowledged.pop(_acks.decode(await _read_frame(reader)).number, None)
 
 
-async def ask(path: Path, message: Message, *, timeout_s: float) -> bool:
-    """Send one message on a connection of its own; return whether it was acknowledged in time."""
+async def ask(path: Path, message: Message, *, timeout_s: float) -> str | None:
+    """Send one message on a connection of its own; return what its acknowledgement says, None without one."""
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(str(path))
             try:
                 _write_frame(writer, _encoder.encode(_Frame(1, message)))
                 await writer.drain()
-                return _acks.decode(await _read_frame(reader)) == 1
+                return _acks.decode(await _read_frame(reader)).text
             finally:
                 writer.close()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.MsgspecError):
-        return False
+        return None

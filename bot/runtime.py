@@ -12,17 +12,20 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
-from bot.errors import BotError, ConfigError
+from bot import failpoints
+from bot.errors import BotError, ConfigError, LedgerAway, LedgerError
 from bot.home import Home, find_config, find_home
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
 from bot.logs import logging_to_stdout
 from bot.model import ControlMode
-from bot.queue import Message, serve
+from bot.queue import Message, Ping, serve
 from bot.settings import Settings, load
 from bot.units import MICRO
 
@@ -30,7 +33,11 @@ logger = structlog.get_logger(__name__)
 
 #: supervisord honours exit codes only after `startsecs` (5), so a bad configuration waits longer.
 CONFIG_ERROR_WAIT_S = 7.0
-_PR_SET_DUMPABLE = 4
+#: After a crash loop the next attempt waits this long, or until the operator resumes.
+BRAKE_S = 30.0
+#: How often a ledger that is away (disk full, locked, read-only) is tried again.
+LEDGER_RETRY_S = 1.0
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
 def now_us() -> int:
@@ -48,9 +55,10 @@ class Boot:
     ledger: Ledger
     id: int
     stopping: asyncio.Event
-    #: Called for every message on the worker's socket, before it is acknowledged.
-    on_message: Callable[[Message], Awaitable[None]] | None = None
+    #: Called for every message on the worker's socket but Ping, before it is acknowledged.
+    on_message: Callable[[Message], Awaitable[str]] | None = None
     state: str = "starting"
+    trouble: str = ""  #: what it waits for, told over the socket where the ledger cannot be written
     detail: Callable[[], str] = lambda: ""
     progress_us: int | None = None
     ready_us: int | None = None
@@ -58,7 +66,7 @@ class Boot:
 
     async def ready(self, state: str = "running") -> None:
         """Say that work has begun."""
-        self.state, self.ready_us = state, now_us()
+        self.state, self.trouble, self.ready_us = state, "", now_us()
         self.progress_us = self.ready_us
         self._notify.send("READY=1")
         await self.beat()
@@ -96,6 +104,14 @@ def harden() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def end_with_parent() -> None:
+    """Be asked to stop when supervisord dies: orphans would hold the sockets against its successor."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)  # it died in between
+
+
 def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
     """Live one life of a worker and return its exit code: 0, 1, 75 or 78 (see `bot.errors`)."""
     os.umask(0o077)
@@ -110,6 +126,10 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
         return error.exit_code
     with logging_to_stdout(worker, settings.runtime.log_level, settings.runtime.log_json):
         try:
+            _arm(settings)
+            if "SUPERVISOR_ENABLED" in os.environ:
+                end_with_parent()
+            failpoints.reach("worker.started")
             return asyncio.run(_live(worker, body, settings, home))
         except BotError as error:
             logger.error("worker.failed", error=str(error), exit_code=error.exit_code)
@@ -121,19 +141,43 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
             return 1
 
 
+def _arm(settings: Settings) -> None:
+    folder = os.environ.get(failpoints.ENV)
+    if folder and settings.mode == "live":
+        raise ConfigError(f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it")
+    if folder:
+        failpoints.arm(Path(folder))
+
+
 async def _live(worker: str, body: Callable[[Boot], Awaitable[None]], settings: Settings, home: Home) -> int:
     home.create()
     path = home.ledger(settings.mode)
     if not path.exists():
         raise ConfigError(f"ledger {path}: not there; run botctl up, which creates it")
-    async with Ledger(path).open() as ledger:
-        stopping = asyncio.Event()
-        _listen(stopping)
-        boot = Boot(worker, settings, home, ledger, 0, stopping)
-        # The socket first: a second worker of this name must fail before it leaves a boot row.
-        async with serve(home.socket(worker), lambda message: _receive(boot, message)):
-            boot.id = await _begin(ledger, worker, settings)
-            return await _recorded(boot, body)
+    stopping = asyncio.Event()
+    _listen(stopping)
+    boot = Boot(worker, settings, home, Ledger(path), 0, stopping)
+    # The socket first: a second worker of this name must fail before it leaves a boot row, and a
+    # worker without a ledger must be able to say so.
+    async with serve(home.socket(worker), lambda message: _receive(boot, message)):
+        while not stopping.is_set():
+            try:
+                async with boot.ledger.open():
+                    boot.id = await _begin(boot.ledger, worker, settings)
+                    failpoints.reach("worker.booted")
+                    return await _recorded(boot, body)
+            except LedgerAway as error:
+                if boot.id:
+                    raise  # its boot is stored: the next life waits here, from a clean start
+                boot.state, boot.trouble = "waiting", str(error)
+                logger.warning("ledger.away", error=str(error), retry_s=LEDGER_RETRY_S)
+                await _pause(stopping, LEDGER_RETRY_S)
+    return 0
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
 
 
 async def _recorded(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
@@ -150,9 +194,17 @@ async def _recorded(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
         code, detail = error.exit_code, f"{type(error).__name__}: {error}"
         raise
     finally:
-        at = now_us()
-        await boot.ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
+        await _end_boot(boot, code, detail)
     return code
+
+
+async def _end_boot(boot: Boot, code: int, detail: str) -> None:
+    at = now_us()
+    try:
+        await boot.ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
+    except LedgerError as error:
+        # The row stays open, as after a kill; why the worker ended must not be covered up.
+        logger.error("boot.end_not_stored", error=str(error))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -197,9 +249,25 @@ def _listen(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop)
 
 
-async def _receive(boot: Boot, message: Message) -> None:
-    if boot.on_message is not None:
-        await boot.on_message(message)
+async def _receive(boot: Boot, message: Message) -> str:
+    if isinstance(message, Ping):
+        return f"{boot.state}: {boot.trouble}" if boot.trouble else boot.state
+    return await boot.on_message(message) if boot.on_message is not None else ""
+
+
+async def _brake(boot: Boot) -> None:
+    """After a crash loop: wait before the next attempt, or until the operator resumes."""
+    limits, began = boot.settings.runtime, time.monotonic()
+
+    async def looping(tx: Tx) -> bool:
+        unclean = await control.unclean_boots(tx, boot.worker, now_us() - limits.crash_window_s * MICRO)
+        halted = (await control.read(tx, now_us=now_us())).mode is ControlMode.HALTED
+        return halted and unclean > limits.crash_boots
+
+    while await boot.ledger.transact(looping) and time.monotonic() - began < BRAKE_S and not boot.stopping.is_set():
+        boot.state, boot.trouble = "braked", f"crash loop: the next attempt comes within {BRAKE_S:.0f} s"
+        await _pause(boot.stopping, 1)
+    boot.state, boot.trouble = "starting", ""
 
 
 async def _supervised(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> None:
@@ -210,6 +278,7 @@ async def _supervised(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> No
 
     async with asyncio.TaskGroup() as group:
         heart = group.create_task(beating())
+        await _brake(boot)
         await body(boot)
         boot.state = "stopping"
         boot._notify.send("STOPPING=1")

@@ -1,20 +1,27 @@
 """supervisord: start it, ask it, stop it, over its Unix socket."""
 
+import asyncio
 import http.client
 import os
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError, StateUnknown, TimedOut
-from bot.home import CONFIG_ENV, HOME_ENV, Home
-from bot.queue import check_path
+from bot.home import CONFIG_ENV, HOME_ENV, WORKERS, Home
+from bot.queue import Ping, ask, check_path
 
 CONF = Path(__file__).parents[1] / "supervisord.conf"
+#: A ping waits this long for its answer.
+PING_S = 2.0
+#: A worker that has never answered may still be importing; after this long it is hung.
+START_S = 60.0
+#: Workers of a supervisor that was killed get this long to drain before a new one starts.
+ORPHANS_S = 60.0
 _ERRORS = (OSError, xmlrpc.client.Error, http.client.HTTPException)
 
 
@@ -25,6 +32,7 @@ class Process:
     name: str
     state: str
     pid: int
+    exit_code: int = 0
 
 
 def check_free(home: Home) -> None:
@@ -33,6 +41,17 @@ def check_free(home: Home) -> None:
     check_path(home.socket("supervisor").with_name("supervisor.sock.0000000"))
     if _answers(home):
         raise ConfigError(f"{home.path}: already running; botctl status shows it, botctl down stops it")
+    deadline = time.monotonic() + ORPHANS_S
+    while left := asyncio.run(_orphans(home)):
+        # Their supervisor was killed; each was asked to stop by that and is draining.
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{home.path}: {', '.join(left)} of an earlier supervisor still run; end them first")
+        time.sleep(0.2)
+
+
+async def _orphans(home: Home) -> list[str]:
+    answers = await asyncio.gather(*(ask(home.socket(name), Ping(), timeout_s=PING_S) for name in WORKERS))
+    return [name for name, text in zip(WORKERS, answers, strict=True) if text is not None]
 
 
 def start(home: Home, config: Path | None, *, timeout_s: float = 30) -> int:
@@ -88,7 +107,7 @@ def processes(home: Home) -> list[Process]:
         found: Any = _call(home, "supervisor.getAllProcessInfo")
     except _ERRORS:
         raise StateUnknown(f"{home.path}: no supervisor answers") from None
-    return [Process(p["name"], p["statename"], p["pid"]) for p in found]
+    return [Process(p["name"], p["statename"], p["pid"], p["exitstatus"]) for p in found]
 
 
 def restart(home: Home, name: str) -> None:
@@ -99,6 +118,55 @@ def restart(home: Home, name: str) -> None:
         raise StateUnknown(f"{home.path}: no supervisor answers") from None
 
 
+def revive(home: Home, name: str) -> None:
+    """Start a worker that supervisord has given up on; raises StateUnknown if that is refused."""
+    try:
+        _call(home, "supervisor.startProcess", name, False)
+    except _ERRORS as error:
+        raise StateUnknown(f"{home.path}: {name} was not started: {error}") from None
+
+
+@dataclass
+class Watch:
+    """Finds workers that run but do not answer. A hung process stays RUNNING for supervisord."""
+
+    home: Home
+    names: tuple[str, ...]
+    hung_s: float
+    _heard: dict[str, tuple[int, float, bool]] = field(default_factory=dict)  #: pid, last answer, ever answered
+
+    async def hung(self, found: list[Process]) -> list[Process]:
+        """Ping everybody once and return those that have been silent for too long."""
+        answers = await asyncio.gather(*(ask(self.home.socket(n), Ping(), timeout_s=PING_S) for n in self.names))
+        answered = {name for name, text in zip(self.names, answers, strict=True) if text is not None}
+        now, silent = time.monotonic(), []
+        for process in found:
+            if process.name not in self.names or process.state != "RUNNING":
+                continue
+            pid, last, ever = self._heard.get(process.name, (0, now, False))
+            if process.name in answered or pid != process.pid:
+                last, ever = now, process.name in answered
+            self._heard[process.name] = (process.pid, last, ever)
+            if now - last > (self.hung_s if ever else START_S):
+                silent.append(process)
+        return silent
+
+
+async def restart_hung(watch: Watch) -> list[Process]:
+    """Kill the workers that do not answer, so that supervisord starts them anew; return which."""
+    try:
+        found = await asyncio.to_thread(processes, watch.home)
+    except StateUnknown:
+        return []  # run as plain systemd units: systemd's own watchdog restarts what hangs
+    silent = await watch.hung(found)
+    for process in silent:
+        try:
+            await asyncio.to_thread(restart, watch.home, process.name)
+        except StateUnknown:
+            continue  # it ended by itself meanwhile
+    return silent
+
+
 def _answers(home: Home) -> bool:
     try:
         return bool(_call(home, "supervisor.getState"))
@@ -106,7 +174,7 @@ def _answers(home: Home) -> bool:
         return False
 
 
-def _call(home: Home, method: str, *arguments: str) -> Any:
+def _call(home: Home, method: str, *arguments: str | bool) -> Any:
     # Imported here: it costs 0.1 s, and reading verbs do not need it.
     from supervisor.xmlrpc import SupervisorTransport
 

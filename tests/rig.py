@@ -12,7 +12,8 @@ from bot.detect.intake import Intake
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
 from bot.ledger import control, leaders, orders
-from bot.ledger.db import Ledger, migrate
+from bot.ledger.db import Ledger
+from bot.ledger.files import migrate
 from bot.model import ControlMode, LeaderFill, Order, Side
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob

@@ -113,10 +113,11 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
 
 
 async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream) -> None:
-    async def on_message(message: Message) -> None:
+    async def on_message(message: Message) -> str:
         # The signal's row is committed by its sender: waking the loop is all there is to do.
         if isinstance(message, SignalSeen):
             worker.doorbell.set()
+        return ""
 
     async def progress() -> None:
         while True:

@@ -12,70 +12,73 @@ from bot.errors import StateUnknown
 from bot.home import WORKERS
 from bot.ledger import control, leaders
 from bot.ledger.db import Tx, rows, scalar
-from bot.queue import Ping, ask
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.supervise import processes, restart
+from bot.supervise import Process, Watch, processes, restart_hung, revive
 from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
-CHECK_S = 2.0
+CHECK_S = 1.0
 PRUNE_S = 3600.0
+#: supervisord never tries again what it calls FATAL: we do, this often.
+REVIVE_S = 60.0
 UNKNOWN_ALERT_US = 60 * MICRO
 #: DETECTION 6: without an authoritative source for this long something is wrong.
 STALLED_S = 15
 
 
 async def health(boot: Boot) -> None:
-    """Look at everything every two seconds until stopped."""
+    """Look at everything every second until stopped."""
     await boot.ready()
     await until_stopped(boot, _watch(boot), _prune(boot))
 
 
 async def _watch(boot: Boot) -> None:
-    answered = {name: time.monotonic() for name in WORKERS if name != boot.worker}
+    watch = Watch(boot.home, tuple(n for n in WORKERS if n != boot.worker), boot.settings.runtime.hung_s)
+    revived = time.monotonic()
     while True:
-        for name in answered:
-            if await ask(boot.home.socket(name), Ping(), timeout_s=CHECK_S):
-                answered[name] = time.monotonic()
-        hung = [n for n, at in answered.items() if time.monotonic() - at > boot.settings.runtime.hung_s]
-        await _judge(boot, hung, answered)
+        hung = await restart_hung(watch)
+        problems = {f"worker:hung:{p.name}": f"{p.name} did not answer for {watch.hung_s:g} s; restarted" for p in hung}
+        given_up = await _given_up(boot)
+        problems |= {f"worker:ended:{p.name}": _why(p) for p in given_up}
+        if time.monotonic() - revived > REVIVE_S:
+            revived = time.monotonic()
+            for process in given_up:
+                if process.state == "FATAL":
+                    with suppress(StateUnknown):
+                        await asyncio.to_thread(revive, boot.home, process.name)
+        await boot.ledger.transact(partial(_judge, problems=problems, at=now_us()))
         boot.progress_us = now_us()
         await asyncio.sleep(CHECK_S)
 
 
-async def _judge(boot: Boot, hung: list[str], answered: dict[str, float]) -> None:
-    problems: dict[str, str] = {}
+async def _given_up(boot: Boot) -> list[Process]:
     try:
-        states = {p.name: p for p in await asyncio.to_thread(processes, boot.home)}
+        found = await asyncio.to_thread(processes, boot.home)
     except StateUnknown:
-        # Run as plain systemd units: systemd's own watchdog restarts what hangs.
-        states = {}
-    for name, process in states.items():
-        if process.state == "FATAL":
-            problems[f"worker:fatal:{name}"] = f"{name} is FATAL: supervisord has given up on it"
-        if name in hung and process.state == "RUNNING":
-            problems[f"worker:hung:{name}"] = f"{name} did not answer for {boot.settings.runtime.hung_s} s; restarted"
-            logger.error("worker.hung", hung=name, pid=process.pid)
-            with suppress(StateUnknown):  # it ended by itself meanwhile
-                await asyncio.to_thread(restart, boot.home, name)
-            answered[name] = time.monotonic()
-    at = now_us()
+        return []
+    return [p for p in found if p.state in ("FATAL", "EXITED")]
 
-    async def store(tx: Tx) -> None:
-        old = await scalar(
-            tx, "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit", limit=at - UNKNOWN_ALERT_US
-        )
-        for name in await _stalled(tx, at):
-            text = f"{name} lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
-            problems[f"worker:stalled:{name}"] = text
-        if old:
-            problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"
-        for key, text in problems.items():
-            if await control.alert(tx, key, "critical", text, now_us=at):
-                logger.error("alert", alert=key, text=text)
-        await control.clear_alerts(tx, set(problems), "worker:", now_us=at)
 
-    await boot.ledger.transact(store)
+def _why(process: Process) -> str:
+    if process.state == "FATAL":
+        return f"{process.name} is FATAL: it ended too often; tried again every {REVIVE_S:.0f} s, botctl logs shows why"
+    return f"{process.name} has ended with exit code {process.exit_code}; botctl logs {process.name} shows why"
+
+
+async def _judge(tx: Tx, problems: dict[str, str], at: int) -> None:
+    """Raise an alert for every problem that is there, and clear those that are gone."""
+    old = await scalar(
+        tx, "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit", limit=at - UNKNOWN_ALERT_US
+    )
+    for name in await _stalled(tx, at):
+        text = f"{name} lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
+        problems[f"worker:stalled:{name}"] = text
+    if old:
+        problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"
+    for key, text in problems.items():
+        if await control.alert(tx, key, "critical", text, now_us=at):
+            logger.error("alert", alert=key, text=text)
+    await control.clear_alerts(tx, set(problems), "worker:", now_us=at)
 
 
 async def _stalled(tx: Tx, now_us: int) -> list[str]:

@@ -6,6 +6,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+import structlog
+
 from bot.detect.activity import Activity
 from bot.detect.intake import Intake
 from bot.detect.rtds import Rtds
@@ -14,8 +16,10 @@ from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
+from bot.supervise import Watch, restart_hung
 from bot.units import MICRO
 
+logger = structlog.get_logger(__name__)
 #: Well below the Data API's published limits.
 DATA_REQUESTS_PER_S = 10
 #: A stream that was heard this recently is at work.
@@ -77,7 +81,7 @@ async def monitor(boot: Boot) -> None:
     followed = await sources.intake.load()
     boot.detail = sources.detail
     await boot.ready()
-    tasks = [sources.sender.run(), sources.progress()]
+    tasks = [sources.sender.run(), sources.progress(), _watch_health(boot)]
     if settings.detect.rtds:
         tasks.append(sources.rtds.run())
     if followed:
@@ -86,6 +90,15 @@ async def monitor(boot: Boot) -> None:
         await until_stopped(boot, *tasks)
     finally:
         await transport.close()
+
+
+async def _watch_health(boot: Boot) -> None:
+    # health judges the others; without this nobody would judge health.
+    watch = Watch(boot.home, ("health",), boot.settings.runtime.hung_s)
+    while True:
+        for process in await restart_hung(watch):
+            logger.error("worker.hung", hung=process.name, pid=process.pid)
+        await asyncio.sleep(1)
 
 
 if __name__ == "__main__":

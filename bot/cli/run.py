@@ -34,7 +34,7 @@ def up(
     supervise.check_free(options.home)
     if settings.mode == "live" and not _acknowledged(options, settings):
         _acknowledge(settings, yes)
-    from bot.ledger.db import migrate
+    from bot.ledger.files import migrate
 
     options.home.create()
     path = options.home.ledger(settings.mode)

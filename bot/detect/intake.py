@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from bot import failpoints
 from bot.detect import merge
 from bot.ledger import leaders
 from bot.ledger.db import Ledger, Tx
@@ -47,11 +48,14 @@ class Intake:
             found = [await self._fold(tx, source, fill, total, seen_us) for fill, total in rows]
             if cursor is not None:
                 await leaders.advance(tx, *cursor, now_us=self._now())
+            failpoints.reach("seen.written")
             return [signal for signal in found if signal is not None]
 
         signals = await self._ledger.transact(store)
+        failpoints.reach("seen.committed")
         for signal in signals:
             self._announce(signal)
+            failpoints.reach("seen.announced")
         return len(signals)
 
     async def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: merge.Total, seen_us: int) -> str | None:

@@ -1,7 +1,9 @@
 """Book evidence: fill, position, daily PnL, cash and order state move in one transaction."""
 
 from dataclasses import replace
+from typing import Literal
 
+from bot import failpoints
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Tx, rows, scalar
 from bot.model import FINAL, ControlMode, Fill, Order, OrderState, Settlement, Side, move
@@ -15,15 +17,15 @@ from bot.units import notional, utc_day
 _RANK = {Settlement.MATCHED: 0, Settlement.RETRYING: 1, Settlement.MINED: 2, Settlement.CONFIRMED: 3}
 
 
-async def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> bool:
-    """Book one fill, or its newer settlement, once; return whether anything changed.
+async def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> Literal["fill", "settlement"] | None:
+    """Book one fill, or its newer settlement, once; return which of the two it was, or None.
 
     Events may repeat and come in any order: a final settlement never changes again, and a
     FAILED one takes its shares, cost, PnL and cash back exactly.
     """
     known = await orders.fill(tx, fill.trade_id, order.id)
     if known is not None and not _newer(known.settlement, fill.settlement):
-        return False
+        return None
     if known is None:
         before = await _fold(tx, order)
         await orders.add_fill(tx, fill, order)
@@ -38,7 +40,7 @@ async def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> bool:
             await _sell_rest(tx, order, known.shares if known else fill.shares, now_us=now_us)
         text = f"trade {fill.trade_id} of order {order.id} failed on the chain and was reversed"
         await control.record(tx, "executor", "fill.failed", text, now_us=now_us)
-    return True
+    return "fill" if known is None else "settlement"
 
 
 def _newer(old: Settlement, new: Settlement) -> bool:
@@ -96,6 +98,7 @@ async def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) 
 async def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: str | None = None) -> None:
     """Move an order to its end and free its reservation; what an exit did not sell is tried again."""
     await orders.set_state(tx, order.id, move(order.state, state), reason=reason)
+    failpoints.reach("end.written")
     if order.side is not Side.SELL or state is OrderState.FILLED:
         return
     sold, _ = await orders.filled(tx, order.id)

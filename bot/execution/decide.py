@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from bot import failpoints
 from bot.errors import InvariantBroken
 from bot.execution.venue import BookSource, Venue
 from bot.ledger import control, leaders, orders
@@ -56,6 +57,7 @@ class Decider:
         if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
         await self.books.watch(list(market.tokens), max_age_us=self.settings.strategy.book_max_age_s * MICRO)
+        failpoints.reach("decide.begun")
         return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market, stopping))
 
     async def give_up(self, signal: Signal) -> bool:
@@ -159,6 +161,7 @@ class Decider:
         signed = self.signer.sign(
             proposal.token, proposal.side, amounts, neg_risk=market.neg_risk, owner=self.venue.owner, now_us=now
         )
+        failpoints.reach("decide.signed")
         order = Order(
             id=signed.id,
             signal_id=signal.id,
@@ -177,6 +180,7 @@ class Decider:
         )
         await orders.add(tx, order)
         await self._record(tx, signal, proposal, order.id)
+        failpoints.reach("decide.written")
         return order
 
     async def _record(self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import structlog
 
+from bot import failpoints
 from bot.errors import Unavailable
 from bot.execution import booking
 from bot.execution.decide import Decider, Later
@@ -105,6 +106,7 @@ class Executor:
         if found is Later.BUSY:
             return False
         if isinstance(found, Order):
+            failpoints.reach("decide.committed")
             self._spawn(found.id, self._send(found))
         elif isinstance(found, Skip):
             logger.info("signal.skipped", signal=signal.id, reason=found.reason)
@@ -133,6 +135,7 @@ class Executor:
             self._spawn(order.id, self._resolve(order))
         if first and due:
             logger.info("recovery", orders=len(due))
+            failpoints.reach("recovery.begun")
             await asyncio.gather(*list(self._tasks.values()))
         if self._fills_due_us <= self._now():
             self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
@@ -150,8 +153,12 @@ class Executor:
             return  # a FAK would execute at a stale moment; evidence or expiry ends it
         if again:
             await self._ledger.transact(lambda tx: self._sending_again(tx, order, sent_us))
+            failpoints.reach("resend.committed")
+        failpoints.reach("post.begun")
         outcome = await self._venue.post(order)
+        failpoints.reach("post.answered")
         await self._ledger.transact(lambda tx: self._answered(tx, order.id, outcome, None if again else sent_us))
+        failpoints.reach("answer.committed")
         if isinstance(outcome, Accepted):
             self._waits[order.id] = self._now() + MICRO // 2
         if isinstance(outcome, Rejected) and outcome.reason is RejectReason.BUSY:
@@ -184,6 +191,7 @@ class Executor:
             await booking.end(tx, order, state, now_us=self._now(), reason=reason)
         await booking.finish(tx, order, evidence_complete=False, now_us=self._now())
         await booking.guard_breaker(tx, self._settings.risk, failed=failed, now_us=self._now())
+        failpoints.reach("answer.written")
         logger.info("order.answered", order=order_id, state=state, reason=reason)
 
     async def _resolve(self, order: Order) -> None:
@@ -193,6 +201,7 @@ class Executor:
         try:
             live = await self._venue.order(order.id)
             trades = await self._venue.trades(order.condition, after_s=order.created_us // MICRO - 60)
+            failpoints.reach("evidence.read")
             await self.book(trades)
         except Unavailable as error:
             logger.warning("order.no_evidence", order=order.id, error=str(error))
@@ -253,13 +262,11 @@ class Executor:
                 await self._book_one(trade, OrderId(order_id), market)
 
     async def _book_one(self, trade: wire.Trade, order_id: OrderId, market: Market) -> None:
-        async def store(tx: Tx) -> bool:
+        async def store(tx: Tx) -> str | None:
             order = await orders.order(tx, order_id)
-            if order is None:
-                return False
-            fill = wire.our_fill(trade, order_id, market)
-            if fill is None:
-                return False
+            fill = wire.our_fill(trade, order_id, market) if order is not None else None
+            if order is None or fill is None:
+                return None
             now = self._now()
             changed = await booking.book(tx, order, booking.at(fill, now), now_us=now)
             if order.state in (OrderState.POSTING, OrderState.UNKNOWN):
@@ -269,10 +276,12 @@ class Executor:
             if changed:
                 await booking.finish(tx, order, evidence_complete=False, now_us=now)
                 await booking.guard_breaker(tx, self._settings.risk, failed=None, now_us=now)
+                failpoints.reach(f"{changed}.written")
             return changed
 
         try:
-            if await self._ledger.transact(store):
+            if changed := await self._ledger.transact(store):
+                failpoints.reach(f"{changed}.committed")
                 self.doorbell.set()
         except wire.BadInput as error:
             # Never "no fill": whoever asked for evidence has none as long as this is unreadable.

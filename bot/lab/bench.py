@@ -82,8 +82,9 @@ async def _hop_and_post() -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="b-") as folder:
         path, arrived = Path(folder) / "run" / "b.sock", asyncio.Event()
 
-        async def take(_: object) -> None:
+        async def take(_: object) -> str:
             arrived.set()
+            return ""
 
         async with serve(path, take), serving(Plan()) as (_, addresses):
             sender = Sender(path)

@@ -24,7 +24,7 @@ import psutil
 from bot import report, supervise
 from bot.errors import BotError, ConfigError, StateUnknown, TimedOut
 from bot.home import WORKERS, Home
-from bot.ledger.db import migrate
+from bot.ledger.files import migrate
 from bot.units import MICRO, decimal_text
 
 READY_S = 120

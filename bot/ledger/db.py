@@ -7,9 +7,7 @@ The schema is still declared once, in `tables`, and only migrations load it.
 """
 
 import asyncio
-import os
 import sqlite3
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from bot.errors import ConfigError, LedgerError, SchemaMismatch
+from bot.errors import ConfigError, LedgerAway, LedgerDamaged, LedgerError, SchemaMismatch
 
 Tx = aiosqlite.Connection  #: a connection with an open transaction
 T = TypeVar("T")
@@ -76,7 +74,7 @@ class Ledger:
                         await tx.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise LedgerError(f"ledger {self.path}: {explain(error)}") from error
+                raise refused(self.path, error) from error
             return result
 
     @asynccontextmanager
@@ -94,7 +92,7 @@ class Ledger:
                 f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
             )
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self.path}: {explain(error)}") from None
+            raise refused(self.path, error) from None
         try:
             await self._prepare(self._connection)
             await self.transact(_check)
@@ -109,7 +107,7 @@ class Ledger:
             for pragma in PRAGMAS:
                 await connection.execute(pragma)
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self.path}: {explain(error)}") from None
+            raise refused(self.path, error) from None
 
 
 async def _check(tx: Tx) -> None:
@@ -118,70 +116,31 @@ async def _check(tx: Tx) -> None:
         raise SchemaMismatch(f"ledger: schema {found}, this version needs {SCHEMA}; run botctl up to migrate it")
 
 
-def migrate(path: Path, mode: str) -> None:
-    """Create the ledger, or bring it to this version. Safe to call twice.
+_AWAY = frozenset({"BUSY", "LOCKED", "FULL", "READONLY", "IOERR", "CANTOPEN"})
+_DAMAGED = frozenset({"CORRUPT", "NOTADB"})
+#: Part of SQLite's message, and the fix.
+_FIXES = (
+    ("not a database", "not a ledger; move it away, or restore a backup with botctl db restore"),
+    ("malformed", "corrupt; restore a backup with botctl db restore"),
+    ("unable to open", "cannot be opened; check the path and its permissions"),
+    ("readonly", "read-only; make it and its folder writable for this user"),
+    ("locked", "locked by another program; open it read-only elsewhere"),
+    ("is full", "disk is full; free some space, work resumes by itself"),
+    ("disk I/O", "the disk refuses; check its space, limits and health, work resumes by itself"),
+)
 
-    Raises SchemaMismatch if the file is a ledger of another mode or no ledger at all, and
-    LedgerError if it cannot be read or written. A refused file is left untouched.
+
+def refused(path: Path, error: BaseException) -> LedgerError:
+    """Return what an error of SQLite means for a ledger, with the fix.
+
+    LedgerAway where trying again later may help, LedgerDamaged where only a backup does.
     """
-    # Alembic and SQLAlchemy cost 1 s and 50 MB: only who migrates pays.
-    import alembic.command
-    import alembic.config
-    from sqlalchemy.exc import DBAPIError
-
-    _refuse_foreign(path, mode)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    os.fchmod(fd, stat.S_IRUSR | stat.S_IWUSR)
-    os.close(fd)
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[2] / "migrations"))
-    config.attributes["path"] = path
-    try:
-        alembic.command.upgrade(config, "head")
-        with sqlite3.connect(path) as connection:
-            connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,))
-        connection.close()
-    except (sqlite3.Error, DBAPIError) as error:
-        raise LedgerError(f"ledger {path}: {explain(error)}") from error
-
-
-def _refuse_foreign(path: Path, mode: str) -> None:
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        return
-    if not path.is_file():
-        raise LedgerError(f"ledger {path}: expected a file, found something else; move it away")
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if "alembic_version" not in names or "meta" not in names:
-                raise SchemaMismatch(f"ledger {path}: a SQLite file of another program; move it away")
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            version = row[0] if row else ""
-            if version > SCHEMA:
-                raise SchemaMismatch(f"ledger {path}: schema {version} is newer than {SCHEMA}; upgrade the bot")
-            found = connection.execute("SELECT value FROM meta WHERE name = 'mode'").fetchone()
-            if found and found[0] != mode:
-                raise SchemaMismatch(f"ledger {path}: written in mode {found[0]}, configured mode is {mode}")
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise LedgerError(f"ledger {path}: {explain(error)}") from None
-
-
-def explain(error: BaseException | None) -> str:
-    """Return what happened and the fix, for an error of SQLite."""
-    message = str(error)
-    fixes = {
-        "not a database": "not a ledger; move it away or restore a backup",
-        "malformed": "corrupt; restore a backup",
-        "unable to open": "cannot be opened; check the path and its permissions",
-        "readonly": "read-only; make it and its folder writable for this user",
-        "locked": "locked by another program; open it read-only elsewhere",
-        "is full": "disk is full; free some space, work resumes by itself",
-    }
-    return next((f"{message}: {fix}" for part, fix in fixes.items() if part in message), message)
+    cause = getattr(error, "orig", None) or error
+    kind = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_").split("_")[0]
+    message = str(cause)
+    text = next((f"{message}: {fix}" for part, fix in _FIXES if part in message), message)
+    family = LedgerAway if kind in _AWAY else LedgerDamaged if kind in _DAMAGED else LedgerError
+    return family(f"ledger {path}: {text}")
 
 
 async def run(tx: Tx, sql: str, /, **values: Any) -> int:
@@ -228,10 +187,9 @@ __all__ = [
     "SCHEMA",
     "Ledger",
     "Tx",
-    "explain",
     "insert",
-    "migrate",
     "one",
+    "refused",
     "rows",
     "run",
     "scalar",

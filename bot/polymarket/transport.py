@@ -13,6 +13,7 @@ import httpx
 from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from bot import failpoints
 from bot.errors import Unavailable
 
 MAX_BODY = 8 * 1024 * 1024
@@ -104,9 +105,12 @@ class Transport:
         """Send one request, once. Raises NotSent or NoAnswer."""
         sent = {"Content-Type": "application/json", **(headers or {})} if body is not None else dict(headers or {})
         content = body.encode() if body is not None else None
+        extensions = {"trace": _trace} if method == "POST" and failpoints.armed() else None
         async with self._reads_limit if method == "GET" else self._writes_limit:
             try:
-                async with self._http.stream(method, path, params=params, headers=sent, content=content) as answer:
+                async with self._http.stream(
+                    method, path, params=params, headers=sent, content=content, extensions=extensions
+                ) as answer:
                     data = b""
                     async for chunk in answer.aiter_bytes():
                         data += chunk
@@ -117,6 +121,13 @@ class Transport:
                 raise NotSent(type(error).__name__) from None
             except httpx.HTTPError as error:
                 raise NoAnswer(type(error).__name__) from None
+
+
+async def _trace(event: str, _: Any) -> None:
+    if event == "http11.send_request_body.complete":
+        failpoints.reach("post.sent")
+    elif event == "http11.receive_response_headers.complete":
+        failpoints.reach("post.answering")
 
 
 def _wait(state: RetryCallState) -> float:

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from bot.sim import crypto
-from bot.sim.exchange import Exchange, Refused
-from bot.sim.world import CHAIN_ID, CONTRACTS, MICRO, Account, SimMarket, SimOrder, SimTrade, text
+from bot.sim.exchange import Exchange
+from bot.sim.rules import Refused
+from bot.sim.shown import shown_book, shown_order, shown_trade
+from bot.sim.world import CHAIN_ID, CONTRACTS, MICRO, Account, SimMarket, SimOrder, text
 
 SKEW_S = 60
 END = "LTE="
@@ -70,7 +71,7 @@ class Clob:
     def _login(self, request: web.Request) -> str | web.Response:
         h = request.headers
         address, nonce, stamp = h.get("POLY_ADDRESS", ""), h.get("POLY_NONCE", ""), h.get("POLY_TIMESTAMP", "")
-        fresh = stamp.isdigit() and abs(int(stamp) - time.time()) <= SKEW_S
+        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.now_us // MICRO) <= SKEW_S
         if not fresh or not nonce.isdigit() or len(address) != 42:
             return failure("Invalid L1 Request headers", 401)
         signer = crypto.login_signer(address, stamp, int(nonce), CHAIN_ID, h.get("POLY_SIGNATURE", ""))
@@ -103,7 +104,7 @@ class Clob:
     def _known(self, request: web.Request, body: str) -> ApiKey:
         h = request.headers
         key, stamp = self.keys.get(h.get("POLY_API_KEY", "")), h.get("POLY_TIMESTAMP", "")
-        fresh = stamp.isdigit() and abs(int(stamp) - time.time()) <= SKEW_S
+        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.now_us // MICRO) <= SKEW_S
         if key is None or not fresh or h.get("POLY_ADDRESS", "").lower() != key.address.lower():
             raise Refused("Unauthorized/Invalid api key", 401)
         message = stamp + request.method + request.path + body
@@ -174,7 +175,10 @@ class Clob:
         return self._cancel(body, key)
 
     def _open(self, key: ApiKey) -> list[SimOrder]:
-        return [o for b in self.exchange.books.values() for o in b.orders.values() if o.owner_key == key.key]
+        seen = self.exchange.now_us - self.exchange.lookup_lag_us
+        live = [o for b in self.exchange.books.values() for o in b.orders.values()]
+        live += [o for _, _, o in self.exchange.held]
+        return [o for o in live if o.owner_key == key.key and o.created_s * MICRO <= seen]
 
     async def cancel_all(self, request: web.Request) -> web.Response:
         """DELETE /cancel-all."""
@@ -213,9 +217,10 @@ class Clob:
         key, _ = await self._private(request)
         q = request.query
         after, before = int(q.get("after") or 0), int(q.get("before") or 2**60)
+        visible = self.exchange.now_us - self.exchange.lookup_lag_us
         found = [
             shown_trade(t, key.key) for t in self.exchange.trades.values()
-            if key.key in (t.taker.owner_key, *(p.order.owner_key for p in t.pieces))
+            if t.at_us <= visible and key.key in (t.taker.owner_key, *(p.order.owner_key for p in t.pieces))
             and q.get("id", t.id) == t.id and q.get("market", t.taker.market.condition) == t.taker.market.condition
             and q.get("asset_id", t.taker.token) == t.taker.token and after <= t.at_us // MICRO <= before
         ]  # fmt: skip
@@ -244,7 +249,7 @@ class Clob:
 
     async def time(self, _: web.Request) -> web.Response:
         """GET /time."""
-        return web.json_response(int(time.time()))
+        return web.json_response(self.exchange.now_us // MICRO)
 
     async def ok(self, _: web.Request) -> web.Response:
         """GET /ok."""
@@ -346,54 +351,3 @@ def _page(found: list[Any], cursor: str | None, limit: int = 100) -> web.Respons
     next_cursor = base64.b64encode(str(after).encode()).decode() if after < len(found) else END
     rows = found[start:after]
     return web.json_response({"data": rows, "next_cursor": next_cursor, "limit": limit, "count": len(rows)})
-
-
-def shown_book(exchange: Exchange, token: str, market: SimMarket) -> dict[str, Any]:
-    """Return a book as the exchange shows it: the best level is the last of each list."""
-    bids, asks = exchange.books[market.condition].levels(token)
-    levels = {
-        "bids": [{"price": text(p), "size": text(s)} for p, s in sorted(bids.items())],
-        "asks": [{"price": text(p), "size": text(s)} for p, s in sorted(asks.items(), reverse=True)],
-    }
-    digest = hashlib.sha1(json.dumps(levels).encode(), usedforsecurity=False).hexdigest()
-    return {
-        "market": market.condition, "asset_id": token, "timestamp": str(exchange.now_us // 1000), "hash": digest,
-        **levels, "min_order_size": text(market.min_shares), "tick_size": text(market.tick),
-        "neg_risk": market.neg_risk, "last_trade_price": text(market.last_price),
-    }  # fmt: skip
-
-
-def shown_order(order: SimOrder) -> dict[str, Any]:
-    """Return an order as /data/orders shows it."""
-    return {
-        "id": order.id, "status": f"ORDER_STATUS_{order.status}", "owner": order.owner_key,
-        "maker_address": order.account.wallet, "market": order.market.condition, "asset_id": order.token,
-        "side": order.side, "original_size": text(order.size), "size_matched": text(order.matched),
-        "price": text(order.price), "outcome": order.market.outcomes[order.market.tokens.index(order.token)],
-        "expiration": str(order.expiration_s), "order_type": order.kind, "associate_trades": order.trades,
-        "created_at": order.created_s,
-    }  # fmt: skip
-
-
-def shown_trade(trade: SimTrade, key: str) -> dict[str, Any]:
-    """Return a trade as /data/trades shows it to the owner of `key`."""
-    taker = trade.taker
-    labels = taker.market.outcomes
-    return {
-        "id": trade.id, "taker_order_id": taker.id, "market": taker.market.condition, "asset_id": taker.token,
-        "side": taker.side, "size": text(trade.shares), "fee_rate_bps": "0",
-        "price": text(trade.usdc * MICRO // trade.shares), "status": f"TRADE_STATUS_{trade.status}",
-        "match_time": str(trade.at_us // MICRO), "last_update": str(trade.updated_us // MICRO),
-        "outcome": labels[taker.market.tokens.index(taker.token)], "bucket_index": 0, "owner": taker.owner_key,
-        "maker_address": taker.account.wallet, "transaction_hash": "" if trade.status == "MATCHED" else trade.tx,
-        "trader_side": "TAKER" if taker.owner_key == key else "MAKER",
-        "maker_orders": [
-            {
-                "order_id": p.order.id, "owner": p.order.owner_key, "maker_address": p.order.account.wallet,
-                "matched_amount": text(p.shares), "price": text(p.order.price), "fee_rate_bps": "0",
-                "asset_id": p.order.token, "side": p.order.side,
-                "outcome": labels[p.order.market.tokens.index(p.order.token)],
-            }
-            for p in trade.pieces
-        ],
-    }  # fmt: skip

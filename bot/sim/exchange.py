@@ -12,23 +12,12 @@ from typing import Any
 
 from bot.sim import crypto
 from bot.sim.book import MergedBook, fee
+from bot.sim.rules import Refused, complete, tick_text, typed
 from bot.sim.world import CHAIN_ID, CONTRACTS, DECIMALS, MICRO, Account, Piece, Row, SimMarket, SimOrder, SimTrade, text
 
 Listener = Callable[[str, Any], None]
-_FIELDS = {
-    "salt": int, "maker": str, "signer": str, "tokenId": str, "makerAmount": str, "takerAmount": str, "side": str,
-    "signatureType": int, "timestamp": str, "metadata": str, "builder": str, "expiration": str, "signature": str,
-}  # fmt: skip
 _NO_FAK = "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 _NO_FOK = "order couldn't be fully filled. FOK orders are fully filled or killed."
-
-
-class Refused(Exception):
-    """An order is refused with an HTTP status and a documented text."""
-
-    def __init__(self, message: str, status: int = 400, order_id: str = "") -> None:
-        super().__init__(message)
-        self.status, self.order_id = status, order_id
 
 
 @dataclass(slots=True)
@@ -57,6 +46,11 @@ class Exchange:
     trades: dict[str, SimTrade] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  #: ids of signed orders that reached the book, in order
+    lookup_lag_us: int = 0  #: orders and trades show this late in lookups
+    delay_us: int = 0  #: marketable orders are held this long, as in sports markets
+    unmatched: bool = False  #: and are not matched then
+    settlements: list[str] = field(default_factory=list)  #: how the next trades of signed orders settle
+    held: list[tuple[int, bool, SimOrder]] = field(default_factory=list)
     duplicates: int = 0  #: repeated posts of a signed order that were refused
     _due: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -75,7 +69,7 @@ class Exchange:
 
     def place(self, body: dict[str, Any], *, api_key: str, api_owner: str) -> dict[str, Any]:
         """Validate, match and answer one POST /order body; raises Refused."""
-        fields = _typed(body)
+        fields = typed(body)
         account, market, digest = self._identify(fields, body, api_key, api_owner)
         if digest in self.indexed:
             self.duplicates += 1
@@ -87,11 +81,19 @@ class Exchange:
         self._check_funds(order, pieces)
         self.indexed.add(digest)
         self.outside.append(digest)
-        if order.kind == "FOK" and not _complete(order, pieces):
+        if order.kind == "FOK" and not complete(order, pieces):
             raise Refused(_NO_FOK, order_id=digest)
         if order.kind == "FAK" and not pieces:
             raise Refused(_NO_FAK, order_id=digest)
+        if self.delay_us and order.kind in ("FAK", "FOK"):
+            return self._hold_back(order)
         return self._answer(order, self.execute(order, pieces))
+
+    def _hold_back(self, order: SimOrder) -> dict[str, Any]:
+        order.status = "DELAYED"
+        self.orders[order.id] = order
+        self.held.append((self.now_us + self.delay_us, not self.unmatched, order))
+        return {**self._answer(order, None), "status": "delayed"}
 
     def _identify(
         self, fields: dict[str, Any], body: dict[str, Any], api_key: str, api_owner: str
@@ -142,13 +144,13 @@ class Exchange:
         resting = order.kind in ("GTC", "GTD")
         usdc, shares = (order.making, order.taking) if order.side == "BUY" else (order.taking, order.making)
         if resting and (usdc * MICRO % shares or (usdc * MICRO // shares) % tick):
-            raise Refused(_tick_text(order, usdc, shares))
+            raise Refused(tick_text(order, usdc, shares))
         if not tick * shares <= usdc * MICRO <= (MICRO - tick) * shares and (
             resting or usdc * MICRO // shares >= MICRO
         ):
-            raise Refused(_tick_text(order, usdc, shares))
+            raise Refused(tick_text(order, usdc, shares))
         if not resting and usdc * MICRO // shares < tick:
-            raise Refused(_tick_text(order, usdc, shares))
+            raise Refused(tick_text(order, usdc, shares))
         maker_places, taker_places = (2, amount_places) if not resting else (amount_places, size_places)
         if resting and order.side == "SELL":
             maker_places, taker_places = size_places, amount_places
@@ -277,6 +279,10 @@ class Exchange:
         self._due = [d for d in self._due if d[0] > now_us]
         for _, trade_id, status in due:
             self._settle(self.trades[trade_id], status)
+        ripe = [h for h in self.held if h[0] <= now_us]
+        self.held = [h for h in self.held if h[0] > now_us]
+        for _, matches, order in ripe:
+            self.execute(order, self.books[order.market.condition].match(order) if matches else [])
         for book in self.books.values():
             for order in list(book.orders.values()):
                 if order.kind == "GTD" and order.expiration_s - 60 <= now_us // MICRO:
@@ -286,7 +292,9 @@ class Exchange:
         signed = trade.taker.owner_key != ""
         if status == "MINED" and trade.status == "MATCHED" and signed:
             draw = self.rng.random()
-            if draw < self.timing.failed_share:
+            if self.settlements:
+                status = self.settlements.pop(0)
+            elif draw < self.timing.failed_share:
                 status = "FAILED"
             elif draw < self.timing.failed_share + self.timing.retried_share:
                 status = "RETRYING"
@@ -360,41 +368,3 @@ def rows_of(trade: SimTrade) -> list[Row]:
                 maker.market, maker.account.name, at_s)
         )  # fmt: skip
     return found
-
-
-def _typed(body: dict[str, Any]) -> dict[str, Any]:
-    fields = body.get("order")
-    if not isinstance(fields, dict) or body.get("orderType") not in ("GTC", "GTD", "FOK", "FAK"):
-        raise Refused("Invalid order payload")
-    for name, kind in _FIELDS.items():
-        value = fields.get(name)
-        if type(value) is not kind:
-            raise Refused("Invalid order payload")
-    numbers = ("tokenId", "makerAmount", "takerAmount", "timestamp", "expiration")
-    if not all(fields[n].isascii() and fields[n].isdigit() and len(fields[n]) <= 78 for n in numbers):
-        raise Refused("Invalid order payload")
-    addresses = all(len(fields[n]) == 42 and _is_hex(fields[n]) for n in ("maker", "signer"))
-    words = all(len(fields[n]) == 66 and _is_hex(fields[n]) for n in ("metadata", "builder"))
-    if not addresses or not words or fields["side"] not in ("BUY", "SELL") or not 0 <= fields["signatureType"] <= 3:
-        raise Refused("Invalid order payload")
-    if not 0 <= fields["salt"] < 2**256 or any(int(fields[n]) >= 2**256 for n in numbers):
-        raise Refused("Invalid order payload")
-    return fields
-
-
-def _is_hex(value: str) -> bool:
-    return value.startswith("0x") and all(c in "0123456789abcdefABCDEF" for c in value[2:])
-
-
-def _complete(order: SimOrder, pieces: list[Piece]) -> bool:
-    if order.side == "SELL":
-        return sum(p.shares for p in pieces) == order.making
-    spent = sum(p.taker_usdc for p in pieces)
-    return (order.making - spent) * MICRO < 20_000 * max(order.price, 1)
-
-
-def _tick_text(order: SimOrder, usdc: int, shares: int) -> str:
-    price = usdc * MICRO // shares
-    return (
-        f"order {order.id} is invalid. Price ({text(price)}) breaks minimum tick size rule: {text(order.market.tick)}"
-    )

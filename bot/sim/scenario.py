@@ -24,6 +24,7 @@ class Scenario:
     trades: int = 72
     gap_us: int = 150_000
     leaders: list[Account] = field(default_factory=list)
+    depth: int = DEPTH
     mids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,8 +54,8 @@ class Scenario:
         mid = self.mids[market.condition] // market.tick * market.tick
         for i in range(1, LEVELS + 1):
             for side, price in (("BUY", mid - i * market.tick), ("SELL", mid + i * market.tick)):
-                if market.tick <= price <= MICRO - market.tick:
-                    self.exchange.inside(self.maker, market.tokens[0], side, price, DEPTH, "GTC")
+                if market.tick <= price <= MICRO - market.tick and self.depth:
+                    self.exchange.inside(self.maker, market.tokens[0], side, price, self.depth, "GTC")
 
     def write(self) -> list[Callable[[], None]]:
         """Return the steps of one telling; every kind of move comes at least once."""

@@ -22,7 +22,9 @@ from bot.errors import ConfigError
 from bot.sim import crypto, feed
 from bot.sim.clob import Clob, answer_refusals
 from bot.sim.data import DataApi
+from bot.sim.director import Director
 from bot.sim.exchange import Exchange, Timing
+from bot.sim.faults import Faults
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
 from bot.sim.streams import Streams
 from bot.sim.world import MICRO, Account, Row
@@ -71,6 +73,8 @@ class Simulation:
         self.trader = self.exchange.add_account(
             Account(wallet, owner=owner, signature_type=plan.signature_type, collateral=plan.collateral, name="trader")
         )
+        self.faults = Faults()
+        self.director: Director | None = None
         self.facts: list[Row] = []
         self.finished = False
         self._waiting: list[tuple[int, list[Row]]] = []
@@ -81,6 +85,7 @@ class Simulation:
         if plan.feed is None:
             self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self._story.leaders]
+            self.director = Director(self._story, self.faults, self.streams, self.trader, lambda: list(self.facts))
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
@@ -126,13 +131,14 @@ class Simulation:
         """Drive time; once `started`, play the story to its end."""
         begun: int | None = None
         while True:
-            now = _now()
+            now = _now() + (self.director.clock_us if self.director else 0)
             self.exchange.tick(now)
             if started.is_set():
                 begun = begun or now
                 while self._steps and self._steps[0][0] <= now - begun:
                     self._steps.pop(0)[1]()
-            for _, rows in [w for w in self._waiting if w[0] <= now]:
+            muted = self.director is not None and self.director.mute_feed
+            for _, rows in [w for w in self._waiting if w[0] <= now and not muted]:
                 self.streams.activity(rows)
             if self.plan.loop and begun is not None and not self._steps and self.plan.feed is None:
                 begun, self._steps = now, self._tell_again()
@@ -188,9 +194,11 @@ async def serving(plan: Plan, *, start: bool = False) -> AsyncIterator[tuple[Sim
     async def truth(_: web.Request) -> web.Response:
         return web.json_response(simulation.truth())
 
-    app = web.Application(middlewares=[answer_refusals], client_max_size=1 << 20)
+    app = web.Application(middlewares=[simulation.faults.middleware(), answer_refusals], client_max_size=1 << 20)
     app.add_routes([*simulation.clob.routes(), *simulation.data.routes(), *simulation.streams.routes()])
     app.add_routes([web.post("/sim/start", begin), web.get("/sim/truth", truth)])
+    if simulation.director is not None:
+        app.add_routes([web.post("/sim/do", simulation.director.do)])
     if start:
         started.set()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

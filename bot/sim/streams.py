@@ -9,8 +9,10 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bot.sim.book import Levels
-from bot.sim.clob import Clob, shown_book, shown_trade
+from bot.sim.clob import Clob
 from bot.sim.exchange import Exchange
+from bot.sim.faults import Tap
+from bot.sim.shown import shown_book, shown_trade
 from bot.sim.world import MICRO, Row, SimMarket, SimOrder, SimTrade, text
 
 QUEUE = 10_000  #: frames waiting for one client; a slower one is closed with 1013
@@ -20,16 +22,23 @@ QUEUE = 10_000  #: frames waiting for one client; a slower one is closed with 10
 class Client:
     """One open websocket and what it asked for."""
 
+    tap: Tap
     wants: set[str] = field(default_factory=set)
     frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(QUEUE))
     slow: bool = False
 
     def send(self, frame: Any) -> None:
-        """Queue a frame."""
-        try:
-            self.frames.put_nowait(frame if isinstance(frame, str) else json.dumps(frame))
-        except asyncio.QueueFull:
-            self.slow = True
+        """Queue a frame, or what its channel's fault makes of it."""
+        self.put(self.tap.pour(frame if isinstance(frame, str) else json.dumps(frame)))
+        self.slow |= self.tap.mode == "hang_up"
+
+    def put(self, frames: list[str]) -> None:
+        """Queue frames as they are."""
+        for frame in frames:
+            try:
+                self.frames.put_nowait(frame)
+            except asyncio.QueueFull:
+                self.slow = True
 
 
 class Streams:
@@ -40,6 +49,7 @@ class Streams:
         self.market_clients: set[Client] = set()
         self.user_clients: set[Client] = set()
         self.rtds_clients: set[Client] = set()
+        self._taps = {"user": Tap(), "market": Tap(), "rtds": Tap()}
         self._shown: dict[str, tuple[Levels, Levels]] = {}
         exchange.listeners.append(self._on)
 
@@ -47,22 +57,29 @@ class Streams:
         """Return every route."""
 
         async def market(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, self.market_clients, self._market_frame)
+            return await self._serve(request, "market", self.market_clients, self._market_frame)
 
         async def user(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, self.user_clients, self._user_frame)
+            return await self._serve(request, "user", self.user_clients, self._user_frame)
 
         async def rtds(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, self.rtds_clients, self._rtds_frame, pong="")
+            return await self._serve(request, "rtds", self.rtds_clients, self._rtds_frame)
 
         return [web.get("/ws/market", market), web.get("/ws/user", user), web.get("/rtds", rtds)]
 
+    def tap(self, channel: str, mode: str) -> None:
+        """Change what becomes of a channel's frames: one of `Tap.MODES`."""
+        held = self._taps[channel].set(mode)
+        clients = {"user": self.user_clients, "market": self.market_clients, "rtds": self.rtds_clients}[channel]
+        for client in clients:
+            client.put(held)
+
     async def _serve(
-        self, request: web.Request, clients: set[Client], on_frame: Callable[[Client, Any], bool], pong: str = "PONG"
+        self, request: web.Request, channel: str, clients: set[Client], on_frame: Callable[[Client, Any], bool]
     ) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=1 << 20)
         await socket.prepare(request)
-        client = Client()
+        client = Client(self._taps[channel])
         clients.add(client)
         writer = asyncio.create_task(self._write(socket, client))
         try:
@@ -70,7 +87,8 @@ class Streams:
                 if message.type is not WSMsgType.TEXT:
                     break
                 if message.data == "PING":
-                    client.send(pong)
+                    # Silence is not an answer to PING either: that is what makes it hard to see.
+                    client.put([] if client.tap.mode == "silent" else ["" if channel == "rtds" else "PONG"])
                 elif not on_frame(client, _json(message.data)):
                     break
         finally:
@@ -125,6 +143,16 @@ class Streams:
                 for client in self.rtds_clients:
                     if kind in client.wants:
                         client.send(text_frame)
+
+    def tick_changed(self, market: SimMarket, old: int) -> None:
+        """Announce that a market's tick is another one now."""
+        for token in market.tokens:
+            frame = {
+                "event_type": "tick_size_change", "market": market.condition, "asset_id": token,
+                "old_tick_size": text(old), "new_tick_size": text(market.tick),
+                "timestamp": str(self.exchange.now_us // 1000),
+            }  # fmt: skip
+            self._to(self.market_clients, token, frame)
 
     def _on(self, kind: str, data: Any) -> None:
         if kind == "book":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.ledger.db import migrate
+from bot.ledger.files import migrate
 from tests.e2e.botctl import BOTCTL, answer, botctl
 
 PATIENCE_S = 120

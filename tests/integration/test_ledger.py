@@ -17,7 +17,8 @@ import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
 from bot.errors import LedgerError, SchemaMismatch, StateUnknown
 from bot.ledger import control, leaders, orders
-from bot.ledger.db import SCHEMA, Ledger, insert, migrate, one, run, scalar
+from bot.ledger.db import SCHEMA, Ledger, insert, one, run, scalar
+from bot.ledger.files import migrate
 from bot.model import ControlMode
 
 ROOT = Path(__file__).parents[2]

@@ -24,6 +24,7 @@ class Inbox:
 
     async def take(self, message):
         self.messages.append(message)
+        return ""
 
 
 async def test_frames_arrive_in_order_and_are_acknowledged(path):
@@ -73,15 +74,15 @@ async def test_a_sender_without_reader_is_bounded_and_drops_the_oldest(path):
 
 
 async def test_ask_tells_a_living_loop_from_a_dead_one(path):
-    assert not await ask(path, Ping(), timeout_s=1)
+    assert await ask(path, Ping(), timeout_s=1) is None
     async with serve(path, Inbox().take):
-        assert await ask(path, Ping(), timeout_s=10)
+        assert await ask(path, Ping(), timeout_s=10) == ""
 
     async def hang(_):
         await asyncio.Event().wait()
 
     async with serve(path, hang):
-        assert not await ask(path, Ping(), timeout_s=0.2)
+        assert await ask(path, Ping(), timeout_s=0.2) is None
 
 
 async def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path):
@@ -93,7 +94,7 @@ async def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path):
         with pytest.raises(ConfigError, match="in use by another process"):
             async with serve(path, Inbox().take):
                 pass
-        assert await ask(path, Ping(), timeout_s=10)
+        assert await ask(path, Ping(), timeout_s=10) == ""
 
 
 async def test_what_is_no_socket_is_never_removed(path):
@@ -120,5 +121,5 @@ async def test_garbage_ends_its_connection_and_nothing_else(path, data):
         writer.write_eof()
         await asyncio.wait_for(reader.read(), 30)
         writer.close()
-        assert await ask(path, Ping(), timeout_s=10)
+        assert await ask(path, Ping(), timeout_s=10) == ""
     assert inbox.messages == [Ping()]
