@@ -56,6 +56,7 @@ class SkipReason(StrEnum):
     DAILY_VOLUME = "daily_volume"
     EXPOSURE = "exposure"
     NO_BALANCE = "no_balance"
+    CLOCK_SKEW = "clock_skew"
     GUARD_ERROR = "guard_error"
 
 

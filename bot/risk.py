@@ -23,7 +23,11 @@ class Usage:
     bought_today: int  #: bought and reserved this UTC day
     cash: int  #: collateral that no order in flight has reserved
     fee: int  #: highest fee the proposal can cost
+    skew_s: int = 0  #: the exchange's clock minus ours
 
+
+#: With a clock that is further off, a leader trade's age is a guess.
+MAX_SKEW_S = 2
 
 Guard = Callable[[Proposal, Usage, Risk], Skip | None]
 
@@ -60,6 +64,12 @@ def _paused(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
     return None if usage.mode is ControlMode.RUNNING else Skip(SkipReason.PAUSED, {})
 
 
+def _clock(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+    if abs(usage.skew_s) <= MAX_SKEW_S:
+        return None
+    return Skip(SkipReason.CLOCK_SKEW, {"skew_s": usage.skew_s, "at_most_s": MAX_SKEW_S})
+
+
 def _min_size(proposal: Proposal, _: Usage, limits: Risk) -> Skip | None:
     if proposal.shares >= limits.min_shares:
         return None
@@ -88,4 +98,4 @@ def _over(reason: SkipReason, wanted: int, used: int, limit: int) -> Skip | None
     return Skip(reason, {"wanted_usdc": wanted, "used_usdc": used, "limit_usdc": limit})
 
 
-_ENTRY_GUARDS: tuple[Guard, ...] = (_paused, _min_size, _balance, _market, _exposure, _volume)
+_ENTRY_GUARDS: tuple[Guard, ...] = (_paused, _clock, _min_size, _balance, _market, _exposure, _volume)

@@ -27,7 +27,16 @@ from bot.units import MICRO, decimal_text, parse_micros, printable
 ENV_PREFIX = "BOT__"
 #: Variables that are no settings; anything else that starts with BOT_ is a mistake.
 OTHER_ENV = frozenset(
-    {"BOT_HOME", "BOT_CONFIG", "BOT_PYTHON", "BOT_CODE", "BOT_PRIVATE_KEY", "BOT_PRIVATE_KEY_FILE", "BOT_I_UNDERSTAND"}
+    {
+        "BOT_FAILPOINTS",
+        "BOT_HOME",
+        "BOT_CONFIG",
+        "BOT_PYTHON",
+        "BOT_CODE",
+        "BOT_PRIVATE_KEY",
+        "BOT_PRIVATE_KEY_FILE",
+        "BOT_I_UNDERSTAND",
+    }
 )
 
 

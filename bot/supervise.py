@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,19 @@ async def _orphans(home: Home) -> list[str]:
     return [name for name, text in zip(WORKERS, answers, strict=True) if text is not None]
 
 
-def start(home: Home, config: Path | None, *, timeout_s: float = 30) -> int:
-    """Start supervisord with the three workers and return its pid.
+def start(
+    home: Home, config: Path | None, environment: Mapping[str, str] | None = None, *, timeout_s: float = 30
+) -> int:
+    """Start supervisord with the three workers and return its pid; `environment` is added to ours.
 
     Raises ConfigError if one is running already or it does not come up; its own words are in
     log/supervisord.log.
     """
     check_free(home)
     home.create()
-    environment = {
+    variables = {
         **os.environ,
+        **(environment or {}),
         HOME_ENV: str(home.path),
         "BOT_PYTHON": sys.executable,
         "BOT_CODE": str(CONF.parent),
@@ -74,7 +78,7 @@ def start(home: Home, config: Path | None, *, timeout_s: float = 30) -> int:
         output.chmod(0o600)
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(CONF)],
-            env=environment, cwd=home.path, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
+            env=variables, cwd=home.path, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + timeout_s
     while not _answers(home):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,7 +15,8 @@ import structlog
 from bot.errors import ConfigError, Unavailable
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
-from bot.ledger import leaders, orders
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import Tx
 from bot.model import TokenId
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
@@ -22,6 +24,7 @@ from bot.polymarket.orders import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
 from bot.queue import Message, SignalSeen
+from bot.risk import MAX_SKEW_S
 from bot.runtime import Boot, harden, now_us, run
 from bot.secrets import private_key
 from bot.settings import Settings
@@ -32,7 +35,7 @@ logger = structlog.get_logger(__name__)
 LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
-MAX_SKEW_S = 5
+CLOCK_S = 5
 
 
 def make_signer(settings: Settings) -> OrderSigner:
@@ -96,15 +99,11 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
     wait = 1.0
     while not boot.stopping.is_set():
         try:
+            await clob.read_clock()
             await clob.login()
-            skew = await clob.clock_skew_s()
-            if abs(skew) > MAX_SKEW_S:
-                raise Unavailable(
-                    f"clock: ours differs from the exchange's by {skew} s, at most {MAX_SKEW_S}; check NTP"
-                )
             return await clob.collateral()
         except Unavailable as error:
-            boot.state = "waiting"
+            boot.state, boot.trouble = "waiting", str(error)
             logger.warning("exchange.unavailable", error=str(error), retry_s=wait)
             with suppress(TimeoutError):
                 await asyncio.wait_for(boot.stopping.wait(), wait)
@@ -129,13 +128,35 @@ async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: Us
         "books_live": books.stream.connected, "user_live": user.stream.connected,
     })  # fmt: skip
     async with asyncio.TaskGroup() as group:
-        background = [
-            group.create_task(t) for t in (books.run(), user.run(), _keep_fresh(boot, books, clob), progress())
-        ]
+        tasks = (books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress())
+        background = [group.create_task(task) for task in tasks]
         await boot.ready()
         await worker.run(boot.stopping)
         for task in background:
             task.cancel()
+
+
+async def _mind_clock(boot: Boot, clob: Clob) -> None:
+    """Keep the exchange's clock read; say so while ours is off (risk stops entries)."""
+    off: bool | None = None
+    while True:
+        try:
+            await clob.read_clock()
+        except Unavailable as error:
+            logger.warning("clock.unread", error=str(error))
+        skew, before = clob.skew_s, off
+        off = abs(skew) > MAX_SKEW_S
+        if off is not before:
+            await boot.ledger.transact(partial(_tell_skew, skew=skew if off else 0))
+        await asyncio.sleep(CLOCK_S)
+
+
+async def _tell_skew(tx: Tx, skew: int) -> None:
+    if skew:
+        text = f"our clock is off the exchange's by {skew} s; entries stop, check the machine's time service"
+        await control.alert(tx, "clock:skew", "critical", text, now_us=now_us())
+    else:
+        await control.clear_alerts(tx, set(), "clock:", now_us=now_us())
 
 
 async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:

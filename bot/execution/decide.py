@@ -152,6 +152,7 @@ class Decider:
             bought_today=used.bought + used.reserved,
             cash=used.cash - used.reserved,
             fee=most(proposal.usdc, market.fee_rate),
+            skew_s=self.venue.skew_s,
         )
 
     async def _place(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Order:

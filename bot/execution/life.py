@@ -36,7 +36,7 @@ from bot.units import MICRO
 logger = structlog.get_logger(__name__)
 
 #: Business outcomes: they say nothing against us or the exchange.
-_NO_ERROR = frozenset({RejectReason.NO_MATCH, RejectReason.MARKET_NOT_READY, RejectReason.CROSSES_BOOK})
+_NO_ERROR = frozenset({RejectReason.MARKET_NOT_READY, RejectReason.CROSSES_BOOK})
 #: Decided signals in one pass of the loop.
 BATCH = 1000
 
@@ -291,19 +291,22 @@ class Executor:
 def _read(order: Order, outcome: Outcome, *, again: bool) -> tuple[OrderState, int | None, str | None, bool | None]:
     """Return (state, matched shares, reason, failed) that an answer proves for an order.
 
-    A refusal of bytes that were sent before proves nothing about the earlier send, except "no
-    match": the exchange looks for duplicates first. Errors count once an order.
+    A refusal of bytes that were sent before proves nothing about the earlier send. Errors count
+    once an order.
     """
     match outcome:
         case Accepted(status="matched"):
             return OrderState.OPEN, (outcome.taking if order.side == "BUY" else outcome.making) or None, None, False
         case Accepted(status="unmatched"):
-            return OrderState.CANCELLED, None, "unmatched", False
+            return OrderState.OPEN, None, "unmatched", False
         case Accepted():
             return OrderState.OPEN, None, None, False
         case Rejected(reason=RejectReason.BUSY):
             return order.state, None, outcome.text, None
-        case Rejected() if again and outcome.reason is not RejectReason.NO_MATCH:
+        case Rejected(reason=RejectReason.NO_MATCH):
+            # It reached the book, and a "killed" reply may hide a partial fill: evidence ends it.
+            return OrderState.OPEN, None, f"{outcome.reason}: {outcome.text}", False
+        case Rejected() if again:
             return OrderState.UNKNOWN, None, f"{outcome.reason}: {outcome.text}", None
         case Rejected():
             harmless = outcome.reason in _NO_ERROR

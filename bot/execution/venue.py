@@ -34,6 +34,11 @@ class Venue(Protocol):
         """Drop cached facts."""
         ...
 
+    @property
+    def skew_s(self) -> int:
+        """Return the exchange's clock minus ours in whole seconds, as last measured; 0 before that."""
+        ...
+
     async def collateral(self) -> int:
         """Return our collateral in micro-USDC."""
         ...

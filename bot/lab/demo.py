@@ -1,36 +1,24 @@
 """The demo: a simulated Polymarket, the real workers under a real supervisord, and an honest verdict.
 
-Everything runs in a throw-away home. The verdict compares the ledger with what the simulated
-exchange says is true; `ok` is computed from that and from nothing else.
+The verdict compares the ledger with what the simulated exchange says is true; `ok` is computed
+from that and from nothing else.
 """
 
-import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-from bot import report, supervise
-from bot.errors import BotError, ConfigError, StateUnknown, TimedOut
-from bot.home import WORKERS, Home
-from bot.ledger.files import migrate
+from bot import report
+from bot.lab.judge import judge, settled
+from bot.lab.stage import Stage, stage
 from bot.units import MICRO, decimal_text
 
-READY_S = 120
 FINISH_S = 240
-#: A leader trade is complete when less than a hundredth of a share is missing.
-TOLERANCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,156 +85,52 @@ def run(options: Options, watch: Watcher) -> Verdict:
     Raises ConfigError if the feed or the options are wrong.
     """
     began = time.monotonic()
+    leave_nothing()
+    plan = {
+        "seed": options.seed, "trades": options.trades, "repeat": options.repeat,
+        "signature_type": options.signature_type, "feed": str(options.feed.absolute()) if options.feed else None,
+    }  # fmt: skip
+    facts = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
+    with stage(plan, follow=options.follow, facts=facts) as found:
+        watch(Progress("starting three workers under supervisord"))
+        found.up()
+        return _observe(found, options, watch, began)
+
+
+def leave_nothing() -> None:
+    """Turn the signals that end a program into exceptions: whoever ends it must not leave its supervisord behind."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Whoever ends the demo must not leave its supervisord behind.
         signal.signal(number, _interrupt)
-    # Short, because socket paths are limited to 107 bytes.
-    home = Home(Path(tempfile.mkdtemp(prefix="copybot-")))
-    try:
-        with _simulation(options) as address:
-            config = _configure(home, options, address)
-            watch(Progress("starting three workers under supervisord"))
-            migrate(home.ledger("demo"), "demo")
-            with _workers(home, config):
-                return _observe(home, options, address, watch, began)
-    finally:
-        shutil.rmtree(home.path, ignore_errors=True)
 
 
 def _interrupt(number: int, _: object) -> None:
     raise KeyboardInterrupt(f"signal {number}")
 
 
-@contextmanager
-def _simulation(options: Options) -> Iterator[dict[str, Any]]:
-    plan = {
-        "seed": options.seed, "trades": options.trades, "repeat": options.repeat,
-        "signature_type": options.signature_type, "feed": str(options.feed.absolute()) if options.feed else None,
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bot.sim.server", json.dumps(plan)], cwd=supervise.CONF.parent,
-        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        answer = json.loads(process.stdout.readline() or '{"error": "the simulated exchange did not start"}')
-        if "error" in answer:
-            raise ConfigError(answer["error"])
-        yield answer
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _configure(home: Home, options: Options, address: dict[str, Any]) -> Path:
-    home.create()
-    key = home.path / "key"
-    key.touch(0o600)
-    key.write_text(address["private_key"])
-    known = {wallet.lower(): wallet for wallet in address["leaders"]}
-    if options.follow == ("all",):
-        followed = list(known.values())
-    elif strangers := [w for w in options.follow if w.lower() not in known]:
-        raise ConfigError(
-            f"--follow: {strangers[0][:60]!a} trades nowhere in this session; give `all` or a trader of it"
-        )
-    else:
-        followed = [known[w.lower()] for w in options.follow]
-    lines = [
-        'mode = "demo"', "[venue]",
-        *(f"{name} = {json.dumps(address[name])}" for name in
-          ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")),
-        "[account]", f"signature_type = {options.signature_type}", f"key_file = {json.dumps(str(key))}",
-        *([f'funder = "{address["wallet"]}"'] if options.signature_type else []),
-        "[strategy]", f"min_leader_usdc = {2 if options.feed else 25}",
-        "[detect]", f"poll_s = {3 if len(followed) > 10 else 1}",
-        "[execution]", "settle_poll_s = 2", "evidence_lag_s = 2",
-    ]  # fmt: skip
-    for wallet in followed:
-        lines += ["[[leaders]]", f'wallet = "{wallet}"']
-    path = home.path / "config.toml"
-    path.touch(0o600)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@contextmanager
-def _workers(home: Home, config: Path) -> Iterator[None]:
-    pid = supervise.start(home, config)
-    try:
-        yield
-    finally:
-        try:
-            supervise.stop(home)
-        except (StateUnknown, TimedOut):
-            _end(pid)
-
-
-def _end(pid: int) -> None:
-    """End a supervisord that does not answer any more, with the workers it started."""
-    if psutil.pid_exists(pid):
-        parent = psutil.Process(pid)
-        for process in (parent, *parent.children(recursive=True)):
-            process.kill()
-
-
-def _observe(home: Home, options: Options, address: dict[str, Any], watch: Watcher, began: float) -> Verdict:
-    ledger = home.ledger("demo")
-    with httpx.Client(base_url=address["clob_url"], timeout=30) as venue:
-        _wait(READY_S, lambda: _ready(ledger), home)
-        venue.post("/sim/start")
-        victim = _Victim(options.kill, ledger)
-        finished = False
-        deadline = time.monotonic() + FINISH_S
-        while not finished and time.monotonic() < deadline:
-            truth = venue.get("/sim/truth").json()
-            with report.read(ledger) as found:
-                victim.step(found, total=options.trades, left=truth["steps_left"])
-                watch(_progress(found, truth))
-                finished = truth["finished"] and truth["settled"] and _settled(found, truth) and victim.done
-            time.sleep(0.2)
-        truth = venue.get("/sim/truth").json()
-    with report.read(ledger) as found:
+def _observe(on: Stage, options: Options, watch: Watcher, began: float) -> Verdict:
+    on.venue.post("/sim/start")
+    victim = _Victim(options.kill, on)
+    finished = False
+    deadline = time.monotonic() + FINISH_S
+    while not finished and time.monotonic() < deadline:
+        truth = on.truth()
+        with report.read(on.ledger) as found:
+            victim.step(found, total=options.trades, left=truth["steps_left"])
+            watch(_progress(found, truth))
+            finished = truth["finished"] and settled(found, truth) and victim.done
+        time.sleep(0.2)
+    truth = on.truth()
+    with report.read(on.ledger) as found:
         memory = _memory(found)
         watch(_progress(found, truth))
-        return _judge(found, truth, options, memory, victim.recovered_s, time.monotonic() - began)
-
-
-def _wait(seconds: float, condition: Callable[[], bool], home: Home) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimedOut(f"the workers did not become ready; {_last_words(home)}")
-        time.sleep(0.1)
-
-
-def _ready(ledger: Path) -> bool:
-    try:
-        with report.read(ledger) as found:
-            ready = found.value("SELECT COUNT(DISTINCT worker) FROM boot WHERE ready_us IS NOT NULL")
-            watching = found.value(
-                "SELECT COUNT(*) = 0 FROM leader l WHERE active = 1 AND NOT EXISTS"
-                " (SELECT 1 FROM cursor c WHERE c.wallet = l.wallet AND c.source = 'positions')"
-            )
-            return bool(ready == len(WORKERS) and watching)
-    except BotError:
-        return False
-
-
-def _last_words(home: Home) -> str:
-    words = []
-    for worker in WORKERS:
-        path = home.log / f"{worker}.log"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        words.append(f"{worker}: {lines[-1][:300] if lines else 'silent'}")
-    return "; ".join(words)
+        return _verdict(found, truth, options, memory, victim.recovered_s, time.monotonic() - began)
 
 
 class _Victim:
     """Kills one worker with SIGKILL when a third of the story is told, and times its return."""
 
-    def __init__(self, worker: str | None, ledger: Path) -> None:
-        self._worker, self._ledger = worker, ledger
+    def __init__(self, worker: str | None, on: Stage) -> None:
+        self._worker, self._stage = worker, on
         self._killed_us: int | None = None
         self.recovered_s: float | None = None
 
@@ -259,9 +143,8 @@ class _Victim:
             return
         if self._killed_us is None:
             if left * 3 <= total * 2:
-                pid = found.value("SELECT pid FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", self._worker)
                 self._killed_us = time.time_ns() // 1000
-                os.kill(pid, signal.SIGKILL)
+                self._stage.kill(self._worker)
             return
         ready = found.value(
             "SELECT ready_us FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL ORDER BY id",
@@ -285,66 +168,30 @@ def _progress(found: report.Report, truth: dict[str, Any]) -> Progress:
     )
 
 
-def _settled(found: report.Report, truth: dict[str, Any]) -> bool:
-    waiting = found.value(
-        "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
-        " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
-        " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
-    )
-    return waiting == 0 and not _missing(found, truth)
-
-
-def _missing(found: report.Report, truth: dict[str, Any]) -> list[str]:
-    """Return leader trades that are absent, of another size, or without a decision."""
-    known = {
-        (r["tx"], r["wallet"].lower(), r["token"], r["side"]): r
-        for r in found.rows(
-            "SELECT t.*, (SELECT COUNT(*) FROM signal s JOIN decision d ON d.signal_id = s.id WHERE s.trade_id = t.id)"
-            " AS decisions FROM leader_trade t"
-        )
-    }
-    followed = {r["wallet"].lower() for r in found.rows("SELECT wallet FROM leader WHERE active = 1")}
-    problems = []
-    for tx, wallet, token, side, shares in truth["leader_trades"]:
-        row = known.get((tx, wallet, token, side))
-        if wallet in followed and (row is None or abs(row["shares"] - shares) > TOLERANCE or not row["decisions"]):
-            seen = "not seen" if row is None else f"{decimal_text(row['shares'])} shares, {row['decisions']} decisions"
-            problems.append(f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange, {seen}")
-    return problems
-
-
-def _judge(
+def _verdict(
     found: report.Report, truth: dict[str, Any], options: Options, memory: dict[str, float], recovered: float | None,
     duration: float,
 ) -> Verdict:  # fmt: skip
-    missing = _missing(found, truth)
+    judgement = judge(found, truth)
     trades = found.value("SELECT COUNT(*) FROM leader_trade")
     followups = found.value("SELECT COUNT(*) FROM signal WHERE seq > 0")
     decisions = found.value("SELECT COUNT(*) FROM decision")
     skipped = {r["reason"]: r["n"] for r in found.rows(
         "SELECT reason, COUNT(*) AS n FROM decision WHERE verdict = 'skipped' GROUP BY reason ORDER BY n DESC"
     )}  # fmt: skip
-    orders = {r["id"]: r["state"] for r in found.rows("SELECT id, state FROM orders")}
-    states: dict[str, int] = {}
-    for state in orders.values():
-        states[state] = states.get(state, 0) + 1
-    copied = decisions - sum(skipped.values())
-    venue = truth["orders"]
-    duplicates = len(venue) - len(set(venue) & set(orders))
-    differences = _differences(found, truth)
-    problems = missing + differences
+    states = {r["state"]: r["n"] for r in found.rows("SELECT state, COUNT(*) AS n FROM orders GROUP BY state")}
+    copied, orders, venue = decisions - sum(skipped.values()), sum(states.values()), len(truth["orders"])
+    problems = judgement.problems
     if decisions != trades + followups:
         problems.append(f"{decisions} decisions for {trades} leader trades and {followups} follow-ups")
-    if not len(venue) == len(orders) == copied:
-        problems.append(f"{copied} copied decisions, {len(orders)} orders, {len(venue)} orders at the exchange")
-    if duplicates:
-        problems.append(f"{duplicates} orders at the exchange that no decision asked for")
+    if not venue == orders == copied:
+        problems.append(f"{copied} copied decisions, {orders} orders, {venue} orders at the exchange")
     if options.kill and recovered is None:
         problems.append(f"{options.kill} was killed and did not come back")
     return Verdict(
         ok=not problems, leader_trades=trades, followups=followups, decisions=decisions, copied=copied,
-        skipped=skipped, orders=len(orders), order_states=states, venue_orders=len(venue), duplicates=duplicates,
-        lost=len(missing), ledger_matches_venue=not differences,
+        skipped=skipped, orders=orders, order_states=states, venue_orders=venue, duplicates=len(judgement.twice),
+        lost=len(judgement.missing), ledger_matches_venue=not judgement.differences,
         realized_pnl_usdc=decimal_text(found.value("SELECT COALESCE(SUM(realized), 0) FROM daily_pnl")),
         latency_ms={"detect_to_post": _latency(found)}, memory_mb=memory, recovered_s=recovered, killed=options.kill,
         duration_s=round(duration, 1), seed=options.seed, problems=problems[:20],
@@ -356,21 +203,6 @@ def _totals(found: report.Report) -> list[dict[str, Any]]:
     return found.rows(
         "SELECT tx, wallet, token, side, shares AS shares_micros, usdc AS usdc_micros FROM leader_trade ORDER BY id"
     )
-
-
-def _differences(found: report.Report, truth: dict[str, Any]) -> list[str]:
-    cash = found.value("SELECT COALESCE(SUM(cash), 0) FROM account")
-    ours = {r["token"]: r["shares"] for r in found.rows(
-        "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
-    )}  # fmt: skip
-    problems = [] if cash == truth["collateral"] else [
-        f"cash: {decimal_text(cash)} in the ledger, {decimal_text(truth['collateral'])} at the exchange"
-    ]  # fmt: skip
-    for token in sorted({*ours, *truth["shares"]}):
-        here, there = ours.get(token, 0), truth["shares"].get(token, 0)
-        if here != there:
-            problems.append(f"token {token[:12]}…: {decimal_text(here)} in the ledger, {decimal_text(there)} there")
-    return problems
 
 
 def _latency(found: report.Report) -> dict[str, float | None]:

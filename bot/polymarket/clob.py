@@ -46,7 +46,8 @@ class Clob:
         self._http, self._signer, self._type, self._timeout_s = transport, signer, signature_type, timeout_s
         self._credentials: Credentials | None = None
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
-        self.now_s: Callable[[], int] = lambda: int(time.time())
+        #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at once.
+        self._clock: tuple[float, int] | None = None
 
     @property
     def owner(self) -> str:
@@ -60,7 +61,7 @@ class Clob:
         Raises ConfigError if the exchange refuses the wallet, Unavailable if nobody answers.
         """
         for method, path in (("POST", "/auth/api-key"), ("GET", "/auth/derive-api-key")):
-            headers = l1_headers(self._signer.signer, now_s=self.now_s())
+            headers = l1_headers(self._signer.signer, now_s=self._now_s())
             try:
                 reply = await self._http.send(method, path, headers=headers)
             except (NotSent, NoAnswer) as error:
@@ -76,10 +77,34 @@ class Clob:
             f" {printable(reply.body.decode(errors='replace'))}"
         )
 
-    async def clock_skew_s(self) -> int:
-        """Return the exchange's time minus ours in whole seconds."""
+    async def _log_in_again(self) -> None:
+        # A clock has leapt, or the key was forgotten there; deriving it again gives the same one.
+        try:
+            await self.read_clock()
+            await self.login()
+        except ConfigError as error:
+            raise Unavailable(str(error)) from None
+
+    async def read_clock(self) -> int:
+        """Read the exchange's clock and return `skew_s`; raises Unavailable."""
         reply = await self._http.read("/time")
-        return _decode(reply, int) - self.now_s()
+        self._clock = time.monotonic(), _decode(reply, int)
+        return self.skew_s
+
+    @property
+    def skew_s(self) -> int:
+        """Return the exchange's time minus ours in whole seconds; 0 before it was first read.
+
+        Counted on from the last reading by the monotonic clock, so a leap of the machine's own
+        clock, or a suspended machine, shows before the next reading.
+        """
+        return self._now_s() - int(time.time())
+
+    def _now_s(self) -> int:
+        # Requests are stamped with the exchange's time: exits go on while our clock is wrong.
+        if self._clock is None:
+            return int(time.time())
+        return self._clock[1] + int(time.monotonic() - self._clock[0])
 
     async def market(self, condition: str) -> Market | None:
         """Return a market's facts, cached for ten minutes; None if unknown or not understood."""
@@ -126,9 +151,8 @@ class Clob:
         except NoAnswer as error:
             return Unknown(str(error))
         if reply.status == 401:
-            # The key was forgotten there; deriving it again gives the same one. Nothing was booked.
             try:
-                await self.login()
+                await self._log_in_again()
             except Unavailable as error:
                 return Rejected(RejectReason.BUSY, f"HTTP 401, {error}")
             if self.owner == json.loads(order.body)["owner"]:
@@ -176,6 +200,9 @@ class Clob:
     async def _evidence(self, path: str, params: dict[str, str]) -> Reply:
         reply = await self._http.read(path, params, self._headers("GET", path, None))
         if reply.status == 401:
+            await self._log_in_again()
+            reply = await self._http.read(path, params, self._headers("GET", path, None))
+        if reply.status == 401:
             raise Unavailable(f"GET {path}: HTTP 401; the exchange does not know this API key")
         return reply
 
@@ -184,7 +211,7 @@ class Clob:
 
     def _headers(self, method: str, path: str, body: str | None) -> dict[str, str]:
         assert self._credentials is not None
-        return l2_headers(self._signer.signer, self._credentials, method, path, body, now_s=self.now_s())
+        return l2_headers(self._signer.signer, self._credentials, method, path, body, now_s=self._now_s())
 
     @property
     def user_auth(self) -> dict[str, str]:

@@ -129,7 +129,7 @@ async def test_an_unreadable_answer_is_unavailable(tmp_path):
             r.clob.collateral(),
             r.clob.refresh_market("0x1"),
             r.clob.trades("0x1", after_s=0),
-            r.clob.clock_skew_s(),
+            r.clob.read_clock(),
         ):
             with pytest.raises(Unavailable):
                 await call

@@ -130,7 +130,7 @@ async def test_a_killed_order_is_a_business_outcome(tmp_path):
         await r.sees()
         await until(lambda: r.reasons() == ["copied"], "a decision")
         await r.settled()
-        assert r.value("SELECT state FROM orders") == "rejected"
+        assert r.value("SELECT state FROM orders") == "cancelled"
         assert "no_match" in r.value("SELECT reason FROM orders")
         assert r.value("SELECT errors FROM control") == 0
         r.assert_equal_to_exchange()

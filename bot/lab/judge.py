@@ -1,0 +1,99 @@
+"""The checker: what the ledger says against what is true at the simulated exchange.
+
+It shares no code with the executor. Nothing but this decides whether a demo, a drill or a storm
+has passed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bot.report import Report
+from bot.units import decimal_text
+
+#: A leader trade is complete when less than a hundredth of a share is missing.
+TOLERANCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is wrong; nothing where every promise held."""
+
+    missing: list[str]  #: leader trades without a complete row or a decision
+    twice: list[str]  #: orders at the exchange that no decision asked for
+    differences: list[str]  #: cash or shares that the ledger has otherwise
+    broken: list[str]  #: counts that do not add up, orders that never ended
+
+    @property
+    def problems(self) -> list[str]:
+        """Return everything that is wrong."""
+        return [*self.missing, *self.twice, *self.differences, *self.broken]
+
+
+def settled(found: Report, truth: dict[str, Any]) -> bool:
+    """Return whether nothing is undecided, in flight or unsettled, here and there."""
+    waiting = found.value(
+        "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
+        " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
+        " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
+    )
+    return waiting == 0 and bool(truth["settled"]) and not missing(found, truth)
+
+
+def judge(found: Report, truth: dict[str, Any]) -> Judgement:
+    """Compare a ledger with the exchange it traded on."""
+    ours = {r["id"]: r["state"] for r in found.rows("SELECT id, state FROM orders")}
+    strangers = [order for order in truth["orders"] if order not in ours]
+    broken = []
+    signals, decisions = found.value("SELECT COUNT(*) FROM signal"), found.value("SELECT COUNT(*) FROM decision")
+    copied = found.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'")
+    if decisions != signals:
+        broken.append(f"{decisions} decisions for {signals} signals")
+    if copied != len(ours):
+        broken.append(f"{copied} copied decisions, {len(ours)} orders")
+    for order, state in ours.items():
+        landed = order in truth["orders"]
+        if not landed and state in ("filled", "partial", "cancelled"):
+            broken.append(f"order {order[:14]} is {state} here, and the exchange never had it")
+        if state in ("posting", "unknown", "open"):
+            broken.append(f"order {order[:14]} is still {state}")
+    twice = [f"order {order[:14]} is at the exchange, and no decision asked for it" for order in strangers]
+    repeated = len(truth["orders"]) - len(set(truth["orders"]))
+    twice += [f"{repeated} orders are at the exchange twice"] if repeated else []
+    return Judgement(missing(found, truth), twice, differences(found, truth), broken)
+
+
+def missing(found: Report, truth: dict[str, Any]) -> list[str]:
+    """Return leader trades that are absent, of another size, or without a decision."""
+    known = {
+        (r["tx"], r["wallet"].lower(), r["token"], r["side"]): r
+        for r in found.rows(
+            "SELECT t.*, (SELECT COUNT(*) FROM signal s JOIN decision d ON d.signal_id = s.id WHERE s.trade_id = t.id)"
+            " AS decisions FROM leader_trade t"
+        )
+    }
+    followed = {r["wallet"].lower() for r in found.rows("SELECT wallet FROM leader WHERE active = 1")}
+    problems = []
+    for tx, wallet, token, side, shares in truth["leader_trades"]:
+        row = known.get((tx, wallet.lower(), token, side))
+        if wallet.lower() in followed and (
+            row is None or abs(row["shares"] - shares) > TOLERANCE or not row["decisions"]
+        ):
+            seen = "not seen" if row is None else f"{decimal_text(row['shares'])} shares, {row['decisions']} decisions"
+            problems.append(f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange, {seen}")
+    return problems
+
+
+def differences(found: Report, truth: dict[str, Any]) -> list[str]:
+    """Return where cash and shares of the ledger are not those of the exchange."""
+    cash = found.value("SELECT COALESCE(SUM(cash), 0) FROM account")
+    ours = {r["token"]: r["shares"] for r in found.rows(
+        "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
+    )}  # fmt: skip
+    problems = [] if cash == truth["collateral"] else [
+        f"cash: {decimal_text(cash)} in the ledger, {decimal_text(truth['collateral'])} at the exchange"
+    ]  # fmt: skip
+    for token in sorted({*ours, *truth["shares"]}):
+        here, there = ours.get(token, 0), truth["shares"].get(token, 0)
+        if here != there:
+            problems.append(f"token {token[:12]}…: {decimal_text(here)} in the ledger, {decimal_text(there)} there")
+    return problems
