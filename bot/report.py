@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import psutil
 from bot.errors import LedgerError, SchemaMismatch, StateUnknown, UsageError
 from bot.home import WORKERS
 from bot.ledger.db import SCHEMA
+from bot.model import Fill, Settlement, Side
+from bot.pnl import fold
 from bot.units import MICRO, decimal_text, printable, rfc3339, utc_day
 
 #: A worker whose row is older than this many beats is not alive, whatever its pid says.
@@ -272,6 +274,30 @@ class Report:
             " (SELECT COALESCE(SUM(p.realized), 0) FROM position p WHERE p.wallet = l.wallet) AS realized_usdc_micros"
             " FROM leader l ORDER BY l.active DESC, realized_usdc_micros DESC, l.wallet"
         )
+
+    def mismatches(self) -> list[str]:
+        """Return where positions, days and cash do not follow from the fills; nothing in a sound ledger."""
+        fills: dict[tuple[str, str], list[Fill]] = {}
+        for row in self.rows("SELECT * FROM fill"):
+            kept = {name: row[name] for name in Fill.__slots__}
+            one = Fill(**{**kept, "side": Side(row["side"]), "settlement": Settlement(row["settlement"])})
+            fills.setdefault((row["wallet"], row["token"]), []).append(one)
+        days: dict[str, list[int]] = {}
+        problems, cash = [], 0
+        stored = {(r["wallet"], r["token"]): r for r in self.rows("SELECT * FROM position")}
+        for key in sorted({*fills, *stored}):
+            folded, row = fold(fills.get(key, [])), stored.get(key, {"shares": 0, "cost": 0, "realized": 0})
+            cash += folded.cash
+            if (row["shares"], row["cost"], row["realized"]) != astuple(folded.position):
+                problems.append(f"position of {key[0][:10]} in token {key[1][:12]}: {folded.position} by its fills")
+            for day, total in folded.days.items():
+                days[day] = [a + b for a, b in zip(days.get(day, [0] * 4), astuple(total), strict=True)]
+        for row in self.rows("SELECT * FROM daily_pnl"):
+            if days.pop(row["day"], [0] * 4) != [row[name] for name in ("realized", "fees", "bought", "sold")]:
+                problems.append(f"day {row['day']} does not follow from its fills")
+        problems += [f"day {day} is missing" for day, total in days.items() if any(total)]
+        stored_cash = self.value("SELECT COALESCE(SUM(cash - opening), 0) FROM account")
+        return problems + ([] if stored_cash == cash else [f"cash has moved by {stored_cash}, {cash} by the fills"])
 
     def why(self, ident: str) -> list[Step]:
         """Return the story of a leader trade, given the start of a tx, signal or order id.

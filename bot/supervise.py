@@ -1,6 +1,7 @@
 """supervisord: start it, ask it, stop it, over its Unix socket."""
 
 import asyncio
+import fcntl
 import http.client
 import os
 import subprocess
@@ -48,6 +49,17 @@ def check_free(home: Home) -> None:
         if time.monotonic() > deadline:
             raise ConfigError(f"{home.path}: {', '.join(left)} of an earlier supervisor still run; end them first")
         time.sleep(0.2)
+
+
+def refuse_live(home: Home) -> None:
+    """Raise ConfigError if anything may have this home's ledger open."""
+    if _answers(home) or asyncio.run(_orphans(home)):
+        raise ConfigError(f"{home.path}: the bot is running on this ledger; botctl down first")
+    with (home.run / "executor.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{home.path}: an executor still holds this ledger; botctl down first") from None
 
 
 async def _orphans(home: Home) -> list[str]:
@@ -145,7 +157,7 @@ class Watch:
         answered = {name for name, text in zip(self.names, answers, strict=True) if text is not None}
         now, silent = time.monotonic(), []
         for process in found:
-            if process.name not in self.names or process.state != "RUNNING":
+            if process.name not in self.names or process.state not in ("STARTING", "RUNNING"):
                 continue
             pid, last, ever = self._heard.get(process.name, (0, now, False))
             if process.name in answered or pid != process.pid:

@@ -15,15 +15,16 @@ import structlog
 from bot.errors import ConfigError, Unavailable
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
+from bot.execution.reconcile import Comparison, Reconciler
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Tx
-from bot.model import TokenId
+from bot.model import ControlMode, TokenId
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
 from bot.polymarket.orders import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
-from bot.queue import Message, SignalSeen
+from bot.queue import Message, Reconcile, SignalSeen
 from bot.risk import MAX_SKEW_S
 from bot.runtime import Boot, harden, now_us, run
 from bot.secrets import private_key
@@ -36,6 +37,9 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
+RECONCILE_S, BUSY_S = 900, 10
+#: Differences that fit into one frame of the queue.
+SHOWN = 50
 
 
 def make_signer(settings: Settings) -> OrderSigner:
@@ -86,7 +90,7 @@ async def executor(boot: Boot) -> None:
             decider = Decider(ledger, clob, books, signer, Mirror(), settings, boot.id, now_us)
             worker = Executor(ledger, clob, decider, settings, now_us)
             user = UserStream(settings.venue.user_ws_url, clob, lambda trade: worker.book([trade]))
-            await _work(boot, worker, books, clob, user)
+            await _work(boot, worker, books, clob, user, Reconciler(ledger, clob, signer.maker))
         finally:
             await transport.close()
 
@@ -111,11 +115,15 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
     return None
 
 
-async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream) -> None:
+async def _work(
+    boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream, reconciler: Reconciler
+) -> None:
     async def on_message(message: Message) -> str:
         # The signal's row is committed by its sender: waking the loop is all there is to do.
         if isinstance(message, SignalSeen):
             worker.doorbell.set()
+        if isinstance(message, Reconcile):
+            return await _reconciled(boot, reconciler, adopt=message.adopt)
         return ""
 
     async def progress() -> None:
@@ -128,8 +136,12 @@ async def _work(boot: Boot, worker: Executor, books: Books, clob: Clob, user: Us
         "books_live": books.stream.connected, "user_live": user.stream.connected,
     })  # fmt: skip
     async with asyncio.TaskGroup() as group:
-        tasks = (books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress())
+        tasks = (
+            books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress(),
+            _watch_differences(boot, reconciler),
+        )  # fmt: skip
         background = [group.create_task(task) for task in tasks]
+        await _compare(boot, reconciler)  # before anything new is decided
         await boot.ready()
         await worker.run(boot.stopping)
         for task in background:
@@ -149,6 +161,53 @@ async def _mind_clock(boot: Boot, clob: Clob) -> None:
         if off is not before:
             await boot.ledger.transact(partial(_tell_skew, skew=skew if off else 0))
         await asyncio.sleep(CLOCK_S)
+
+
+async def _compare(boot: Boot, reconciler: Reconciler) -> int:
+    """Compare ledger and exchange, tell what differs, and return when to do so again, in seconds."""
+    try:
+        found = await reconciler.compare()
+    except Unavailable as error:
+        logger.warning("reconcile.unavailable", error=str(error))
+        return BUSY_S
+    await boot.ledger.transact(partial(_tell_differences, found=found))
+    return RECONCILE_S if found.quiet else BUSY_S
+
+
+async def _watch_differences(boot: Boot, reconciler: Reconciler) -> None:
+    wait = BUSY_S
+    while True:
+        await asyncio.sleep(wait)
+        wait = await _compare(boot, reconciler)
+
+
+async def _tell_differences(tx: Tx, found: Comparison) -> None:
+    if found.differences:
+        text = f"{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
+        await control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us())
+        state = await control.read(tx, now_us=now_us())
+        if found.forgotten and state.mode is ControlMode.RUNNING:
+            # A ledger that has forgotten trades would buy them again: a restored one, or another bot.
+            reason = f"reconcile: {found.forgotten} trades of this wallet are not in the ledger"
+            await control.steer(tx, ControlMode.PAUSED, reason=reason, actor="reconcile", now_us=now_us())
+    elif found.quiet:
+        await control.clear_alerts(tx, set(), "reconcile:", now_us=now_us())
+
+
+async def _reconciled(boot: Boot, reconciler: Reconciler, *, adopt: bool) -> str:
+    """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
+    try:
+        adopted = await reconciler.adopt(now_us=now_us()) if adopt else []
+        found = await reconciler.compare()
+    except Unavailable as error:
+        return json.dumps({"error": str(error)})
+    await boot.ledger.transact(partial(_tell_differences, found=found))
+    shown = [
+        {"kind": d.kind, "subject": d.subject, "ledger_micros": d.ledger, "exchange_micros": d.exchange, "text": d.text}
+        for d in found.differences[:SHOWN]
+    ]
+    count, texts = len(found.differences), [d.text for d in adopted]
+    return json.dumps({"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts})
 
 
 async def _tell_skew(tx: Tx, skew: int) -> None:

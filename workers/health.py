@@ -34,12 +34,14 @@ async def health(boot: Boot) -> None:
 
 async def _watch(boot: Boot) -> None:
     watch = Watch(boot.home, tuple(n for n in WORKERS if n != boot.worker), boot.settings.runtime.hung_s)
-    revived = time.monotonic()
+    revived, before = time.monotonic(), set[str]()
     while True:
         hung = await restart_hung(watch)
         problems = {f"worker:hung:{p.name}": f"{p.name} did not answer for {watch.hung_s:g} s; restarted" for p in hung}
         given_up = await _given_up(boot)
-        problems |= {f"worker:ended:{p.name}": _why(p) for p in given_up}
+        # Seen twice: a killed worker is EXITED for the moment before it is started again.
+        problems |= {f"worker:ended:{p.name}": _why(p) for p in given_up if p.name in before}
+        before = {p.name for p in given_up}
         if time.monotonic() - revived > REVIVE_S:
             revived = time.monotonic()
             for process in given_up:

@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot import __version__
-from bot.cli import observe, proof, run, setup
+from bot.cli import drill, maintain, observe, proof, run, setup
 from bot.cli.output import INTERRUPTED, Cli, emit, fail
 from bot.errors import BotError, ConfigError, UsageError
 from bot.home import find_config, find_home
@@ -57,7 +57,7 @@ def version(context: typer.Context) -> None:
         print(f"copybot {__version__}")
 
 
-for verbs in (run, observe, setup, proof):
+for verbs in (run, observe, setup, maintain, proof, drill):
     verbs.register(app)
 
 

@@ -1,8 +1,9 @@
 """Verbs that look. All of them read the ledger only, and work with every worker dead."""
 
+import asyncio
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from bot import report
 from bot.cli.output import Cli, age, cli, console, emit, say, short, table
 from bot.errors import StateUnknown, UsageError
 from bot.home import WORKERS
+from bot.queue import Ping, ask
 from bot.settings import load
 from bot.units import decimal_text, money, printable, rfc3339
 
@@ -48,12 +50,30 @@ def status(
                 time.sleep(1)
     with report.read(path) as found:
         now = found.status()
+    now = _with_troubles(options, now)
     if options.json:
         emit(asdict(now))
     else:
         out = console()
         out.print(Text(_status_text(now)))
     return now.exit_code
+
+
+def _with_troubles(options: Cli, now: report.Status) -> report.Status:
+    """Ask workers that are not at work what they wait for: without a ledger to write they can only say it."""
+    ill = [w.worker for w in now.workers if not w.alive]
+    if not ill:
+        return now
+
+    async def words() -> list[str | None]:
+        return await asyncio.gather(*(ask(options.home.socket(name), Ping(), timeout_s=1) for name in ill))
+
+    said = {name: text.split(": ", 1) for name, text in zip(ill, asyncio.run(words()), strict=True) if text}
+    workers = [
+        replace(w, state=said[w.worker][0], detail=said[w.worker][-1]) if len(said.get(w.worker, ())) > 1 else w
+        for w in now.workers
+    ]
+    return replace(now, workers=workers)
 
 
 def _status_text(now: report.Status) -> str:
@@ -68,6 +88,8 @@ def _status_text(now: report.Status) -> str:
     for w in now.workers:
         pid = str(w.pid) if w.pid else "–"
         lines.append(_row(w.worker, w.state, pid, age(w.up_s), age(w.beat_s), age(w.progress_s), str(w.restarts_24h)))
+        if not w.alive and w.detail:
+            lines.append(f"          {printable(w.detail, 200)}")
     t = now.today
     facts = (
         ("leader trades seen", str(t.leader_trades)),

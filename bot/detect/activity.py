@@ -71,7 +71,8 @@ class Activity:
             self._intake.refused += 1
             logger.warning("activity.refused", leader=wallet, error=problem)
         groups = merge.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
-        newest = max((fill.traded_s for fill, _ in groups.values()), default=0)
+        # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes next.
+        newest = min(max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO)
         moved = (SOURCE, wallet, newest) if newest > (cursor or 0) else None
         await self._intake.absorb(SOURCE, groups.values(), seen_us=self._now(), cursor=moved)
 

@@ -22,8 +22,12 @@ class Venue(Protocol):
         """Return a live order, or None, which proves nothing."""
         ...
 
-    async def trades(self, market: str, *, after_s: int) -> list[Trade]:
-        """Return our trades of a condition."""
+    async def open_orders(self) -> list[OpenOrder]:
+        """Return every order of this wallet that rests at the exchange."""
+        ...
+
+    async def trades(self, market: str | None, *, after_s: int) -> list[Trade]:
+        """Return our trades of a condition, or of all."""
         ...
 
     async def market(self, condition: str) -> Market | None:
@@ -32,6 +36,10 @@ class Venue(Protocol):
 
     def forget_market(self, condition: str) -> None:
         """Drop cached facts."""
+        ...
+
+    async def shares(self, token: TokenId) -> int:
+        """Return our settled shares of a token in micro-shares."""
         ...
 
     @property

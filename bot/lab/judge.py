@@ -41,8 +41,9 @@ def settled(found: Report, truth: dict[str, Any]) -> bool:
 
 def judge(found: Report, truth: dict[str, Any]) -> Judgement:
     """Compare a ledger with the exchange it traded on."""
-    ours = {r["id"]: r["state"] for r in found.rows("SELECT id, state FROM orders")}
-    strangers = [order for order in truth["orders"] if order not in ours]
+    known = found.rows("SELECT id, state, signal_id LIKE 'adopted:%' AS adopted FROM orders")
+    ours = {r["id"]: r["state"] for r in known if not r["adopted"]}
+    strangers = [order for order in truth["orders"] if order not in {r["id"] for r in known}]
     broken = []
     signals, decisions = found.value("SELECT COUNT(*) FROM signal"), found.value("SELECT COUNT(*) FROM decision")
     copied = found.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'")

@@ -51,7 +51,7 @@ class Stage:
 
     def do(self, what: str, **arguments: Any) -> dict[str, Any]:
         """Tell the simulation to do something (see bot/sim/director.py); raises ConfigError if it does not know it."""
-        answer: dict[str, Any] = self.venue.post("/sim/do", json={"do": what, **arguments}).json()
+        answer: dict[str, Any] = self.venue.post("/sim/do", json={"order": what, **arguments}).json()
         if "error" in answer:
             raise ConfigError(f"{what}: {answer['error']}")
         return answer

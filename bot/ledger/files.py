@@ -7,6 +7,7 @@ A ledger is its file and its WAL together. Nothing here touches one that the bot
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from bot.errors import ConfigError, LedgerDamaged, LedgerError, SchemaMismatch
 from bot.ledger.db import SCHEMA, refused
+
+#: Alembic keeps what it works on in its module.
+_alembic = threading.Lock()
 
 
 def migrate(path: Path, mode: str) -> None:
@@ -57,7 +61,8 @@ def _upgrade(path: Path, mode: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parents[2] / "migrations"))
     config.attributes["path"] = path
     try:
-        alembic.command.upgrade(config, "head")
+        with _alembic:
+            alembic.command.upgrade(config, "head")
         with _connected(path) as connection:
             connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,))
     except (sqlite3.Error, DBAPIError) as error:

@@ -279,6 +279,14 @@ async def open_account(tx: Tx, wallet: str, cash: int, *, now_us: int) -> None:
     await insert(tx, "account", values, ignore=True)
 
 
+async def move_opening(tx: Tx, change: int, *, now_us: int) -> None:
+    """Note collateral that came or went elsewhere (micro-USDC): a deposit is no profit."""
+    await run(
+        tx, "UPDATE account SET opening = opening + :change, cash = cash + :change, updated_us = :now",
+        change=change, now=now_us,
+    )  # fmt: skip
+
+
 async def cash(tx: Tx) -> int:
     """Return our collateral as the fold of all fills, in micro-USDC."""
     return int(await scalar(tx, "SELECT COALESCE(SUM(cash), 0) FROM account"))

@@ -34,7 +34,7 @@ class _Balance(msgspec.Struct):
     balance: str
 
 
-class _TradePage(msgspec.Struct):
+class _Page(msgspec.Struct):
     data: list[msgspec.Raw]
     next_cursor: str = END_CURSOR
 
@@ -169,22 +169,33 @@ class Clob:
         found = _decode(reply, wire.OpenOrder)
         return found if found.status.upper().removeprefix("ORDER_STATUS_") in ("LIVE", "DELAYED") else None
 
-    async def trades(self, market: str, *, after_s: int) -> list[wire.Trade]:
-        """Return our trades of a condition since `after_s`, all pages."""
-        found: list[wire.Trade] = []
+    async def open_orders(self) -> list[wire.OpenOrder]:
+        """Return every order of ours that rests at the exchange."""
+        return await self._pages("/data/orders", {}, wire.OpenOrder)
+
+    async def trades(self, market: str | None, *, after_s: int) -> list[wire.Trade]:
+        """Return our trades of a condition (None: of all) since `after_s`, all pages."""
+        params = {"after": str(after_s), **({"market": market} if market else {})}
+        return await self._pages("/data/trades", params, wire.Trade)
+
+    async def _pages(self, path: str, params: dict[str, str], kind: type[wire.T]) -> list[wire.T]:
+        found: list[wire.T] = []
         cursor = "MA=="
         while cursor != END_CURSOR:
-            params = {"market": market, "after": str(after_s), "next_cursor": cursor}
-            page = _decode(await self._evidence("/data/trades", params), _TradePage)
+            page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), _Page)
             for row in page.data:
                 try:
-                    found.append(wire.decode(bytes(row), wire.Trade))
+                    found.append(wire.decode(bytes(row), kind))
                 except wire.BadInput as error:
-                    raise Unavailable(f"GET /data/trades: unreadable row: {error}") from None
+                    raise Unavailable(f"GET {path}: unreadable row: {error}") from None
             if page.next_cursor == cursor:
-                raise Unavailable("GET /data/trades: the cursor does not move")
+                raise Unavailable(f"GET {path}: the cursor does not move")
             cursor = page.next_cursor
         return found
+
+    async def shares(self, token: TokenId) -> int:
+        """Return our settled shares of a token in micro-shares."""
+        return await self._balance({"asset_type": "CONDITIONAL", "token_id": token})
 
     async def collateral(self) -> int:
         """Return our collateral at the exchange in micro-USDC."""

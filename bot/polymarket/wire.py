@@ -130,6 +130,7 @@ class MakerOrder(msgspec.Struct):
     price: Number
     asset_id: str
     side: str = ""
+    owner: str = ""
 
 
 class Trade(msgspec.Struct):
@@ -146,6 +147,7 @@ class Trade(msgspec.Struct):
     maker_orders: list[MakerOrder] = []
     match_time: str = "0"
     matchtime: str = "0"
+    owner: str = ""
     transaction_hash: str | None = None
 
 

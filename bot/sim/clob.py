@@ -71,7 +71,7 @@ class Clob:
     def _login(self, request: web.Request) -> str | web.Response:
         h = request.headers
         address, nonce, stamp = h.get("POLY_ADDRESS", ""), h.get("POLY_NONCE", ""), h.get("POLY_TIMESTAMP", "")
-        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.now_us // MICRO) <= SKEW_S
+        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.clock_s) <= SKEW_S
         if not fresh or not nonce.isdigit() or len(address) != 42:
             return failure("Invalid L1 Request headers", 401)
         signer = crypto.login_signer(address, stamp, int(nonce), CHAIN_ID, h.get("POLY_SIGNATURE", ""))
@@ -104,7 +104,7 @@ class Clob:
     def _known(self, request: web.Request, body: str) -> ApiKey:
         h = request.headers
         key, stamp = self.keys.get(h.get("POLY_API_KEY", "")), h.get("POLY_TIMESTAMP", "")
-        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.now_us // MICRO) <= SKEW_S
+        fresh = stamp.isdigit() and abs(int(stamp) - self.exchange.clock_s) <= SKEW_S
         if key is None or not fresh or h.get("POLY_ADDRESS", "").lower() != key.address.lower():
             raise Refused("Unauthorized/Invalid api key", 401)
         message = stamp + request.method + request.path + body
@@ -217,7 +217,7 @@ class Clob:
         key, _ = await self._private(request)
         q = request.query
         after, before = int(q.get("after") or 0), int(q.get("before") or 2**60)
-        visible = self.exchange.now_us - self.exchange.lookup_lag_us
+        visible = self.exchange.clock_s * MICRO + MICRO - self.exchange.lookup_lag_us
         found = [
             shown_trade(t, key.key) for t in self.exchange.trades.values()
             if t.at_us <= visible and key.key in (t.taker.owner_key, *(p.order.owner_key for p in t.pieces))
@@ -249,7 +249,7 @@ class Clob:
 
     async def time(self, _: web.Request) -> web.Response:
         """GET /time."""
-        return web.json_response(self.exchange.now_us // MICRO)
+        return web.json_response(self.exchange.clock_s)
 
     async def ok(self, _: web.Request) -> web.Response:
         """GET /ok."""

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.errors import ConfigError
+from bot.sim.clob import Clob
 from bot.sim.faults import Faults, Rule
 from bot.sim.scenario import DEPTH, Scenario
 from bot.sim.streams import Streams
@@ -16,17 +17,18 @@ class Director:
     """Orders of a drill, by name. Every order answers with what it did."""
 
     def __init__(
-        self, story: Scenario, faults: Faults, streams: Streams, trader: Account, replay: Callable[[], list[Row]]
-    ) -> None:
-        self._story, self._faults, self._streams, self._trader, self._past = story, faults, streams, trader, replay
+        self, story: Scenario, clob: Clob, faults: Faults, streams: Streams, trader: Account,
+        replay: Callable[[], list[Row]],
+    ) -> None:  # fmt: skip
+        self._story, self._clob, self._faults, self._streams = story, clob, faults, streams
+        self._trader, self._past = trader, replay
         self._exchange = story.exchange
-        self.clock_us = 0  #: how far the exchange's clock is ahead of the machine's
         self.mute_feed = False  #: rows are not announced on the real-time stream
 
     async def do(self, request: web.Request) -> web.Response:
-        """Carry out one order: a JSON object with `do` and its arguments."""
+        """Carry out one order: a JSON object with `order`, its name, and its arguments."""
         order = await request.json()
-        name = str(order.pop("do", ""))
+        name = str(order.pop("order", ""))
         method = getattr(self, f"_do_{name}", None)
         if method is None:
             return web.json_response({"error": f"no such order: {name[:40]}"}, status=400)
@@ -63,7 +65,7 @@ class Director:
         self._exchange.lookup_lag_us = self._exchange.delay_us = 0
         self._exchange.unmatched = self.mute_feed = False
         self._exchange.settlements.clear()
-        self.clock_us = 0
+        self._exchange.clock_us = 0
         self._trader.allowed = True
         for market in self._story.markets:
             market.accepting = True
@@ -105,6 +107,15 @@ class Director:
         """Somebody moves our collateral elsewhere."""
         self._trader.collateral -= usdc * MICRO
 
+    def _do_by_hand(self, market: int, usdc: int) -> None:
+        """Somebody buys with our wallet and our API key, past the bot."""
+        where = self._market(market)
+        key = next(k.key for k in self._clob.keys.values() if k.address.lower() == self._trader.owner.lower())
+        self._exchange.inside(
+            self._trader, where.tokens[0], "BUY", MICRO - where.tick, usdc * MICRO, "FAK", owner_key=key
+        )
+        self._story.quote(where)
+
     def _do_gift(self, market: int, shares: int, outcome: int = 0) -> None:
         """Shares arrive from elsewhere; a negative number leaves."""
         self._trader.move(self._market(market).tokens[outcome], shares * MICRO)
@@ -113,7 +124,7 @@ class Director:
         self._trader.allowed = allowed
 
     def _do_clock(self, seconds: int) -> None:
-        self.clock_us = seconds * MICRO
+        self._exchange.clock_us = seconds * MICRO
 
     def _do_feed(self, mute: bool) -> None:
         self.mute_feed = mute

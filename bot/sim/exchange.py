@@ -47,12 +47,18 @@ class Exchange:
     listeners: list[Listener] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  #: ids of signed orders that reached the book, in order
     lookup_lag_us: int = 0  #: orders and trades show this late in lookups
+    clock_us: int = 0  #: its clock is ahead of the machine's by this much
     delay_us: int = 0  #: marketable orders are held this long, as in sports markets
     unmatched: bool = False  #: and are not matched then
     settlements: list[str] = field(default_factory=list)  #: how the next trades of signed orders settle
     held: list[tuple[int, bool, SimOrder]] = field(default_factory=list)
     duplicates: int = 0  #: repeated posts of a signed order that were refused
     _due: list[tuple[int, str, str]] = field(default_factory=list)
+
+    @property
+    def clock_s(self) -> int:
+        """Return the exchange's own time in seconds."""
+        return (self.now_us + self.clock_us) // MICRO
 
     def add_market(self, market: SimMarket) -> SimMarket:
         """List a market."""
@@ -199,7 +205,9 @@ class Exchange:
             return sum(o.left for o in resting if o.side == "SELL" and o.token == asset)
         return sum(o.left * o.price // MICRO for o in resting if o.side == "BUY")
 
-    def inside(self, account: Account, token: str, side: str, price: int, size: int, kind: str) -> list[SimTrade]:
+    def inside(
+        self, account: Account, token: str, side: str, price: int, size: int, kind: str, owner_key: str = ""
+    ) -> list[SimTrade]:
         """Place an order of an actor of the simulation, which needs no signature.
 
         For a market BUY `size` is micro-USDC, else micro-shares. Returns the trades it made.
@@ -211,7 +219,7 @@ class Exchange:
         if side == "SELL":
             making, taking = shares, shares * price // MICRO
         order = SimOrder(
-            id="0x" + self.rng.randbytes(32).hex(), account=account, owner_key="", market=market, token=token,
+            id="0x" + self.rng.randbytes(32).hex(), account=account, owner_key=owner_key, market=market, token=token,
             side=side, price=price, making=making, taking=taking, kind=kind, size=shares, number=len(self.orders),
             created_s=self.now_us // MICRO,
         )  # fmt: skip
@@ -237,7 +245,7 @@ class Exchange:
     def _trade(self, taker: SimOrder, pieces: list[Piece]) -> SimTrade:
         trade = SimTrade(
             id=str(uuid.UUID(bytes=self.rng.randbytes(16), version=4)), taker=taker, pieces=pieces,
-            fee=fee(taker.market, pieces), tx="0x" + self.rng.randbytes(32).hex(), at_us=self.now_us,
+            fee=fee(taker.market, pieces), tx="0x" + self.rng.randbytes(32).hex(), at_us=self.now_us + self.clock_us,
             updated_us=self.now_us,
         )  # fmt: skip
         self.trades[trade.id] = trade

@@ -44,6 +44,7 @@ class Rule:
     do: str
     times: int = 1
     seconds: float = 0.0
+    before_s: float = 0.0  #: the exchange looks at the request only after this long
     status: int = 503
     retry_after: str | None = None
     body: str = "{}"
@@ -90,8 +91,7 @@ async def _apply(rule: Rule, request: web.Request, handler: Any) -> web.StreamRe
     if rule.do == "status":
         headers = {"Retry-After": rule.retry_after} if rule.retry_after is not None else {}
         return web.Response(status=rule.status, body=rule.body, headers=headers, content_type="application/json")
-    if rule.do == "slow":
-        await asyncio.sleep(rule.seconds)
+    await asyncio.sleep(rule.seconds if rule.do == "slow" else rule.before_s)
     # A client that hangs up does not stop the exchange from doing what it was asked.
     answer: web.Response = await asyncio.shield(asyncio.ensure_future(handler(request)))
     if rule.do == "late":

@@ -85,7 +85,9 @@ class Simulation:
         if plan.feed is None:
             self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self._story.leaders]
-            self.director = Director(self._story, self.faults, self.streams, self.trader, lambda: list(self.facts))
+            self.director = Director(
+                self._story, self.clob, self.faults, self.streams, self.trader, lambda: list(self.facts)
+            )
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
@@ -131,7 +133,7 @@ class Simulation:
         """Drive time; once `started`, play the story to its end."""
         begun: int | None = None
         while True:
-            now = _now() + (self.director.clock_us if self.director else 0)
+            now = _now()
             self.exchange.tick(now)
             if started.is_set():
                 begun = begun or now

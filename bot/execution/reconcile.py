@@ -1,0 +1,222 @@
+"""Compare the ledger with the exchange, and adopt what differs when the operator says so.
+
+In the ordinary way every fill is booked by evidence for an order that the ledger knows. What is
+left is what somebody did elsewhere with the same wallet, or what a restored ledger has forgotten.
+Only the operator can tell which; until then nothing is changed, and an alert stands.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bot.errors import Unavailable
+from bot.execution import booking
+from bot.execution.venue import Venue
+from bot.ledger import control, orders
+from bot.ledger.db import Ledger, Tx, rows, scalar
+from bot.model import (
+    ConditionId,
+    Fill,
+    Order,
+    OrderId,
+    OrderState,
+    Settlement,
+    Side,
+    TokenId,
+    Wallet,
+    move,
+)  # fmt: skip
+from bot.polymarket import wire
+from bot.units import MICRO, decimal_text
+
+#: Whom shares belong to that we hold by following nobody.
+NOBODY = Wallet("0x0000000000000000000000000000000000000000")
+#: Trades are looked up from the newest known fill on, less this.
+LOOK_BACK_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that ledger and exchange say differently. Amounts in micro-units."""
+
+    kind: Literal["open_order", "trade", "shares", "cash"]
+    subject: str  #: order id, trade id, token, or wallet
+    ledger: int
+    exchange: int
+    text: str
+    fill: Fill | None = None  #: of a trade that the ledger does not know
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison found. Balances are compared only where nothing is in flight (`quiet`)."""
+
+    differences: tuple[Difference, ...]
+    quiet: bool
+
+    @property
+    def forgotten(self) -> int:
+        """Return how many trades of this wallet the ledger does not know."""
+        return sum(d.kind == "trade" for d in self.differences)
+
+
+class Reconciler:
+    """Compares and adopts for one wallet at one exchange."""
+
+    def __init__(self, ledger: Ledger, venue: Venue, wallet: str) -> None:
+        self._ledger, self._venue, self._wallet = ledger, venue, wallet
+
+    async def compare(self) -> Comparison:
+        """Return the differences; changes nothing. Raises Unavailable if the exchange does not answer."""
+        before = await self._ledger.transact(_moment)
+        found = [*await self._open_orders(), *await self._trades()]
+        balances = await self._balances() if before is not None else []
+        # What moved while we were asking makes balances of two moments: not a difference.
+        quiet = before is not None and await self._ledger.transact(_moment) == before
+        return Comparison((*found, *(balances if quiet else [])), quiet)
+
+    async def _open_orders(self) -> list[Difference]:
+        live = await self._venue.open_orders()
+        known = await self._ledger.transact(lambda tx: _known(tx, [order.id for order in live]))
+        return [
+            Difference("open_order", o.id, 0, 1, f"order {o.id} rests at the exchange and is none of ours")
+            for o in live if o.id not in known
+        ]  # fmt: skip
+
+    async def _trades(self) -> list[Difference]:
+        since = await self._ledger.transact(_since_s)
+        found = []
+        for trade in await self._venue.trades(None, after_s=since):
+            for order_id in _ours(trade, self._venue.owner):
+                if await self._ledger.transact(lambda tx, o=order_id: orders.order(tx, o)) is None:  # type: ignore[misc]
+                    found += await self._stranger(trade, order_id)
+        return found
+
+    async def _stranger(self, trade: wire.Trade, order_id: OrderId) -> list[Difference]:
+        market = await self._venue.market(trade.market.lower())
+        if market is None:
+            raise Unavailable(f"market {trade.market[:20]} of trade {trade.id[:40]} is unknown")
+        try:
+            fill = wire.our_fill(trade, order_id, market)
+        except wire.BadInput as error:
+            raise Unavailable(f"trade {trade.id[:80]}: {error}") from None
+        if fill is None or fill.settlement is Settlement.FAILED:
+            return []
+        text = f"{fill.side} {decimal_text(fill.shares)} shares for {decimal_text(fill.usdc)} USDC by an unknown order"
+        return [Difference("trade", fill.trade_id, 0, fill.shares, text, fill, market.condition)]
+
+    async def _balances(self) -> list[Difference]:
+        held = await self._ledger.transact(_held)
+        cash = await self._ledger.transact(orders.cash)
+        there = await self._venue.collateral()
+        found = []
+        if cash != there:
+            text = f"cash {decimal_text(cash)} USDC in the ledger, {decimal_text(there)} at the exchange"
+            found.append(Difference("cash", self._wallet, cash, there, text))
+        for (token, condition), shares in held.items():
+            arrived = await self._venue.shares(TokenId(token))
+            if arrived != shares:
+                text = f"{decimal_text(shares)} shares in the ledger, {decimal_text(arrived)} at the exchange"
+                found.append(Difference("shares", token, shares, arrived, text, condition=condition))
+        return found
+
+    async def adopt(self, *, now_us: int) -> list[Difference]:
+        """Make the ledger agree with the exchange; return what was adopted.
+
+        Unknown trades are booked first, as fills of orders that follow nobody; what cash and
+        shares still differ by is booked at cost, so that it makes neither profit nor loss.
+        Adopting twice changes nothing the second time.
+        """
+        done = []
+        for difference in (await self.compare()).differences:
+            if difference.kind == "trade":
+                await self._ledger.transact(lambda tx, d=difference: _adopt_trade(tx, d, now_us))  # type: ignore[misc]
+                done.append(difference)
+        for difference in (await self.compare()).differences:
+            if difference.kind in ("shares", "cash"):
+                await self._ledger.transact(lambda tx, d=difference: _adopt_balance(tx, d, now_us))  # type: ignore[misc]
+                done.append(difference)
+        return done
+
+
+def _ours(trade: wire.Trade, owner: str) -> list[OrderId]:
+    makers = [OrderId(m.order_id) for m in trade.maker_orders if m.owner == owner]
+    return [OrderId(trade.taker_order_id), *makers] if trade.owner == owner else makers
+
+
+async def _moment(tx: Tx) -> tuple[int, int] | None:
+    """Return a mark that changes whenever an order or a fill comes, or None while any of them moves."""
+    moving = await scalar(
+        tx,
+        "SELECT (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
+        " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))",
+    )
+    if moving:
+        return None
+    return await scalar(tx, "SELECT COUNT(*) FROM orders"), await scalar(tx, "SELECT COUNT(*) FROM fill")
+
+
+async def _known(tx: Tx, ids: list[str]) -> set[str]:
+    return {order_id for order_id in ids if await orders.order(tx, order_id) is not None}
+
+
+async def _since_s(tx: Tx) -> int:
+    newest = await scalar(tx, "SELECT MAX(matched_us) FROM fill")
+    first = await scalar(tx, "SELECT MIN(started_us) FROM boot")
+    return int((newest or first or 0) // MICRO) - (LOOK_BACK_S if newest else 0)
+
+
+async def _held(tx: Tx) -> dict[tuple[str, str], int]:
+    found = await rows(tx, "SELECT token, condition, SUM(shares) AS shares FROM position GROUP BY token, condition")
+    return {(row["token"], row["condition"]): row["shares"] for row in found}
+
+
+async def _holder(tx: Tx, token: str) -> Wallet:
+    """Return for whom we hold most of a token."""
+    found = await scalar(tx, "SELECT wallet FROM position WHERE token = :t ORDER BY shares DESC LIMIT 1", t=token)
+    return Wallet(found) if found else NOBODY
+
+
+async def _adopt_trade(tx: Tx, difference: Difference, now_us: int) -> None:
+    fill = difference.fill
+    assert fill is not None
+    fill = booking.at(fill, now_us)
+    wallet = NOBODY if fill.side is Side.BUY else await _holder(tx, fill.token)
+    await _book(tx, fill, wallet, difference, now_us)
+
+
+async def _adopt_balance(tx: Tx, difference: Difference, now_us: int) -> None:
+    change = difference.exchange - difference.ledger
+    if difference.kind == "cash":
+        await orders.move_opening(tx, change, now_us=now_us)
+        await control.record(tx, "executor", "reconcile.adopted", difference.text, now_us=now_us)
+        return
+    wallet = await _holder(tx, difference.subject) if change < 0 else NOBODY
+    cost = await scalar(
+        tx,
+        "SELECT cost * :part / shares FROM position WHERE wallet = :w AND token = :t AND shares > 0",
+        part=min(-change, difference.ledger) if change < 0 else 0, w=wallet, t=difference.subject,
+    )  # fmt: skip
+    ident = hashlib.sha256(f"{difference.subject}|{difference.ledger}|{change}|{now_us}".encode()).hexdigest()
+    fill = Fill(
+        f"adopted-{ident[:16]}", OrderId(f"0x{ident}"), TokenId(difference.subject),
+        Side.BUY if change > 0 else Side.SELL, abs(change), cost or 0, 0, Settlement.CONFIRMED, None, now_us,
+    )  # fmt: skip
+    await _book(tx, fill, wallet, difference, now_us)
+    # No collateral has moved: what the fold counts as proceeds was never received.
+    await orders.move_opening(tx, -(cost or 0), now_us=now_us)
+
+
+async def _book(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:
+    order = await orders.order(tx, fill.order_id)
+    if order is None:
+        making, taking = (fill.usdc, fill.shares) if fill.side is Side.BUY else (fill.shares, fill.usdc)
+        order = Order(
+            fill.order_id, f"adopted:{fill.order_id}", wallet, ConditionId(difference.condition), fill.token, fill.side,
+            0, making, taking, 0, "", OrderState.OPEN, now_us, now_us, reason="adopted",
+        )  # fmt: skip
+        await orders.add(tx, order)
+        await orders.set_state(tx, order.id, move(OrderState.OPEN, OrderState.FILLED))
+    await booking.book(tx, replace(order, state=OrderState.FILLED), fill, now_us=now_us)
+    await control.record(tx, "executor", "reconcile.adopted", difference.text, now_us=now_us)

@@ -1,0 +1,18 @@
+"""Every drill, by family. `ALL` is the order in which they are listed and played."""
+
+from bot.lab.drill import Drill
+from bot.lab.drills import accounts, answers, kills, markets, operator, storage, streams, supervision
+from bot.lab.drills.storage import left_out
+
+ALL: tuple[Drill, ...] = (
+    *kills.DRILLS,
+    *answers.DRILLS,
+    *markets.DRILLS,
+    *streams.DRILLS,
+    *supervision.DRILLS,
+    *storage.DRILLS,
+    *operator.DRILLS,
+    *accounts.DRILLS,
+)
+
+__all__ = ["ALL", "left_out"]

@@ -1,0 +1,94 @@
+"""What happens to the wallet past the bot, and how `botctl reconcile` makes it good."""
+
+import asyncio
+import json
+from typing import Any
+
+from bot.lab.drill import Drill, Scene, expect
+from bot.lab.drills.supervision import steer
+from bot.ledger import files
+from bot.queue import Reconcile, ask
+
+
+def reconcile(scene: Scene, *, adopt: bool = False) -> dict[str, Any]:
+    """Ask the executor, as `botctl reconcile` does, once nothing is in flight."""
+    answers: list[dict[str, Any]] = []
+
+    def quiet() -> bool:
+        said = asyncio.run(ask(scene.on.home.socket("executor"), Reconcile(adopt), timeout_s=60))
+        answers.append(json.loads(said or "{}"))
+        return bool(answers[-1].get("quiet"))
+
+    scene.until(quiet, "a comparison with nothing in flight")
+    return answers[-1]
+
+
+def _by_hand(scene: Scene) -> str:
+    scene.enter()
+    scene.do("by_hand", market=2, usdc=20)
+    scene.until(lambda: scene.on.truth()["settled"], "settled at the exchange")
+    found = reconcile(scene)
+    kinds = sorted(d["kind"] for d in found["differences"])
+    expect(kinds == ["cash", "trade"], f"cash and a trade, found {kinds}")
+    scene.alerted("reconcile:")
+    expect(scene.on.value("SELECT mode FROM control") == "paused", "entries to stop")
+    adopted = reconcile(scene, adopt=True)
+    expect(not adopted["count"], f"nothing left, found {adopted['differences']}")
+    steer(scene, "running")
+    scene.trade()
+    scene.copied(2)
+    return "shown, entries paused, adopted as a trade of nobody's following; ledger = exchange"
+
+
+def _moved(scene: Scene) -> str:
+    scene.enter()
+    scene.rest()
+    scene.do("drain", usdc=100)
+    scene.do("gift", market=0, shares=-3)
+    scene.do("gift", market=3, shares=7)
+    found = reconcile(scene)
+    kinds = sorted(d["kind"] for d in found["differences"])
+    expect(kinds == ["cash", "shares"], f"cash and shares we know of, found {kinds}")
+    before = scene.on.value("SELECT COALESCE(SUM(realized), 0) FROM position")
+    adopted = reconcile(scene, adopt=True)
+    expect(not adopted["count"], f"nothing left, found {adopted['differences']}")
+    expect(scene.on.value("SELECT COALESCE(SUM(realized), 0) FROM position") == before, "no profit from it")
+    scene.on.do("gift", market=3, shares=-7)
+    with_fills = _mismatches(scene)
+    expect(not with_fills, f"everything to follow from the fills, found {with_fills}")
+    return "collateral and shares that left elsewhere: shown, adopted at cost, no profit and no loss"
+
+
+def _mismatches(scene: Scene) -> list[str]:
+    from bot import report
+
+    with report.read(scene.on.ledger) as found:
+        return found.mismatches()
+
+
+def _old_backup(scene: Scene) -> str:
+    scene.enter()
+    scene.rest()
+    backup = scene.on.home.path / "backup.db"
+    files.backup(scene.on.ledger, backup)
+    scene.trade()
+    scene.copied(2)
+    scene.rest()
+    scene.on.down()
+    scene.faults += 1
+    files.restore(backup, scene.on.ledger, "demo")
+    scene.on.up()
+    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "entries to stop")
+    found = reconcile(scene, adopt=True)
+    expect(not found["count"], f"nothing left, found {found['differences']}")
+    steer(scene, "running")
+    scene.rest()
+    adopted = len(found["adopted"])
+    return f"the trade that the backup did not know was found before anything was decided; {adopted} adopted"
+
+
+DRILLS = [
+    Drill("accounts.by_hand", "somebody trades by hand with our wallet", _by_hand),
+    Drill("accounts.moved", "collateral and shares are moved elsewhere", _moved),
+    Drill("accounts.old_backup", "a backup is restored that is older than the last trade", _old_backup),
+]

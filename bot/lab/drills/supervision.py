@@ -1,0 +1,148 @@
+"""Workers that hang, loop, give up or lose their supervisor."""
+
+import os
+import signal
+from functools import partial
+
+from bot import supervise
+from bot.home import WORKERS
+from bot.lab.drill import Drill, Scene, expect
+from bot.lab.stage import end_tree
+
+
+def _frozen(scene: Scene, worker: str) -> str:
+    scene.enter()
+    scene.kill(worker, signal.SIGSTOP)
+    scene.trade()
+    scene.back(worker)
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided")
+    return f"noticed, killed, restarted: at work again after {scene.recovered_s} s"
+
+
+def _blocked(scene: Scene) -> str:
+    scene.enter()
+    scene.on.arm("post.answered", "block")
+    scene.trade()
+    scene.strikes("post.answered")
+    scene.back("executor")
+    return f"a loop that stood still was noticed: at work again after {scene.recovered_s} s"
+
+
+def _together(scene: Scene, workers: tuple[str, ...]) -> str:
+    scene.enter()
+    scene.trade()
+    for worker in workers:
+        scene.kill(worker)
+    scene.trade(1, 2)
+    scene.back(*workers)
+    return f"{len(workers)} killed at once, all back"
+
+
+def _crash_loop(scene: Scene) -> str:
+    scene.enter()
+    scene.on.arm("decide.begun", "raise always")
+    scene.trade()
+    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "halted", "halted")
+    scene.alerted("crash_loop:")
+    reason = scene.on.value("SELECT reason FROM control")
+    expect(reason.startswith("crash_loop"), f"reason crash_loop, found {reason}")
+    boots = scene.on.value("SELECT COUNT(*) FROM boot WHERE worker = 'executor'")
+    expect(boots <= 7, f"at most seven boots, found {boots}")
+    (scene.on.points / "decide.begun").unlink()
+    scene.struck()
+    steer(scene, "running")
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 0, "decides again")
+    return f"{reason}; one attempt each half minute until resumed"
+
+
+def steer(scene: Scene, mode: str) -> None:
+    """Set the control row as `botctl pause`, `halt` and `resume` do."""
+    import asyncio
+
+    from bot.ledger import control
+    from bot.ledger.db import Ledger
+    from bot.model import ControlMode
+    from bot.runtime import now_us
+
+    async def store() -> None:
+        async with Ledger(scene.on.ledger).open() as ledger:
+            await ledger.transact(
+                lambda tx: control.steer(tx, ControlMode(mode), reason="drill", actor="drill", now_us=now_us())
+            )
+
+    asyncio.run(store())
+
+
+def _fatal(scene: Scene) -> str:
+    scene.on.arm("worker.started", "raise always")
+    scene.kill("monitor")
+    scene.until(
+        lambda: any(p.state == "FATAL" for p in supervise.processes(scene.on.home)), "supervisord gives up on it"
+    )
+    scene.alerted("worker:ended:monitor")
+    (scene.on.points / "worker.started").unlink()
+    scene.back("monitor")
+    scene.trade()
+    scene.copied(1)
+    return "alerted, and started again by health within a minute"
+
+
+def _supervisor(scene: Scene) -> str:
+    scene.enter()
+    scene.trade()
+    scene.struck()
+    os.kill(scene.on.supervisor_pid, signal.SIGKILL)
+    scene.until(lambda: not any(_alive(scene.on.pid(worker)) for worker in WORKERS), "its workers end with it")
+    scene.on.up()
+    scene.back(*WORKERS)
+    scene.trade(1, 2)
+    return "its workers drained and ended; a new supervisor started them again"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _power(scene: Scene) -> str:
+    scene.enter()
+    scene.trade()
+    scene.struck()
+    end_tree(scene.on.supervisor_pid)
+    scene.trade(1, 2)
+    scene.on.up()
+    scene.back(*WORKERS)
+    return "supervisor and workers killed in one blow, as by a power cut; all read on from disk"
+
+
+def _guards(scene: Scene) -> str:
+    scene.enter()
+    scene.do("allowance", allowed=False)
+    for market in range(1, 6):
+        scene.trade(market % 2, market)
+        scene.until(lambda n=market: len(scene.orders("state = 'rejected'")) >= n, "refused")  # type: ignore[misc]
+    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "the breaker trips")
+    scene.struck()
+    end_tree(scene.on.supervisor_pid)
+    scene.on.do("allowance", allowed=True)
+    scene.on.up()
+    scene.back(*WORKERS)
+    scene.trade(1, 0)
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "still tripped")
+    return "the breaker is a row: tripped before, tripped after everything was killed"
+
+
+DRILLS = [
+    *(Drill(f"hung.{w}", f"SIGSTOP: {w} lives and does not answer", partial(_frozen, worker=w)) for w in WORKERS),
+    Drill("hung.blocked_loop", "the executor's loop stands still", _blocked),
+    Drill("kill.two", "monitor and executor killed at once", partial(_together, workers=("monitor", "executor"))),
+    Drill("kill.three", "all workers killed at once", partial(_together, workers=WORKERS)),
+    Drill("kill.supervisor", "SIGKILL of supervisord alone", _supervisor),
+    Drill("kill.everything", "SIGKILL of supervisord and all workers", _power),
+    Drill("loop.crash", "the executor crashes whenever it decides", _crash_loop),
+    Drill("loop.fatal", "the monitor cannot even start", _fatal),
+    Drill("guards.survive", "the breaker trips, then everything is killed", _guards),
+]
