@@ -140,8 +140,7 @@ class Executor:
         if self._fills_due_us <= self._now():
             self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
             unsettled = await self._ledger.transact(orders.unsettled)
-            conditions = {condition for _, condition in unsettled}
-            for condition in conditions:
+            for condition in sorted({condition for _, condition in unsettled}):
                 oldest = min(f.matched_us for f, c in unsettled if c == condition)
                 if f"fills:{condition}" not in self._tasks:
                     self._spawn(f"fills:{condition}", self._refresh(condition, oldest))
@@ -254,7 +253,7 @@ class Executor:
         Raises Unavailable if a trade or its market cannot be read.
         """
         for trade in trades:
-            ids = {trade.taker_order_id, *(maker.order_id for maker in trade.maker_orders)}
+            ids = dict.fromkeys((trade.taker_order_id, *(maker.order_id for maker in trade.maker_orders)))
             market = await self._venue.market(trade.market.lower())
             if market is None:
                 raise Unavailable(f"market {trade.market[:20]} of our trade {trade.id[:40]} is unknown")

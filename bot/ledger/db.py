@@ -41,8 +41,8 @@ class Ledger:
     processes BEGIN IMMEDIATE and the busy timeout do it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, connect: Callable[[str], Awaitable[Any]] | None = None) -> None:
+        self.path, self._connect = path, connect or _connect
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._connection: aiosqlite.Connection | None = None
@@ -86,11 +86,7 @@ class Ledger:
         if sqlite3.sqlite_version_info < SAFE_SQLITE:
             raise ConfigError(f"SQLite {sqlite3.sqlite_version} may lose commits; install pysqlite3 0.6.1 or later")
         try:
-            # The driver's own BEGIN is off: it comes after the first SELECT, and two processes
-            # would then write what they read before each other's commit.
-            self._connection = await aiosqlite.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
-            )
+            self._connection = await self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
         except sqlite3.Error as error:
             raise refused(self.path, error) from None
         try:
@@ -108,6 +104,12 @@ class Ledger:
                 await connection.execute(pragma)
         except sqlite3.Error as error:
             raise refused(self.path, error) from None
+
+
+async def _connect(uri: str) -> aiosqlite.Connection:
+    # The driver's own BEGIN is off: it comes after the first SELECT, and two processes would then
+    # write what they read before each other's commit.
+    return await aiosqlite.connect(uri, uri=True, isolation_level=None)
 
 
 async def _check(tx: Tx) -> None:

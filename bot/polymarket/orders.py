@@ -6,6 +6,7 @@ contract and domain version follow from the token and the market (docs: Exchange
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +38,15 @@ class OrderSigner:
     """Signs orders for one wallet. Holds the private key and never shows it."""
 
     def __init__(
-        self, private_key: str, *, chain_id: int, contracts: Contracts, signature_type: int, funder: str | None
-    ) -> None:
+        self, private_key: str, *, chain_id: int, contracts: Contracts, signature_type: int, funder: str | None,
+        salt: Callable[[], str] | None = None,
+    ) -> None:  # fmt: skip
         self.signer = Signer(private_key, chain_id)
         self.address: str = self.signer.address()
         self.maker: str = funder or self.address
         self._type = SignatureTypeV2(signature_type)
         self._builders = {
-            kind: ExchangeOrderBuilderV2(address, chain_id, self.signer, _salt, "3" if kind == "v3" else "2")
+            kind: ExchangeOrderBuilderV2(address, chain_id, self.signer, salt or _salt, "3" if kind == "v3" else "2")
             for kind, address in contracts.model_dump().items()
         }
 

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from bot.errors import BotError, LedgerDamaged, SchemaMismatch
 from bot.home import WORKERS
-from bot.lab.drill import Drill, Scene, expect
+from bot.lab.drill import Drill, Scene, Unmet, expect
 from bot.lab.stage import end_tree
 from bot.ledger import files
 from bot.queue import Ping, ask
@@ -97,7 +98,12 @@ def _read_only(scene: Scene) -> str:
 
 def _remount(folder: Path, how: str) -> None:
     command = ["/usr/bin/env", "mount", "-o", f"remount,{how}", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    deadline = time.monotonic() + 30
+    while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        # supervisord's last line may still be on its way to its log.
+        if time.monotonic() > deadline:
+            raise Unmet(f"mount: {done.stderr.strip()}")
+        time.sleep(0.2)
 
 
 def _refused(work: Callable[[], object], kind: type[BotError]) -> str:
