@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 ENV = "BOT_FAILPOINTS"
@@ -43,8 +44,8 @@ POINTS = {
     "recovery.begun": "a new life has read what is in flight; it has asked for no evidence",
 }
 _folder: Path | None = None
-#: Set by an in-process simulation instead of a folder: called with every name.
-hook: Callable[[str], None] | None = None
+#: Set by an in-process simulation instead of a folder, for itself alone: called with every name.
+hook: ContextVar[Callable[[str], None] | None] = ContextVar("failpoint_hook", default=None)
 
 
 class Injected(Exception):
@@ -59,7 +60,7 @@ def arm(folder: Path) -> None:
 
 def armed() -> bool:
     """Return whether anything may strike here; the hot path asks before it prepares to be struck."""
-    return _folder is not None or hook is not None
+    return _folder is not None or hook.get() is not None
 
 
 def reach(name: str) -> None:
@@ -68,8 +69,8 @@ def reach(name: str) -> None:
     A file's words: `kill` (SIGKILL), `stop` (SIGSTOP), `block` (the loop stands still), `raise`;
     a second word `always` keeps the file.
     """
-    if hook is not None:
-        hook(name)
+    if (struck := hook.get()) is not None:
+        struck(name)
     if _folder is None:
         return
     path = _folder / name

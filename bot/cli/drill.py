@@ -1,9 +1,11 @@
 """The verb that hurts the bot on purpose: drill."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -22,18 +24,30 @@ def drill(
     every: Annotated[bool, typer.Option("--all", help="every drill; at most 20 minutes on 2 cores")] = False,
     listed: Annotated[bool, typer.Option("--list", help="name every drill and failpoint, and end")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=16, help="drills at a time")] = 2,
+    storm: Annotated[bool, typer.Option("--storm", help="random kills under load and random faults instead")] = False,
+    kills: Annotated[int, typer.Option("--kills", min=1, max=10_000, help="how many kills a storm has")] = 40,
+    simulated: Annotated[bool, typer.Option("--virtual", help="simulate in virtual time instead")] = False,
+    orders: Annotated[int, typer.Option("--orders", min=10, max=100_000, help="how many orders it places")] = 10_000,
+    sabotage: Annotated[str | None, typer.Option("--sabotage", help="break a law in it: the checker must fail")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="repeats a storm or a simulation")] = 1,
 ) -> int:
     """Kill, freeze, lie to and starve the bot in throw-away homes; the checker judges each time."""
     from bot.lab.demo import leave_nothing
     from bot.lab.drill import run
     from bot.lab.drills import ALL, left_out
 
+    leave_nothing()
+    # What a simulated life shouts as it dies is no news.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if listed:
         _list(context, ALL)
         return 0
+    if storm:
+        return _storm(context, kills, seed)
+    if simulated or sabotage:
+        return _simulate(context, orders, seed, sabotage)
     wanted = ALL if every else _chosen(ALL, names or [])
     began = time.monotonic()
-    leave_nothing()
     results = list(_shown(run(wanted, jobs=jobs), quiet=cli(context).json))
     ok = all(r.passed for r in results)
     kills, faults = sum(r.kills for r in results), sum(r.faults for r in results)
@@ -47,6 +61,50 @@ def drill(
         text = f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
         console().print(Text(f"PASS  {text}" if ok else f"FAIL  {text}; failed: {', '.join(failed)}"))
     return 0 if ok else 1
+
+
+def _storm(context: typer.Context, kills: int, seed: int) -> int:
+    from bot.lab.storm import run
+
+    found = run(kills, seed, (lambda _: None) if cli(context).json else say)
+    if cli(context).json:
+        emit({name: getattr(found, name) for name in found.__slots__})
+        return 0 if found.ok else 1
+    matches = "equals" if found.ledger_matches_venue else "DIFFERS from"
+    lines = [
+        f"kills           {found.kills}, and {found.faults} faults of the exchange; {found.boots} lives of workers",
+        f"leader trades   {found.leader_trades}, {found.lost} lost",
+        f"orders          {found.orders} in the ledger, {found.venue_orders} at the exchange, {found.duplicates} twice",
+        f"ledger          {matches} the exchange",
+        f"recovered       p50 {found.recovered_s['p50']} s, at most {found.recovered_s['max']} s",
+        *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems),
+        f"{'PASS' if found.ok else 'FAIL'}            {found.duration_s} s, seed {found.seed}",
+    ]
+    console().print(Text("\n".join(lines)))
+    return 0 if found.ok else 1
+
+
+def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | None) -> int:
+    from bot.lab.sabotage import SABOTAGES
+    from bot.lab.simulate import run
+
+    if sabotage is not None and sabotage not in SABOTAGES:
+        raise UsageError(f"--sabotage: expected one of {', '.join(SABOTAGES)}, found {sabotage[:40]!a}")
+    began = time.monotonic()
+    found = run(orders, seed, SABOTAGES[sabotage][1] if sabotage else None)
+    if cli(context).json:
+        emit({name: getattr(found, name) for name in found.__slots__})
+        return 0 if found.ok else 1
+    lines = [
+        f"orders          {found.orders} from {found.signals} signals in {found.virtual_s} virtual seconds",
+        f"lives           {found.lives}: the process died {found.faults['deaths']} times at a failpoint",
+        f"answers         {', '.join(f'{name} {n}' for name, n in found.faults.items() if name != 'deaths')}",
+        f"wrong           {found.duplicates} twice, {found.lost} lost",
+        *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems),
+        f"{'PASS' if found.ok else 'FAIL'}            {time.monotonic() - began:.0f} s, seed {found.seed}",
+    ]
+    console().print(Text("\n".join(lines)))
+    return 0 if found.ok else 1
 
 
 def _chosen(known: "Sequence[Drill]", names: list[str]) -> "list[Drill]":

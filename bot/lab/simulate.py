@@ -17,6 +17,7 @@ from typing import Any
 
 from bot import failpoints, report
 from bot.detect.intake import Intake
+from bot.errors import LedgerError
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
 from bot.lab import virtual
@@ -68,31 +69,34 @@ class Parts:
     intake: Callable[..., Intake] = Intake
 
 
-def run(orders_wanted: int, seed: int, parts: Parts | None = None) -> Verdict:
-    """Simulate until the exchange has so many orders, then let everything settle and judge."""
+def run(orders_wanted: int, seed: int, parts: Parts | None = None, *, death: int = DEATH) -> Verdict:
+    """Simulate until the exchange has so many orders, then let everything settle and judge.
+
+    One in `death` failpoints is the last thing that a life does.
+    """
     memory = Path("/dev/shm")  # noqa: S108 (a power cut is not simulated here: a disk would only be slow)
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder) / "ledger-demo.db"
         migrate(path, "demo")
-        world = _World(path, seed, parts or Parts())
+        world = _World(path, seed, parts or Parts(), death)
         with _deaths(world):
             return virtual.run(world.run(orders_wanted))
 
 
 @contextmanager
 def _deaths(world: "_World") -> Iterator[None]:
-    failpoints.hook = world.at
+    token = failpoints.hook.set(world.at)
     try:
         yield
     finally:
-        failpoints.hook = None
+        failpoints.hook.reset(token)
 
 
 class _World:
     """Everything of one simulation."""
 
-    def __init__(self, path: Path, seed: int, parts: Parts) -> None:
-        self.path, self.seed, self.parts = path, seed, parts
+    def __init__(self, path: Path, seed: int, parts: Parts, death: int) -> None:
+        self.path, self.seed, self.parts, self._death = path, seed, parts, death
         self.rng = random.Random(seed)  # noqa: S311 (repeatable on purpose)
         self.markets = [_market(n) for n in range(60)]
         self.venue = Faulty(random.Random(seed + 1), self.now_s, self.markets, 1_000_000 * MICRO)  # noqa: S311
@@ -112,16 +116,17 @@ class _World:
         return int(self.now_s() * MICRO)
 
     def at(self, name: str) -> None:
-        """Die at one in `DEATH` failpoints, wherever that is."""
+        """Die at one in so many failpoints, wherever that is."""
         life = self._life
         if life is not None and life.dead:
             raise Died(name)
-        if life is not None and not self.venue.calm and self.rng.randrange(DEATH) == 0:
+        if life is not None and not self.venue.calm and self.rng.randrange(self._death) == 0:
             self.deaths += 1
             life.die()
             raise Died(name)
 
     async def run(self, wanted: int) -> Verdict:
+        asyncio.get_running_loop().set_exception_handler(self._unheard)
         while True:
             self._life = life = _Life(self)
             self.lives += 1
@@ -129,6 +134,12 @@ class _World:
             if self.venue.calm and not life.dead:
                 return self._judge()
             self.venue.calm = len(self.venue.landed) >= wanted
+
+    def _unheard(self, _: Any, context: dict[str, Any]) -> None:
+        """Note what a task failed with; a dead life's tasks fail because it is dead."""
+        error = context.get("exception")
+        if not isinstance(error, (Died, LedgerError)):
+            self.venue.broken.append(f"unheard: {type(error).__name__}: {error or context['message']}"[:200])
 
     def rests(self) -> bool:
         """Return whether nothing is undecided, in flight or unsettled."""

@@ -124,7 +124,7 @@ _DAMAGED = frozenset({"CORRUPT", "NOTADB"})
 _FIXES = (
     ("not a database", "not a ledger; move it away, or restore a backup with botctl db restore"),
     ("malformed", "corrupt; restore a backup with botctl db restore"),
-    ("unable to open", "cannot be opened; check the path and its permissions"),
+    ("unable to open", "cannot be opened; check path and permissions, and that the disk is not read-only"),
     ("readonly", "read-only; make it and its folder writable for this user"),
     ("locked", "locked by another program; open it read-only elsewhere"),
     ("is full", "disk is full; free some space, work resumes by itself"),

@@ -18,10 +18,10 @@ class Director:
 
     def __init__(
         self, story: Scenario, clob: Clob, faults: Faults, streams: Streams, trader: Account,
-        replay: Callable[[], list[Row]],
+        replay: Callable[[], list[Row]], stop: Callable[[], None],
     ) -> None:  # fmt: skip
         self._story, self._clob, self._faults, self._streams = story, clob, faults, streams
-        self._trader, self._past = trader, replay
+        self._trader, self._past, self._stop = trader, replay, stop
         self._exchange = story.exchange
         self.mute_feed = False  #: rows are not announced on the real-time stream
 
@@ -72,6 +72,10 @@ class Director:
             self._story.depth = DEPTH
             self._story.quote(market)
         return {"struck": self._faults.struck}
+
+    def _do_stop(self) -> None:
+        """End the story: leaders do nothing more."""
+        self._stop()
 
     def _do_stream(self, channel: str, mode: str) -> None:
         self._streams.tap(channel, mode)

@@ -76,7 +76,7 @@ class Simulation:
         self.faults = Faults()
         self.director: Director | None = None
         self.facts: list[Row] = []
-        self.finished = False
+        self.finished, self._looping = False, plan.loop
         self._waiting: list[tuple[int, list[Row]]] = []
         self._steps = self._script(plan)
         self.exchange.listeners.append(self._on)
@@ -86,7 +86,7 @@ class Simulation:
             self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self._story.leaders]
             self.director = Director(
-                self._story, self.clob, self.faults, self.streams, self.trader, lambda: list(self.facts)
+                self._story, self.clob, self.faults, self.streams, self.trader, lambda: list(self.facts), self._stop
             )
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
@@ -97,6 +97,9 @@ class Simulation:
         )
         self.leaders = sorted({row.wallet for tx in recorded for row in tx.facts})
         return [(tx.at_us // plan.feed_speed, lambda tx=tx: self._replay(tx)) for tx in recorded]  # type: ignore[misc]
+
+    def _stop(self) -> None:
+        self._looping, self._steps = False, []
 
     def _tell_again(self) -> list[tuple[int, Callable[[], None]]]:
         return [(i * self._story.gap_us, step) for i, step in enumerate(self._story.write())]
@@ -142,7 +145,7 @@ class Simulation:
             muted = self.director is not None and self.director.mute_feed
             for _, rows in [w for w in self._waiting if w[0] <= now and not muted]:
                 self.streams.activity(rows)
-            if self.plan.loop and begun is not None and not self._steps and self.plan.feed is None:
+            if self._looping and begun is not None and not self._steps and self.plan.feed is None:
                 begun, self._steps = now, self._tell_again()
             self._waiting = [w for w in self._waiting if w[0] > now]
             self.finished = begun is not None and not self._steps and not self._waiting

@@ -1,7 +1,7 @@
 """Every drill, by family. `ALL` is the order in which they are listed and played."""
 
 from bot.lab.drill import Drill
-from bot.lab.drills import accounts, answers, kills, markets, operator, storage, streams, supervision
+from bot.lab.drills import accounts, answers, kills, markets, operator, sabotage, storage, streams, supervision
 from bot.lab.drills.storage import left_out
 
 ALL: tuple[Drill, ...] = (
@@ -13,6 +13,7 @@ ALL: tuple[Drill, ...] = (
     *storage.DRILLS,
     *operator.DRILLS,
     *accounts.DRILLS,
+    *sabotage.DRILLS,
 )
 
 __all__ = ["ALL", "left_out"]

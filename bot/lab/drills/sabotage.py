@@ -1,0 +1,32 @@
+"""Drills of the checker: a law is broken on purpose, and the checker must notice."""
+
+from functools import partial
+
+from bot.lab import simulate
+from bot.lab.drill import Drill, Scene, expect
+from bot.lab.sabotage import SABOTAGES
+
+_ORDERS, _SEED = 150, 11
+#: Lives are short here: a law that matters when a process dies needs many deaths.
+_DEATH = 40
+
+
+def _honest(_: Scene) -> str:
+    verdict = simulate.run(_ORDERS, _SEED, death=_DEATH)
+    expect(verdict.ok, f"nothing wrong, found {verdict.problems[:3]}")
+    return f"{verdict.orders} orders in {verdict.lives} lives of a simulated executor: nothing lost, nothing twice"
+
+
+def _caught(_: Scene, name: str) -> str:
+    verdict = simulate.run(_ORDERS, _SEED, SABOTAGES[name][1], death=_DEATH)
+    expect(verdict.duplicates or verdict.lost, "the checker to notice")
+    return f"caught: {verdict.duplicates} orders twice or never stored, {verdict.lost} leader trades lost"
+
+
+DRILLS = [
+    Drill("sabotage.none", "the simulation with every law in force", _honest, alone=True),
+    *(
+        Drill(f"sabotage.{name}", f"on purpose: {what}", partial(_caught, name=name), alone=True)
+        for name, (what, _) in SABOTAGES.items()
+    ),
+]

@@ -1,0 +1,177 @@
+"""The storm: random kills of random workers under load, with random faults of the exchange.
+
+At the end the faults are taken away, everything comes to rest, and the checker compares.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from bot import report, supervise
+from bot.errors import BotError, StateUnknown
+from bot.home import WORKERS
+from bot.lab.judge import judge, settled
+from bot.lab.stage import Stage, stage
+from bot.units import MICRO
+
+#: Generous limits: the storm is to place orders all the time, and its kills are no crash loop.
+_FACTS = {
+    "runtime": {"crash_boots": 100, "crash_window_s": 10},
+    "execution": {"timeout_s": 3},
+    "risk": {
+        "max_market_usdc": 20_000, "max_exposure_usdc": 90_000, "max_daily_volume_usdc": 1_000_000,
+        "breaker_loss_usdc": 90_000, "breaker_errors": 1000,
+    },
+}  # fmt: skip
+_ANSWERS: tuple[dict[str, Any], ...] = (
+    {"do": "drop"}, {"do": "error"}, {"do": "late", "seconds": 4}, {"do": "slow", "seconds": 4}, {"do": "reset"},
+    {"do": "half"}, {"do": "html"}, {"do": "empty"}, {"do": "killed"}, {"do": "status", "status": 425},
+    {"do": "status", "status": 429, "retry_after": "1"}, {"do": "status", "status": 503},
+)  # fmt: skip
+_MODES = ("duplicate", "reorder", "silent", "truncate", "hang_up")
+_CHANNELS = ("user", "market", "rtds")
+#: A fault of a channel lasts about this long before everything is healed.
+_HEAL_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a storm left behind."""
+
+    ok: bool
+    seed: int
+    kills: int
+    faults: int
+    leader_trades: int
+    decisions: int
+    orders: int
+    venue_orders: int
+    duplicates: int
+    lost: int
+    ledger_matches_venue: bool
+    boots: int
+    recovered_s: dict[str, float | None]  #: from a kill to being ready, where no second kill came before
+    duration_s: float
+    problems: list[str] = field(default_factory=list)
+
+
+def run(kills: int, seed: int, watch: Callable[[str], None]) -> Verdict:
+    """Kill `kills` times and return what the checker found; `watch` hears now and then how it goes."""
+    began = time.monotonic()
+    plan = {"seed": seed, "loop": True, "gap_ms": 300, "collateral": 100_000 * MICRO}
+    with stage(plan, facts=_FACTS) as on:
+        on.up()
+        on.venue.post("/sim/start")
+        weather = _Weather(on, random.Random(seed), watch)  # noqa: S311 (repeatable on purpose)
+        weather.rage(kills)
+        on.do("stop")
+        struck = on.do("heal")["struck"]
+        weather.revive()
+        on.until(lambda: on.at_work() and _rests(on), "everything comes to rest", seconds=300)
+        truth = on.truth()
+        with report.read(on.ledger) as found:
+            return _verdict(found, truth, weather, seed, weather.faults + struck, time.monotonic() - began)
+
+
+def _rests(on: Stage) -> bool:
+    truth = on.truth()
+    with report.read(on.ledger) as found:
+        return settled(found, truth)
+
+
+class _Weather:
+    """Kills and faults, all drawn from one seed."""
+
+    def __init__(self, on: Stage, rng: random.Random, watch: Callable[[str], None]) -> None:
+        self._on, self._rng, self._watch = on, rng, watch
+        self._healed = time.monotonic()
+        self.struck: list[tuple[str, int]] = []  #: (worker, moment of the kill)
+        self.faults = 0
+
+    def rage(self, kills: int) -> None:
+        """Go on until so many processes were killed."""
+        while len(self.struck) < kills:
+            time.sleep(self._rng.uniform(0.05, 1.2))
+            for worker in self._rng.sample(WORKERS, self._rng.choice((1, 1, 1, 1, 2, 3))):
+                self._kill(worker)
+            if self._rng.random() < 0.6:
+                self._fault()
+            if time.monotonic() - self._healed > _HEAL_S:
+                self._healed = time.monotonic()
+                self._quietly(lambda: self._on.do("heal"))
+                self.revive()
+
+    def _kill(self, worker: str) -> None:
+        try:
+            pid = self._on.pid(worker)
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, BotError):
+            return  # not back yet from the last one
+        self.struck.append((worker, time.time_ns() // 1000))
+        if len(self.struck) % 50 == 0:
+            self._watch(f"{len(self.struck)} kills, {self.faults} faults")
+
+    def _fault(self) -> None:
+        self.faults += 1
+        draw = self._rng.random()
+        if draw < 0.6:
+            on = self._rng.choice(("POST /order", "POST /order", "GET /data/", "GET /v2/"))
+            rule = self._rng.choice(_ANSWERS)
+            self._quietly(lambda: self._on.do("fault", on=on, **rule, times=self._rng.choice((1, 1, 2, 5))))
+        elif draw < 0.9:
+            channel, mode = self._rng.choice(_CHANNELS), self._rng.choice(_MODES)
+            self._quietly(lambda: self._on.do("stream", channel=channel, mode=mode))
+        else:
+            self._quietly(lambda: self._on.do("lookups", lag_ms=1500))
+
+    @staticmethod
+    def _quietly(order: Callable[[], object]) -> None:
+        try:
+            order()
+        except httpx.HTTPError:
+            return  # the exchange is busy; the next order will do
+
+    def revive(self) -> None:
+        """Start what supervisord has given up on, as an operator would."""
+        for process in supervise.processes(self._on.home):
+            if process.state == "FATAL":
+                try:
+                    supervise.revive(self._on.home, process.name)
+                except StateUnknown:
+                    continue
+
+
+def _verdict(
+    found: report.Report, truth: dict[str, Any], weather: _Weather, seed: int, faults: int, duration: float
+) -> Verdict:
+    judgement = judge(found, truth)
+    problems = [*judgement.problems, *found.mismatches()]
+    return Verdict(
+        ok=not problems, seed=seed, kills=len(weather.struck), faults=faults,
+        leader_trades=found.value("SELECT COUNT(*) FROM leader_trade"),
+        decisions=found.value("SELECT COUNT(*) FROM decision"), orders=found.value("SELECT COUNT(*) FROM orders"),
+        venue_orders=len(truth["orders"]), duplicates=len(judgement.twice), lost=len(judgement.missing),
+        ledger_matches_venue=not judgement.differences, boots=found.value("SELECT COUNT(*) FROM boot"),
+        recovered_s=_recovered(found, weather.struck), duration_s=round(duration, 1), problems=problems[:20],
+    )  # fmt: skip
+
+
+def _recovered(found: report.Report, struck: list[tuple[str, int]]) -> dict[str, float | None]:
+    times = []
+    for index, (worker, at) in enumerate(struck):
+        ready = found.value(
+            "SELECT MIN(ready_us) FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL", worker, at
+        )
+        again = next((t for w, t in struck[index + 1 :] if w == worker), None)
+        if ready is not None and (again is None or again > ready):
+            times.append((ready - at) / MICRO)
+    times.sort()
+    if not times:
+        return {"p50": None, "max": None}
+    return {"p50": round(times[len(times) // 2], 2), "max": round(times[-1], 2)}
