@@ -31,8 +31,8 @@ from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
 
-#: supervisord honours exit codes only after `startsecs` (5), so a bad configuration waits longer.
-CONFIG_ERROR_WAIT_S = 7.0
+#: supervisord honours exit codes only after `startsecs` (3), so a bad configuration waits longer.
+CONFIG_ERROR_WAIT_S = 5.0
 #: After a crash loop the next attempt waits this long, or until the operator resumes.
 BRAKE_S = 30.0
 #: How often a ledger that is away (disk full, locked, read-only) is tried again.
