@@ -104,12 +104,12 @@ def harden() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def end_with_parent() -> None:
+def end_with_supervisor(home: Home) -> None:
     """Be asked to stop when supervisord dies: orphans would hold the sockets against its successor."""
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)  # it died in between
+    pid_file = home.run / "supervisord.pid"
+    if pid_file.exists() and pid_file.read_text().strip() != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGTERM)  # it died while this process was being born
 
 
 def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
@@ -128,7 +128,7 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
         try:
             _arm(settings)
             if "SUPERVISOR_ENABLED" in os.environ:
-                end_with_parent()
+                end_with_supervisor(home)
             failpoints.reach("worker.started")
             return asyncio.run(_live(worker, body, settings, home))
         except BotError as error:

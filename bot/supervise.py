@@ -69,8 +69,8 @@ async def _orphans(home: Home) -> list[str]:
 
 def start(
     home: Home, config: Path | None, environment: Mapping[str, str] | None = None, *, timeout_s: float = 30
-) -> int:
-    """Start supervisord with the three workers and return its pid; `environment` is added to ours.
+) -> "subprocess.Popen[bytes]":
+    """Start supervisord with the three workers and return its process; `environment` is added to ours.
 
     Raises ConfigError if one is running already or it does not come up; its own words are in
     log/supervisord.log.
@@ -98,7 +98,7 @@ def start(
             last = (output.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
             raise ConfigError(f"supervisord did not come up: {last[:200]}; see {output}")
         time.sleep(0.05)
-    return process.pid
+    return process
 
 
 def stop(home: Home, *, timeout_s: float = 60) -> None:

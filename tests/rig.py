@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ from bot.sim.server import Plan, Simulation, serving
 from bot.strategy.mirror import Mirror
 
 M = 1_000_000
-PATIENCE_S = 30
+#: How long a test waits for what must happen; sabotaged code need not be waited for as long.
+PATIENCE_S = float(os.environ.get("COPYBOT_TEST_PATIENCE_S", "30"))
 QUICK = {"evidence_lag_s": 1, "settle_poll_s": 1}
 
 

@@ -33,8 +33,7 @@ def drill(
 ) -> int:
     """Kill, freeze, lie to and starve the bot in throw-away homes; the checker judges each time."""
     from bot.lab.demo import leave_nothing
-    from bot.lab.drill import run
-    from bot.lab.drills import ALL, left_out
+    from bot.lab.drills import ALL
 
     leave_nothing()
     # What a simulated life shouts as it dies is no news.
@@ -46,7 +45,13 @@ def drill(
         return _storm(context, kills, seed)
     if simulated or sabotage:
         return _simulate(context, orders, seed, sabotage)
-    wanted = ALL if every else _chosen(ALL, names or [])
+    return _play(context, ALL if every else _chosen(ALL, names or []), jobs, every=every)
+
+
+def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int, *, every: bool) -> int:
+    from bot.lab.drill import run
+    from bot.lab.drills import left_out
+
     began = time.monotonic()
     results = list(_shown(run(wanted, jobs=jobs), quiet=cli(context).json))
     ok = all(r.passed for r in results)
@@ -55,11 +60,12 @@ def drill(
     if cli(context).json:
         drills = [{name: getattr(r, name) for name in r.__slots__} for r in results]
         emit({"ok": ok, "drills": drills, "kills": kills, "faults": faults, "left_out": missing})
-    else:
-        failed = [r.name for r in results if not r.passed]
-        say(f"left out: {missing}") if missing else None
-        text = f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
-        console().print(Text(f"PASS  {text}" if ok else f"FAIL  {text}; failed: {', '.join(failed)}"))
+        return 0 if ok else 1
+    if missing:
+        say(f"left out: {missing}")
+    failed = [r.name for r in results if not r.passed]
+    text = f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
+    console().print(Text(f"PASS  {text}" if ok else f"FAIL  {text}; failed: {', '.join(failed)}"))
     return 0 if ok else 1
 
 

@@ -41,7 +41,7 @@ def up(
     migrate(path, settings.mode)
     if settings.mode == "live" and not _acknowledged(options, settings):
         asyncio.run(_record(options, settings))
-    pid = supervise.start(options.home, options.config)
+    pid = supervise.start(options.home, options.config).pid
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         with report.read(path) as found:

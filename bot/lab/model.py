@@ -35,7 +35,7 @@ ANSWERS = {
     "matched": 46, "lost_after": 12, "lost_before": 8, "busy": 8, "late": 6, "killed": 5, "killed_but_filled": 4,
     "delayed": 4, "refused": 4, "unmatched": 3,
 }  # fmt: skip
-_WAYS = ("CONFIRMED", "RETRYING", "FAILED")
+WAYS = ("CONFIRMED", "RETRYING", "FAILED")
 
 
 @dataclass
@@ -56,6 +56,8 @@ class Faulty:
     markets: list[Market]
     collateral_: int
     calm: bool = False
+    ways: list[str] = field(default_factory=list)  #: how the next trades settle, before chance decides
+    fates: list[str] = field(default_factory=list)  #: what becomes of the next POSTs, before chance decides
     orders: dict[OrderId, Accepted_] = field(default_factory=dict)
     landed: list[tuple[str, OrderId]] = field(default_factory=list)  #: (signal, order) in order of acceptance
     seen: Counter[str] = field(default_factory=Counter)
@@ -83,7 +85,7 @@ class Faulty:
         self.alive()
         if self.now_s() * MICRO > order.deadline_us:
             self.broken.append(f"order {order.id[:14]} was sent after its deadline")
-        fate = "matched" if self.calm else self.rng.choices(list(ANSWERS), list(ANSWERS.values()))[0]
+        fate = self._fate()
         self.seen[fate] += 1
         await self._wait(0.001, 0.05)
         if fate == "lost_before":
@@ -101,6 +103,11 @@ class Faulty:
             return Unknown("timeout")
         self._accept(order, fate)
         return await self._answer(order, fate)
+
+    def _fate(self) -> str:
+        if self.fates:
+            return self.fates.pop(0)
+        return "matched" if self.calm else self.rng.choices(list(ANSWERS), list(ANSWERS.values()))[0]
 
     async def _answer(self, order: Order, fate: str) -> Outcome:
         if fate == "lost_after":
@@ -199,10 +206,15 @@ class Faulty:
             self._by_market.setdefault(order.condition, []).append((taken, trade))
             self._spawn(self._settle(trade))
 
+    def _way(self) -> str:
+        if self.ways:
+            return self.ways.pop(0)
+        return "CONFIRMED" if self.calm else self.rng.choices(WAYS, (80, 10, 10))[0]
+
     async def _settle(self, trade: Trade) -> None:
         await self._tell(trade)
         await asyncio.sleep(self.rng.uniform(1, 3))
-        way = "CONFIRMED" if self.calm else self.rng.choices(_WAYS, (80, 10, 10))[0]
+        way = self._way()
         if way == "RETRYING":
             trade.status = way
             await self._tell(trade)
@@ -215,6 +227,11 @@ class Faulty:
             await asyncio.sleep(self.rng.uniform(1, 3))
             trade.status = "CONFIRMED"
         await self._tell(trade)
+
+    def announce(self, trade: Trade, status: str) -> None:
+        """Announce a trade once more, with a status that it has or had."""
+        known = {name: getattr(trade, name) for name in trade.__struct_fields__}
+        self._announce(Trade(**{**known, "status": status}))
 
     async def _tell(self, trade: Trade) -> None:
         """Announce a trade on the user channel: never, once, or several times, now and later."""

@@ -7,7 +7,7 @@ from bot import failpoints
 from bot.detect.intake import Intake
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
-from bot.lab.simulate import Parts
+from bot.lab.world import Parts
 from bot.ledger.db import Tx, scalar
 from bot.model import LeaderFill, Market, Order, Proposal, Signal
 from bot.polymarket.amounts import Amounts

@@ -6,67 +6,15 @@ Whatever goes wrong is told with the seed that repeats it.
 """
 
 import asyncio
-import random
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bot import failpoints, report
-from bot.detect.intake import Intake
-from bot.errors import LedgerError
-from bot.execution.decide import Decider
-from bot.execution.life import Executor
+from bot import failpoints
 from bot.lab import virtual
-from bot.lab.model import OWNER, PRICE, Faulty
-from bot.ledger import control, leaders, orders
-from bot.ledger.db import Ledger
-from bot.ledger.files import migrate
-from bot.model import ConditionId, LeaderFill, Market, Side, TokenId
-from bot.polymarket.orders import OrderSigner
-from bot.settings import Contracts, Settings
-from bot.strategy.mirror import Mirror
-from bot.units import MICRO, decimal_text
+from bot.lab.world import Died, Life, Parts, Verdict, World
 
-START_S = 1_800_000_000.0
-_KEY = "0x" + "11" * 32
-_LEADERS = tuple(f"0x{n:040x}" for n in (0x11, 0x12, 0x13, 0x14))
 #: One in so many failpoints is the last thing a life does.
 DEATH = 400
-#: The Data API's poll begins this long before its cursor.
-OVERLAP_S = 120
-
-
-class Died(BaseException):
-    """The simulated process is gone. Not an Exception: nothing may catch it and go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a simulation found; `ok` if every promise held."""
-
-    ok: bool
-    seed: int
-    orders: int
-    signals: int
-    lives: int
-    virtual_s: int
-    faults: dict[str, int]
-    duplicates: int
-    lost: int
-    problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What is simulated; a sabotage puts a broken part in its place."""
-
-    executor: Callable[..., Executor] = Executor
-    decider: Callable[..., Decider] = Decider
-    intake: Callable[..., Intake] = Intake
 
 
 def run(orders_wanted: int, seed: int, parts: Parts | None = None, *, death: int = DEATH) -> Verdict:
@@ -77,251 +25,57 @@ def run(orders_wanted: int, seed: int, parts: Parts | None = None, *, death: int
     memory = Path("/dev/shm")  # noqa: S108 (a power cut is not simulated here: a disk would only be slow)
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder) / "ledger-demo.db"
-        migrate(path, "demo")
-        world = _World(path, seed, parts or Parts(), death)
-        with _deaths(world):
-            return virtual.run(world.run(orders_wanted))
+        return virtual.run(_lives(path, orders_wanted, seed, parts or Parts(), death))
 
 
-@contextmanager
-def _deaths(world: "_World") -> Iterator[None]:
-    token = failpoints.hook.set(world.at)
+async def _lives(path: Path, wanted: int, seed: int, parts: Parts, death: int) -> Verdict:
+    loop = asyncio.get_running_loop()
+    world = World(path, seed, parts, loop.time)
+    loop.set_exception_handler(world.unheard)
+
+    def at(name: str) -> None:
+        life = world.life
+        if life is not None and life.dead:
+            raise Died(name)
+        if life is not None and not world.venue.calm and world.rng.randrange(death) == 0:
+            life.die()
+            raise Died(name)
+
+    token = failpoints.hook.set(at)
     try:
-        yield
+        while True:
+            life = world.new_life()
+            await _live(world, life, wanted)
+            if world.venue.calm and not life.dead:
+                return world.judge()
+            world.venue.calm = len(world.venue.landed) >= wanted
     finally:
         failpoints.hook.reset(token)
 
 
-class _World:
-    """Everything of one simulation."""
-
-    def __init__(self, path: Path, seed: int, parts: Parts, death: int) -> None:
-        self.path, self.seed, self.parts, self._death = path, seed, parts, death
-        self.rng = random.Random(seed)  # noqa: S311 (repeatable on purpose)
-        self.markets = [_market(n) for n in range(60)]
-        self.venue = Faulty(random.Random(seed + 1), self.now_s, self.markets, 1_000_000 * MICRO)  # noqa: S311
-        self.settings = _settings()
-        self.lives = 0
-        self.deaths = 0
-        self.told: dict[tuple[str, str, str, str], int] = {}  #: what leaders did, by group: shares
-        self.rows: list[LeaderFill] = []
-        self._life: _Life | None = None
-        self._number = 0
-
-    @staticmethod
-    def now_s() -> float:
-        return START_S + asyncio.get_running_loop().time()
-
-    def now_us(self) -> int:
-        return int(self.now_s() * MICRO)
-
-    def at(self, name: str) -> None:
-        """Die at one in so many failpoints, wherever that is."""
-        life = self._life
-        if life is not None and life.dead:
-            raise Died(name)
-        if life is not None and not self.venue.calm and self.rng.randrange(self._death) == 0:
-            self.deaths += 1
-            life.die()
-            raise Died(name)
-
-    async def run(self, wanted: int) -> Verdict:
-        asyncio.get_running_loop().set_exception_handler(self._unheard)
-        while True:
-            self._life = life = _Life(self)
-            self.lives += 1
-            await life.live(wanted)
-            if self.venue.calm and not life.dead:
-                return self._judge()
-            self.venue.calm = len(self.venue.landed) >= wanted
-
-    def _unheard(self, _: Any, context: dict[str, Any]) -> None:
-        """Note what a task failed with; a dead life's tasks fail because it is dead."""
-        error = context.get("exception")
-        if not isinstance(error, (Died, LedgerError)):
-            self.venue.broken.append(f"unheard: {type(error).__name__}: {error or context['message']}"[:200])
-
-    def rests(self) -> bool:
-        """Return whether nothing is undecided, in flight or unsettled."""
-        with report.read(self.path, now_us=self.now_us()) as found:
-            waiting = found.value(
-                "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
-                " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
-                " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
-            )
-        return waiting == 0 and not self.venue.busy
-
-    async def replay(self, intake: Intake) -> None:
-        """Show what leaders did lately, as the Data API does: what a life saw last it may have lost."""
-        since = int(self.now_s()) - OVERLAP_S
-        recent = [fill for fill in self.rows[-200:] if fill.traded_s >= since]
-        await intake.absorb("data_api", [(f, (f.shares, f.usdc)) for f in recent], seen_us=self.now_us())
-
-    async def trade(self, intake: Intake) -> None:
-        """Let one leader trade; one transaction may hold trades of two leaders and several tokens."""
-        self._number += 1
-        tx = f"0x{self._number:064x}"
-        for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
-            market, wallet = self.rng.choice(self.markets), self.rng.choice(_LEADERS)
-            side = self.rng.choice((Side.BUY, Side.BUY, Side.SELL))
-            shares = self.rng.randrange(50, 400) * MICRO
-            group = (tx, wallet, market.tokens[0], str(side))
-            if group in self.told:
-                continue
-            self.told[group] = shares
-            fill = LeaderFill(
-                tx, wallet, market.tokens[0], side, shares, shares * PRICE // MICRO, market.condition, "Yes", "model",
-                int(self.now_s()),
-            )  # fmt: skip
-            self.rows.append(fill)
-            for source in self.rng.choice((("rtds:1",), ("rtds:1", "data_api"), ("rtds:1", "rtds:1", "data_api"))):
-                await intake.absorb(source, [(fill, (shares, fill.usdc))], seen_us=self.now_us())
-
-    def _judge(self) -> Verdict:
-        problems = list(self.venue.broken)
-        per_signal = Counter(signal for signal, _ in self.venue.landed)
-        twice = [f"signal {signal} has {n} orders at the exchange" for signal, n in per_signal.items() if n > 1]
-        with report.read(self.path, now_us=self.now_us()) as found:
-            known = {r["id"] for r in found.rows("SELECT id FROM orders")}
-            twice += [f"order {o[:14]} was never stored" for _, o in self.venue.landed if o not in known]
-            lost = self._lost(found)
-            problems += found.mismatches() + self._differences(found)
-            signals = found.value("SELECT COUNT(*) FROM signal")
-            count = found.value("SELECT COUNT(*) FROM orders")
-        problems += twice + lost
-        return Verdict(
-            not problems, self.seed, count, signals, self.lives, int(self.now_s() - START_S),
-            {**dict(sorted(self.venue.seen.items())), "deaths": self.deaths}, len(twice), len(lost), problems[:20],
-        )  # fmt: skip
-
-    def _lost(self, found: report.Report) -> list[str]:
-        seen = {
-            (r["tx"], r["wallet"].lower(), r["token"], r["side"]): r
-            for r in found.rows(
-                "SELECT t.*, EXISTS (SELECT 1 FROM signal s JOIN decision d ON d.signal_id = s.id"
-                " WHERE s.trade_id = t.id) AS decided FROM leader_trade t"
-            )
-        }
-        missing = [g for g, shares in self.told.items() if g not in seen or seen[g]["shares"] != shares]
-        undecided = [g for g in self.told if g in seen and not seen[g]["decided"]]
-        return [f"leader trade {g[0][-6:]} of {g[1][-2:]} lost or undecided" for g in (*missing, *undecided)]
-
-    def _differences(self, found: report.Report) -> list[str]:
-        held = {r["token"]: r["shares"] for r in found.rows(
-            "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
-        )}  # fmt: skip
-        there = self.venue.held()
-        problems = [
-            f"token {token[:10]}: {held.get(token, 0)} in the ledger, {there.get(TokenId(token), 0)} at the exchange"
-            for token in sorted({*held, *there}) if held.get(token, 0) != there.get(TokenId(token), 0)
-        ]  # fmt: skip
-        cash = found.value("SELECT SUM(cash) FROM account")
-        if cash != self.venue.cash():
-            problems.append(f"cash: {decimal_text(cash)} in the ledger, {decimal_text(self.venue.cash())} there")
-        return problems
-
-
-class _Life:
-    """One life of the process: connections, tasks and all that a kill takes away."""
-
-    def __init__(self, world: _World) -> None:
-        self.world, self.dead = world, False
-        self._connections: list[virtual.Inline] = []
-        self._ended = asyncio.Event()
-
-    async def connect(self, uri: str) -> Any:
-        connection = virtual.Inline(uri)
-        self._connections.append(connection)
-        return connection
-
-    def die(self) -> None:
-        """Lose everything that is not committed, and every task."""
-        self.dead = True
-        self.world.venue.on_trade = None
-        for connection in self._connections:
-            connection._db.close()
-        self._ended.set()
-
-    def alive(self) -> None:
-        if self.dead:
-            raise Died("a call of a life that has ended")
-
-    async def live(self, wanted: int) -> None:
-        task = asyncio.ensure_future(self._body(wanted))
-        ended = asyncio.ensure_future(self._ended.wait())
-        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
-        if self.dead:
-            await self._bury(task)
-        else:
-            await task
-
-    async def _bury(self, task: "asyncio.Task[None]") -> None:
-        # The operating system takes the whole process at once; here its tasks are ended one by one.
-        left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and t not in self.world.venue.coming]
-        for other in left:
-            other.cancel()
-        await asyncio.gather(task, *left, return_exceptions=True)
+async def _live(world: World, life: Life, wanted: int) -> None:
+    work = asyncio.ensure_future(life.work())
+    feed = asyncio.ensure_future(_feed(world, life, wanted))
+    ended = asyncio.ensure_future(life.ended.wait())
+    await asyncio.wait({work, feed, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if life.dead:
+        await life.bury()
         await asyncio.sleep(0.5)  # supervisord starts the next one
-
-    async def _body(self, wanted: int) -> None:
-        world = self.world
-        async with Ledger(world.path, connect=self.connect).open() as ledger:
-            boot = await ledger.transact(lambda tx: _begin(tx, world))
-            signer = OrderSigner(
-                _KEY, chain_id=137, contracts=Contracts(), signature_type=0, funder=None,
-                salt=lambda: str(world.rng.getrandbits(53)),
-            )  # fmt: skip
-            decider = world.parts.decider(
-                ledger, world.venue, world.venue, signer, Mirror(), world.settings, boot, world.now_us
-            )
-            executor = world.parts.executor(ledger, world.venue, decider, world.settings, world.now_us)
-            world.venue.alive = self.alive
-            world.venue.on_trade = lambda trade: executor.book([trade])
-            intake = world.parts.intake(ledger, lambda _: executor.doorbell.set(), world.now_us)
-            await intake.load()
-            stopping = asyncio.Event()
-            work = asyncio.ensure_future(executor.run(stopping))
-            feed = asyncio.ensure_future(self._feed(intake, wanted))
-            await asyncio.wait({work, feed}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.set()
-            await asyncio.gather(feed, work)
-
-    async def _feed(self, intake: Intake, wanted: int) -> None:
-        world = self.world
-        await world.replay(intake)
-        while not (world.venue.calm and world.rests()):
-            if world.venue.calm:
-                await asyncio.sleep(5)
-            elif len(world.venue.landed) >= wanted:
-                return  # from here on the exchange is calm, in a new life
-            else:
-                await world.trade(intake)
-                await asyncio.sleep(world.rng.expovariate(1.5))
+        return
+    ended.cancel()
+    life.stopping.set()
+    await asyncio.gather(work, feed)
 
 
-async def _begin(tx: Any, world: _World) -> int:
-    await orders.open_account(tx, OWNER, world.venue.collateral_, now_us=world.now_us())
-    await leaders.follow(tx, [(wallet, "") for wallet in _LEADERS], now_s=int(START_S) - 1)
-    return await control.boot(tx, "executor", 1, 1, "simulation", now_us=world.now_us())
-
-
-def _market(number: int) -> Market:
-    token = (1 << 200) + (number << 50) + (1 << 45)
-    return Market(
-        ConditionId(f"0x{number + 1:064x}"), (TokenId(str(token)), TokenId(str(token + (1 << 46)))), ("Yes", "No"),
-        10_000, 5 * MICRO, False, "v1", 0, 1, True,
-    )  # fmt: skip
-
-
-def _settings() -> Settings:
-    huge = 1_000_000
-    return Settings.model_validate({
-        "mode": "demo", "venue": {"clob_url": "http://127.0.0.1:1"},
-        "leaders": [{"wallet": wallet} for wallet in _LEADERS],
-        "strategy": {"max_signal_age_s": 60},
-        "risk": {
-            "max_market_usdc": huge, "max_exposure_usdc": huge, "max_daily_volume_usdc": huge,
-            "breaker_loss_usdc": huge, "breaker_errors": 1000,
-        },
-    })  # fmt: skip
+async def _feed(world: World, life: Life, wanted: int) -> None:
+    await life.ready.wait()
+    assert life.intake is not None
+    await world.replay(life.intake)
+    while not (world.venue.calm and world.rests()):
+        if world.venue.calm:
+            await asyncio.sleep(5)
+        elif len(world.venue.landed) >= wanted:
+            return  # from here on the exchange is calm, in a new life
+        else:
+            await world.trade(life.intake, world.moves())
+            await asyncio.sleep(world.rng.expovariate(1.5))

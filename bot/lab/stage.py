@@ -40,7 +40,7 @@ class Stage:
     address: Mapping[str, Any]
     venue: httpx.Client
     exchange_pid: int
-    supervisor_pid: int = 0
+    supervisor: "subprocess.Popen[bytes] | None" = None
     #: Folder of armed failpoints.
     points: Path = field(default_factory=Path)
 
@@ -120,7 +120,7 @@ class Stage:
         """Start supervisord and the workers on this home."""
         environment = {failpoints.ENV: str(self.points)}
         began = time.time_ns() // 1000
-        self.supervisor_pid = supervise.start(self.home, self.config, environment)
+        self.supervisor = supervise.start(self.home, self.config, environment)
         if wait:
             self.until(lambda: self.at_work(began) and self._watching(), "the workers are ready", seconds=READY_S)
 
@@ -135,7 +135,15 @@ class Stage:
         try:
             supervise.stop(self.home)
         except (StateUnknown, TimedOut):
-            end_tree(self.supervisor_pid)
+            self.end()
+        if self.supervisor is not None:
+            self.supervisor.wait(timeout=PATIENCE_S)
+
+    def end(self) -> None:
+        """Kill supervisord and all that it has started in one blow, as a power cut does."""
+        if self.supervisor is not None:
+            end_tree(self.supervisor.pid)
+            self.supervisor.wait(timeout=PATIENCE_S)
 
     def last_words(self) -> str:
         """Return each worker's last log line."""
@@ -169,7 +177,7 @@ def stage(
             try:
                 yield found
             finally:
-                if found.supervisor_pid:
+                if found.supervisor is not None:
                     found.down()
     finally:
         shutil.rmtree(home.path, ignore_errors=True)

@@ -58,10 +58,7 @@ class Cursor:
 
 
 class Inline:
-    """A connection with the ledger's asynchronous face that runs each statement at once.
-
-    A power cut is `close` in the middle of a transaction: SQLite rolls back what was not committed.
-    """
+    """A connection with the ledger's asynchronous face that runs each statement at once."""
 
     def __init__(self, uri: str) -> None:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
@@ -81,4 +78,8 @@ class Inline:
 
     async def close(self) -> None:
         """Close; safe to call twice."""
+        self._db.close()
+
+    def cut(self) -> None:
+        """Lose the connection and what it has not committed, in the middle of anything."""
         self._db.close()

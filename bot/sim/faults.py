@@ -91,6 +91,7 @@ async def _apply(rule: Rule, request: web.Request, handler: Any) -> web.StreamRe
     if rule.do == "status":
         headers = {"Retry-After": rule.retry_after} if rule.retry_after is not None else {}
         return web.Response(status=rule.status, body=rule.body, headers=headers, content_type="application/json")
+    await request.read()  # all of it is here before anything happens, whatever the client does meanwhile
     await asyncio.sleep(rule.seconds if rule.do == "slow" else rule.before_s)
     # A client that hangs up does not stop the exchange from doing what it was asked.
     answer: web.Response = await asyncio.shield(asyncio.ensure_future(handler(request)))

@@ -189,6 +189,14 @@ async def test_exposure_counts_all_markets(tmp_path):
 
 async def test_concurrent_signals_never_exceed_the_caps(tmp_path):
     async with rig(tmp_path, risk={"max_exposure_usdc": 35, "max_market_usdc": 35}) as r, r.working():
+        original = r.clob.post
+
+        async def slow(order):
+            # Every signal is decided before the first fill is known: only reservations stand for it.
+            await until(lambda: len(r.reasons()) >= 12, "each leader's market decided")
+            return await original(order)
+
+        r.clob.post = slow
         await asyncio.gather(*(r.sees(market=i % 6, leader=i % 4) for i in range(24)))
         await r.settled()
         assert r.value("SELECT SUM(cost) FROM position") <= 35 * M

@@ -100,9 +100,10 @@ async def test_integer_columns_take_integers_only(path, value):
             await ledger.transact(lambda tx: insert(tx, "account", row))
 
 
-def _spend(path: str, times: int) -> None:
+def _spend(path: str, times: int, barrier) -> None:
     async def spend() -> None:
         async with Ledger(Path(path)).open() as ledger:
+            barrier.wait(60)  # all at once, or nobody reads between another's read and write
 
             async def once(tx):
                 cash = await scalar(tx, "SELECT cash FROM account")
@@ -119,13 +120,14 @@ async def test_three_processes_that_read_and_write_lose_no_update(path):
     async with Ledger(path).open() as ledger:
         await ledger.transact(lambda tx: orders.open_account(tx, "w", 1000, now_us=1))
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_spend, args=(str(path), 50)) for _ in range(3)]
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=_spend, args=(str(path), 200, barrier)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         await asyncio.to_thread(process.join)
     async with Ledger(path).open() as ledger:
-        assert await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 150
+        assert await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 600
 
 
 def test_a_ledger_of_another_mode_or_program_is_refused_and_untouched(path, tmp_path):

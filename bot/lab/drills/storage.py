@@ -14,7 +14,6 @@ from pathlib import Path
 from bot.errors import BotError, LedgerDamaged, SchemaMismatch
 from bot.home import WORKERS
 from bot.lab.drill import Drill, Scene, Unmet, expect
-from bot.lab.stage import end_tree
 from bot.ledger import files
 from bot.queue import Ping, ask
 
@@ -158,7 +157,7 @@ def _cut(path: Path, keep: int) -> None:
 def _wal_alone(scene: Scene) -> str:
     scene.enter()
     scene.struck()
-    end_tree(scene.on.supervisor_pid)
+    scene.on.end()
     away = scene.on.ledger.with_suffix(".away")
     scene.on.ledger.rename(away)
     text = _refused(lambda: files.migrate(scene.on.ledger, "demo"), LedgerDamaged)
@@ -190,10 +189,17 @@ def _schema(scene: Scene) -> str:
 def _clock(scene: Scene, seconds: int) -> str:
     scene.enter()
     scene.rest()
+    scene.on.down()
+    with closing(sqlite3.connect(scene.on.ledger)) as other, other:
+        # As if we had watched for two hours: what is older than the watch is history to the bot.
+        other.execute("UPDATE leader SET watch_start_s = watch_start_s - 7200")
+    scene.on.up()
     scene.do("clock", seconds=seconds)
     scene.alerted("clock:skew")
     scene.trade()
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'clock_skew'"), "an entry skipped")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason IN ('clock_skew', 'stale')"), "no entry"
+    )
     scene.trade(0, 0, side="SELL")
     scene.copied(2)
     scene.rest()

@@ -7,7 +7,6 @@ from functools import partial
 from bot import supervise
 from bot.home import WORKERS
 from bot.lab.drill import Drill, Scene, expect
-from bot.lab.stage import end_tree
 
 
 def _frozen(scene: Scene, worker: str) -> str:
@@ -91,7 +90,8 @@ def _supervisor(scene: Scene) -> str:
     scene.enter()
     scene.trade()
     scene.struck()
-    os.kill(scene.on.supervisor_pid, signal.SIGKILL)
+    assert scene.on.supervisor is not None
+    scene.on.supervisor.kill()
     scene.until(lambda: not any(_alive(scene.on.pid(worker)) for worker in WORKERS), "its workers end with it")
     scene.on.up()
     scene.back(*WORKERS)
@@ -111,7 +111,7 @@ def _power(scene: Scene) -> str:
     scene.enter()
     scene.trade()
     scene.struck()
-    end_tree(scene.on.supervisor_pid)
+    scene.on.end()
     scene.trade(1, 2)
     scene.on.up()
     scene.back(*WORKERS)
@@ -126,7 +126,7 @@ def _guards(scene: Scene) -> str:
         scene.until(lambda n=market: len(scene.orders("state = 'rejected'")) >= n, "refused")  # type: ignore[misc]
     scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "the breaker trips")
     scene.struck()
-    end_tree(scene.on.supervisor_pid)
+    scene.on.end()
     scene.on.do("allowance", allowed=True)
     scene.on.up()
     scene.back(*WORKERS)

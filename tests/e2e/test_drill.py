@@ -1,0 +1,79 @@
+"""Drills through the real command: a sample of each family, a small storm, the simulation."""
+
+import pytest
+
+from bot.failpoints import POINTS
+from tests.e2e.botctl import answer, botctl
+
+#: One of each kind that the others are like; `botctl drill --all` plays every one.
+SAMPLE = (
+    "kill.seen.committed.lost", "kill.decide.committed.lost", "kill.post.sent.lost", "kill.fill.written.arrives",
+    "kill.recovery.begun.arrives", "answers.killed_but_filled", "answers.slow", "orders.failed_exit",
+    "streams.user.silent", "feeds.gap", "hung.executor", "kill.supervisor", "storage.locked", "storage.corrupt",
+    "clock.back", "operator.halt", "accounts.by_hand",
+)  # fmt: skip
+
+
+def test_a_sample_of_every_family_passes():
+    process = botctl("drill", *SAMPLE, "--json", timeout=900)
+    found = answer(process)
+    failed = {d["name"]: d["found"] for d in found["drills"] if not d["passed"]}
+    assert not failed
+    assert found["ok"] and process.returncode == 0
+    assert [d["name"] for d in found["drills"]] != []
+    assert all(d["duplicates"] == d["lost"] == 0 for d in found["drills"])
+    assert {d["name"] for d in found["drills"]} == set(SAMPLE)
+    assert found["kills"] >= 7 and found["faults"] >= 10
+    killed = [d["recovered_s"] for d in found["drills"] if d["name"].startswith("kill.")]
+    assert all(seconds > 0 for seconds in killed)
+
+
+def test_every_failpoint_is_drilled_with_both_answers():
+    found = answer(botctl("drill", "--list", "--json"))
+    names = {d["name"] for d in found["drills"]}
+    assert found["failpoints"] == POINTS
+    assert {f"kill.{point}.{fate}" for point in POINTS for fate in ("arrives", "lost")} <= names
+    assert len(names) >= 60
+
+
+def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
+    process = botctl("drill", "--storm", "--kills", "40", "--seed", "40", "--json", timeout=900)
+    found = answer(process)
+    assert found["ok"], found["problems"]
+    assert process.returncode == 0
+    assert found["kills"] >= 40 and found["duplicates"] == found["lost"] == 0
+    assert found["ledger_matches_venue"] is True
+    assert found["orders"] > 0
+
+
+def test_the_simulation_repeats_by_its_seed():
+    first, second = (answer(botctl("drill", "--virtual", "--orders", "400", "--seed", "9", "--json")) for _ in range(2))
+    assert first == second
+    assert first["ok"], first["problems"]
+    assert first["orders"] >= 400 and first["faults"]["deaths"] > 0
+
+
+@pytest.mark.parametrize("law", ["re_sign", "record_after_post", "tx_hash_dedup"])
+def test_a_broken_law_is_caught(law):
+    assert answer(botctl("drill", f"sabotage.{law}", "--json"))["ok"], "the drill passes where the checker notices"
+
+
+def test_sabotage_fails_the_simulation_and_prints_its_seed():
+    process = botctl("drill", "--sabotage", "re_sign", "--orders", "60", "--seed", "11")
+    assert process.returncode == 1
+    assert "twice" in process.stdout and "seed 11" in process.stdout and "FAIL" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name one, or a family"),
+        (("nothing.like.this",), "no drill begins with 'nothing.like.this'"),
+        (("--sabotage", "everything"), "--sabotage: expected one of re_sign"),
+        (("--storm", "--kills", "0"), "--kills"),
+    ],
+)
+def test_bad_options_are_refused(arguments, message):
+    process = botctl("drill", *arguments)
+    assert process.returncode == 2
+    assert message in process.stderr

@@ -1,0 +1,79 @@
+"""Sabotage, once per rule: a copy of the code breaks it, and the test that guards it must fail.
+
+The drills `sabotage.*` break the laws that need a process to die (re-sign on retry, record after
+the POST, one trade a transaction); here are those that a changed line breaks.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("bot", "workers", "migrations", "tests", "pyproject.toml", "supervisord.conf")
+#: rule -> (file, the line that keeps it, the line that breaks it, the test that must notice)
+MUTANTS = {
+    "commits are synced": (
+        "bot/ledger/db.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF",
+        "tests/integration/test_power_cut.py::test_no_acknowledged_transaction_is_lost_in_a_power_cut",
+    ),
+    "transactions begin immediate": (
+        "bot/ledger/db.py", '"BEGIN IMMEDIATE"', '"BEGIN DEFERRED"',
+        "tests/integration/test_ledger.py::test_three_processes_that_read_and_write_lose_no_update",
+    ),
+    "a guard that raises says no": (
+        "bot/risk.py", "        except Exception as error:  # a guard that cannot answer says no\n            return",
+        "        except Exception as error:\n            continue\n            return",
+        "tests/unit/test_risk.py::test_a_guard_that_raises_counts_as_no",
+    ),
+    "duplicated means landed": (
+        "bot/polymarket/outcomes.py", 'return Accepted("duplicate")', 'return Rejected(_R.PAYLOAD, "duplicated")',
+        "tests/unit/test_outcomes.py::test_duplicated_means_landed",
+    ),
+    "a server error proves nothing": (
+        "bot/polymarket/outcomes.py", 'return Unknown(f"HTTP {status}")\n    try', 'return Rejected(_R.EXCHANGE, "")\n    try',
+        "tests/unit/test_outcomes.py::test_a_server_error_proves_nothing",
+    ),
+    "facts are grouped by maximum": (
+        "bot/detect/merge.py", "return max(totals.values(), default=(0, 0))", "return min(totals.values(), default=(0, 0))",
+        "tests/unit/test_merge.py::test_streams_never_exceed_and_complete_answers_always_reach_the_truth",
+    ),
+    "no byte leaves after the deadline": (
+        "bot/execution/life.py", "if sent_us >= order.deadline_us:", "if sent_us < 0:",
+        "tests/integration/test_recovery.py::test_no_byte_leaves_after_the_deadline",
+    ),
+    "a failed fill is taken back": (
+        "bot/execution/booking.py", "if known is None or fill.settlement is Settlement.FAILED:", "if known is None:",
+        "tests/integration/test_execution.py::test_a_failed_settlement_is_taken_back_once",
+    ),
+    "what is in flight counts against the caps": (
+        "bot/ledger/orders.py", 'flying = "SELECT SUM(reserved) FROM', 'flying = "SELECT 0 * SUM(reserved) FROM',
+        "tests/integration/test_execution.py::test_concurrent_signals_never_exceed_the_caps",
+    ),
+    "an ended order frees its budget once it is proven": (
+        "bot/execution/booking.py", "if shares < (current.matched or 0) or", "if",
+        "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_a_broken_rule_is_noticed(rule, tmp_path):
+    path, line, broken, test = MUTANTS[rule]
+    for name in COPIED:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, tmp_path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, tmp_path)
+    text = (tmp_path / path).read_text()
+    assert text.count(line) == 1, "the rule is kept by another line now: name that one"
+    (tmp_path / path).write_text(text.replace(line, broken))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test], cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(tmp_path), "COPYBOT_TEST_PATIENCE_S": "6"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == 1, process.stdout[-2000:] + process.stderr[-500:]
+    assert "failed" in process.stdout

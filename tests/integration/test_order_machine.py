@@ -1,0 +1,117 @@
+"""The order life cycle as a state machine: any order of events, duplicates and deaths.
+
+Hypothesis writes the story; the executor's own code lives it in virtual time, on a real ledger,
+against the faulty exchange. Whatever happened: at most one order a decision, positions and PnL
+follow from the fills, and in the end the ledger equals the exchange.
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from bot import report
+from bot.lab.model import ANSWERS, WAYS
+from bot.lab.virtual import VirtualLoop
+from bot.lab.world import Parts, World
+from bot.model import Side
+
+#: (market, leader, side, shares): few of each, so that they meet.
+MOVES = st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from(Side), st.integers(60, 300))
+
+
+class OrderLife(RuleBasedStateMachine):
+    """Leaders trade, the exchange answers as told, the process dies as told."""
+
+    @initialize(seed=st.integers(0, 2**31))
+    def begins(self, seed):
+        self.folder = tempfile.TemporaryDirectory()
+        self.loop = VirtualLoop()
+        self.world = World(Path(self.folder.name) / "ledger-demo.db", seed, Parts(), self.loop.time)
+        self.loop.set_exception_handler(self.world.unheard)
+        self.starts()
+
+    def starts(self):
+        self.life = self.world.new_life()
+        self.working = self.loop.create_task(self.life.work())
+        self.passes(0.1)
+
+    def passes(self, seconds):
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    @rule(answers=st.lists(st.sampled_from(sorted(ANSWERS)), max_size=4))
+    def the_exchange_will_answer(self, answers):
+        self.world.venue.fates = answers
+
+    @rule(ways=st.lists(st.sampled_from(WAYS), min_size=1, max_size=4))
+    def trades_will_settle(self, ways):
+        self.world.venue.ways = ways
+
+    @rule(moves=st.lists(MOVES, min_size=1, max_size=4))
+    def leaders_trade(self, moves):
+        self.loop.run_until_complete(self.world.trade(self.life.intake, moves))
+
+    @rule()
+    def everything_is_shown_again(self):
+        self.loop.run_until_complete(self.world.replay(self.life.intake))
+
+    @rule(seconds=st.sampled_from([0.02, 0.5, 2, 11, 40]))
+    def time_passes(self, seconds):
+        self.passes(seconds)
+
+    @rule(times=st.integers(1, 3))
+    def the_channel_repeats_old_news(self, times):
+        trades = [t for order in self.world.venue.orders.values() for t in order.trades]
+        for trade in trades[-3:] * times:
+            self.world.venue.announce(trade, "MATCHED")
+
+    @rule()
+    def the_process_dies(self):
+        self.life.die()
+        self.loop.run_until_complete(self.life.bury())
+        self.starts()
+
+    @invariant()
+    def at_most_one_order_a_decision(self):
+        signals = [signal for signal, _ in self.world.venue.landed]
+        assert len(signals) == len(set(signals))
+        assert not self.world.venue.broken
+
+    @invariant()
+    def everything_follows_from_the_fills(self):
+        with report.read(self.world.path, now_us=self.world.now_us()) as found:
+            assert found.mismatches() == []
+
+    def teardown(self):
+        if not hasattr(self, "world"):
+            return
+        self.world.venue.calm, self.world.venue.fates, self.world.venue.ways = True, [], []
+        for _ in range(60):
+            self.passes(5)
+            if self.world.rests():
+                break
+        verdict = self.world.judge()
+        self.life.die()
+        self.loop.run_until_complete(self.life.bury())
+        self.loop.close()
+        self.folder.cleanup()
+        assert verdict.ok, verdict.problems
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """What a simulated life shouts as it dies is no news."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
+
+
+TestOrderLife = OrderLife.TestCase
+TestOrderLife.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
