@@ -168,12 +168,19 @@ class Watch:
         return silent
 
 
-async def restart_hung(watch: Watch) -> list[Process]:
-    """Kill the workers that do not answer, so that supervisord starts them anew; return which."""
+async def seen(home: Home) -> list[Process]:
+    """Return the programs without blocking the loop; none where no supervisor answers.
+
+    Run as plain systemd units there is none: systemd's own watchdog restarts what hangs.
+    """
     try:
-        found = await asyncio.to_thread(processes, watch.home)
+        return await asyncio.to_thread(processes, home)
     except StateUnknown:
-        return []  # run as plain systemd units: systemd's own watchdog restarts what hangs
+        return []
+
+
+async def restart_hung(watch: Watch, found: list[Process]) -> list[Process]:
+    """Kill the workers that do not answer, so that supervisord starts them anew; return which."""
     silent = await watch.hung(found)
     for process in silent:
         try:

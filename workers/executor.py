@@ -15,10 +15,10 @@ import structlog
 from bot.errors import ConfigError, Unavailable
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
-from bot.execution.reconcile import Comparison, Reconciler
+from bot.execution.reconcile import Reconciler, tell
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Tx
-from bot.model import ControlMode, TokenId
+from bot.model import TokenId
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
 from bot.polymarket.orders import OrderSigner
@@ -37,9 +37,7 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
-RECONCILE_S, BUSY_S = 900, 10
-#: Differences that fit into one frame of the queue.
-SHOWN = 50
+RECONCILE_S, BUSY_S = 900, 60
 
 
 def make_signer(settings: Settings) -> OrderSigner:
@@ -123,7 +121,7 @@ async def _work(
         if isinstance(message, SignalSeen):
             worker.doorbell.set()
         if isinstance(message, Reconcile):
-            return await _reconciled(boot, reconciler, adopt=message.adopt)
+            return await reconciler.answer(adopt=message.adopt, now_us=now_us())
         return ""
 
     async def progress() -> None:
@@ -170,7 +168,7 @@ async def _compare(boot: Boot, reconciler: Reconciler) -> int:
     except Unavailable as error:
         logger.warning("reconcile.unavailable", error=str(error))
         return BUSY_S
-    await boot.ledger.transact(partial(_tell_differences, found=found))
+    await boot.ledger.transact(partial(tell, found=found, now_us=now_us()))
     return RECONCILE_S if found.quiet else BUSY_S
 
 
@@ -179,35 +177,6 @@ async def _watch_differences(boot: Boot, reconciler: Reconciler) -> None:
     while True:
         await asyncio.sleep(wait)
         wait = await _compare(boot, reconciler)
-
-
-async def _tell_differences(tx: Tx, found: Comparison) -> None:
-    if found.differences:
-        text = f"{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
-        await control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us())
-        state = await control.read(tx, now_us=now_us())
-        if found.forgotten and state.mode is ControlMode.RUNNING:
-            # A ledger that has forgotten trades would buy them again: a restored one, or another bot.
-            reason = f"reconcile: {found.forgotten} trades of this wallet are not in the ledger"
-            await control.steer(tx, ControlMode.PAUSED, reason=reason, actor="reconcile", now_us=now_us())
-    elif found.quiet:
-        await control.clear_alerts(tx, set(), "reconcile:", now_us=now_us())
-
-
-async def _reconciled(boot: Boot, reconciler: Reconciler, *, adopt: bool) -> str:
-    """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
-    try:
-        adopted = await reconciler.adopt(now_us=now_us()) if adopt else []
-        found = await reconciler.compare()
-    except Unavailable as error:
-        return json.dumps({"error": str(error)})
-    await boot.ledger.transact(partial(_tell_differences, found=found))
-    shown = [
-        {"kind": d.kind, "subject": d.subject, "ledger_micros": d.ledger, "exchange_micros": d.exchange, "text": d.text}
-        for d in found.differences[:SHOWN]
-    ]
-    count, texts = len(found.differences), [d.text for d in adopted]
-    return json.dumps({"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts})
 
 
 async def _tell_skew(tx: Tx, skew: int) -> None:

@@ -13,7 +13,7 @@ from bot.home import WORKERS
 from bot.ledger import control, leaders
 from bot.ledger.db import Tx, rows, scalar
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.supervise import Process, Watch, processes, restart_hung, revive
+from bot.supervise import Process, Watch, restart_hung, revive, seen
 from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
@@ -36,9 +36,10 @@ async def _watch(boot: Boot) -> None:
     watch = Watch(boot.home, tuple(n for n in WORKERS if n != boot.worker), boot.settings.runtime.hung_s)
     revived, before = time.monotonic(), set[str]()
     while True:
-        hung = await restart_hung(watch)
+        found = await seen(boot.home)
+        hung = await restart_hung(watch, found)
         problems = {f"worker:hung:{p.name}": f"{p.name} did not answer for {watch.hung_s:g} s; restarted" for p in hung}
-        given_up = await _given_up(boot)
+        given_up = [p for p in found if p.state in ("FATAL", "EXITED")]
         # Seen twice: a killed worker is EXITED for the moment before it is started again.
         problems |= {f"worker:ended:{p.name}": _why(p) for p in given_up if p.name in before}
         before = {p.name for p in given_up}
@@ -51,14 +52,6 @@ async def _watch(boot: Boot) -> None:
         await boot.ledger.transact(partial(_judge, problems=problems, at=now_us()))
         boot.progress_us = now_us()
         await asyncio.sleep(CHECK_S)
-
-
-async def _given_up(boot: Boot) -> list[Process]:
-    try:
-        found = await asyncio.to_thread(processes, boot.home)
-    except StateUnknown:
-        return []
-    return [p for p in found if p.state in ("FATAL", "EXITED")]
 
 
 def _why(process: Process) -> str:

@@ -16,7 +16,7 @@ from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.supervise import Watch, restart_hung
+from bot.supervise import Watch, restart_hung, seen
 from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ async def _watch_health(boot: Boot) -> None:
     # health judges the others; without this nobody would judge health.
     watch = Watch(boot.home, ("health",), boot.settings.runtime.hung_s)
     while True:
-        for process in await restart_hung(watch):
+        for process in await restart_hung(watch, await seen(boot.home)):
             logger.error("worker.hung", hung=process.name, pid=process.pid)
         await asyncio.sleep(1)
 

@@ -6,6 +6,7 @@ Only the operator can tell which; until then nothing is changed, and an alert st
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,7 @@ from bot.ledger import control, orders
 from bot.ledger.db import Ledger, Tx, rows, scalar
 from bot.model import (
     ConditionId,
+    ControlMode,
     Fill,
     Order,
     OrderId,
@@ -31,8 +33,10 @@ from bot.units import MICRO, decimal_text
 
 #: Whom shares belong to that we hold by following nobody.
 NOBODY = Wallet("0x0000000000000000000000000000000000000000")
-#: Trades are looked up from the newest known fill on, less this.
-LOOK_BACK_S = 86_400
+#: At start trades are looked up from the newest known fill on, less this; later from the last comparison on.
+LOOK_BACK_S, OVERLAP_S = 86_400, 600
+#: Differences that fit into one frame of the queue.
+SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,15 @@ class Reconciler:
 
     def __init__(self, ledger: Ledger, venue: Venue, wallet: str) -> None:
         self._ledger, self._venue, self._wallet = ledger, venue, wallet
+        self._since_s: int | None = None  #: trades before this were compared already, without a stranger
 
     async def compare(self) -> Comparison:
         """Return the differences; changes nothing. Raises Unavailable if the exchange does not answer."""
         before = await self._ledger.transact(_moment)
-        found = [*await self._open_orders(), *await self._trades()]
+        strangers, newest_s = await self._trades()
+        found = [*await self._open_orders(), *strangers]
+        if not strangers:
+            self._since_s = newest_s - OVERLAP_S
         balances = await self._balances() if before is not None else []
         # What moved while we were asking makes balances of two moments: not a difference.
         quiet = before is not None and await self._ledger.transact(_moment) == before
@@ -84,14 +92,16 @@ class Reconciler:
             for o in live if o.id not in known
         ]  # fmt: skip
 
-    async def _trades(self) -> list[Difference]:
-        since = await self._ledger.transact(_since_s)
-        found = []
+    async def _trades(self) -> tuple[list[Difference], int]:
+        since = self._since_s if self._since_s is not None else await self._ledger.transact(_first_since_s)
+        found: list[Difference] = []
+        newest = since + OVERLAP_S
         for trade in await self._venue.trades(None, after_s=since):
+            newest = max(newest, wire.matched_s(trade))
             for order_id in _ours(trade, self._venue.owner):
                 if await self._ledger.transact(lambda tx, o=order_id: orders.order(tx, o)) is None:  # type: ignore[misc]
                     found += await self._stranger(trade, order_id)
-        return found
+        return found, newest
 
     async def _stranger(self, trade: wire.Trade, order_id: OrderId) -> list[Difference]:
         market = await self._venue.market(trade.market.lower())
@@ -139,6 +149,39 @@ class Reconciler:
                 done.append(difference)
         return done
 
+    async def answer(self, *, adopt: bool, now_us: int) -> str:
+        """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
+        try:
+            adopted = await self.adopt(now_us=now_us) if adopt else []
+            found = await self.compare()
+        except Unavailable as error:
+            return json.dumps({"error": str(error)})
+        await self._ledger.transact(lambda tx: tell(tx, found, now_us=now_us))
+        shown = [
+            {"kind": d.kind, "subject": d.subject, "ledger_micros": d.ledger, "exchange_micros": d.exchange,
+             "text": d.text}
+            for d in found.differences[:SHOWN]
+        ]  # fmt: skip
+        count, texts = len(found.differences), [d.text for d in adopted[:SHOWN]]
+        return json.dumps({"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts})
+
+
+async def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
+    """Let an alert stand while ledger and exchange differ; stop entries while the ledger has forgotten trades.
+
+    Such a ledger would buy them again: a restored one, or one beside another bot.
+    """
+    if not found.differences:
+        if found.quiet:
+            await control.clear_alerts(tx, set(), "reconcile:", now_us=now_us)
+        return
+    text = f"{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
+    await control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us)
+    state = await control.read(tx, now_us=now_us)
+    if found.forgotten and state.mode is ControlMode.RUNNING:
+        reason = f"reconcile: {found.forgotten} trades of this wallet are not in the ledger"
+        await control.steer(tx, ControlMode.PAUSED, reason=reason, actor="reconcile", now_us=now_us)
+
 
 def _ours(trade: wire.Trade, owner: str) -> list[OrderId]:
     makers = [OrderId(m.order_id) for m in trade.maker_orders if m.owner == owner]
@@ -161,7 +204,7 @@ async def _known(tx: Tx, ids: list[str]) -> set[str]:
     return {order_id for order_id in ids if await orders.order(tx, order_id) is not None}
 
 
-async def _since_s(tx: Tx) -> int:
+async def _first_since_s(tx: Tx) -> int:
     newest = await scalar(tx, "SELECT MAX(matched_us) FROM fill")
     first = await scalar(tx, "SELECT MIN(started_us) FROM boot")
     return int((newest or first or 0) // MICRO) - (LOOK_BACK_S if newest else 0)

@@ -300,8 +300,6 @@ def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
         return None
     if side not in ("BUY", "SELL"):
         raise BadInput(f"side: expected BUY or SELL, found {printable(side, 20)!r}")
-    seconds = next((int(t) for t in (trade.match_time, trade.matchtime) if _DIGITS.fullmatch(t) and int(t)), 0)
-    seconds = seconds // 1000 if seconds > _SECONDS.stop else seconds
     chain = trade.transaction_hash
     return Fill(
         trade_id=printable(trade.id, 80),
@@ -313,8 +311,14 @@ def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
         fee=fee,
         settlement=status_of(trade.status),
         tx=chain if chain and _HEX32.fullmatch(chain) else None,
-        matched_us=seconds * MICRO,
+        matched_us=matched_s(trade) * MICRO,
     )
+
+
+def matched_s(trade: Trade) -> int:
+    """Return when a trade matched, in seconds since the epoch; 0 where it does not say."""
+    seconds = next((int(t) for t in (trade.match_time, trade.matchtime) if _DIGITS.fullmatch(t) and int(t)), 0)
+    return seconds // 1000 if seconds > _SECONDS.stop else seconds
 
 
 def _taker_piece(maker: MakerOrder, trade: Trade) -> tuple[int, int, int]:

@@ -1,8 +1,12 @@
 """Drills through the real command: a sample of each family, a small storm, the simulation."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bot.failpoints import POINTS
+from bot.lab.drills import ALL
 from tests.e2e.botctl import answer, botctl
 
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
@@ -34,6 +38,20 @@ def test_every_failpoint_is_drilled_with_both_answers():
     assert found["failpoints"] == POINTS
     assert {f"kill.{point}.{fate}" for point in POINTS for fate in ("arrives", "lost")} <= names
     assert len(names) >= 60
+
+
+def test_every_drill_that_the_readme_names_exists():
+    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    named = [
+        word
+        for line in lines
+        for command in re.findall(r"botctl drill ([^`#|]+)", line)
+        for word in command.split()
+        if re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", word)
+    ]
+    known = [drill.name for drill in ALL]
+    assert len(named) > 30
+    assert [n for n in named if not any(name == n or name.startswith(f"{n}.") for name in known)] == []
 
 
 def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
