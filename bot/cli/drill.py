@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
-from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from bot.cli.output import cli, console, emit, say, table
@@ -49,11 +49,10 @@ def drill(
 
 
 def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int, *, every: bool) -> int:
-    from bot.lab.drill import run
     from bot.lab.drills import left_out
 
     began = time.monotonic()
-    results = list(_shown(run(wanted, jobs=jobs), quiet=cli(context).json))
+    results = list(_shown(wanted, jobs, quiet=cli(context).json))
     ok = all(r.passed for r in results)
     kills, faults = sum(r.kills for r in results), sum(r.faults for r in results)
     missing = left_out() if every else None
@@ -132,19 +131,50 @@ def _list(context: typer.Context, known: "Sequence[Drill]") -> None:
     table(("FAILPOINT", "WHAT"), list(POINTS.items()))
 
 
-def _shown(results: "Iterator[Result]", *, quiet: bool) -> "Iterator[Result]":
-    """Print each result as it comes: what was done, and what was found."""
-    screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for r in results:
-        if not quiet:
-            verdict = Text("ok    " if r.passed else "FAIL  ", style="green" if r.passed else "bold red")
-            back = f"{r.recovered_s:.1f}s" if r.recovered_s is not None else "–"
-            line = Text.assemble(
-                verdict, f"{r.name:<36} {back:>6} {r.duplicates} twice {r.lost} lost  ", printable(r.what, 200)
-            )
-            screen.print(line)
-            screen.print(Text(f"      {printable(r.found, 600)}", style="dim" if r.passed else ""))
-        yield r
+def _shown(wanted: "Sequence[Drill]", jobs: int, *, quiet: bool) -> "Iterator[Result]":
+    """Play the drills; print a line each as it ends, and what runs now on the last line of a terminal."""
+    from bot.lab.drill import run
+
+    screen = console()
+    running: list[str] = []
+    if quiet:
+        yield from run(wanted, jobs=jobs, started=running.append)
+        return
+    if not screen.is_terminal:
+        print("\t".join(_HEADERS))
+        for r in run(wanted, jobs=jobs, started=running.append):
+            print("\t".join(_cells(r)), flush=True)
+            yield r
+        return
+    screen.print(_line(_HEADERS, screen.width), style="bold")
+    began = time.monotonic()
+    with Live(console=screen, transient=True, refresh_per_second=2) as live:
+        for done, r in enumerate(run(wanted, jobs=jobs, started=running.append), 1):
+            running.remove(r.name)
+            screen.print(_line(_cells(r), screen.width), style="" if r.passed else "bold red")
+            if not r.passed:
+                screen.print(Text(f"    {printable(r.found, 900)}"))
+            live.update(Text(f"{done}/{len(wanted)} in {time.monotonic() - began:.0f} s, now {', '.join(running)}"))
+            yield r
+
+
+_HEADERS = ("RESULT", "DRILL", "BACK", "TWICE", "LOST", "DONE", "FOUND")
+
+
+def _cells(r: "Result") -> tuple[str, ...]:
+    back = f"{r.recovered_s:.1f}s" if r.recovered_s is not None else "–"
+    done, found = printable(r.what, 300), printable(r.found, 900)
+    return ("ok" if r.passed else "FAIL", r.name, back, str(r.duplicates), str(r.lost), done, found)
+
+
+def _line(cells: Sequence[str], width: int) -> Text:
+    """Return one line: fixed columns, and what was done and found sharing the rest."""
+    half = max(20, (width - 60) // 2)
+    result, name, back, twice, lost, done, found = cells
+    head = f"{result:<7}{name:<32}{back:>7}{twice:>6}{lost:>5}  "
+    return Text(
+        f"{head}{printable(done, half):<{half}} {printable(found, half - 1)}", no_wrap=True, overflow="ellipsis"
+    )
 
 
 def register(app: typer.Typer) -> None:

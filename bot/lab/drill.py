@@ -210,7 +210,12 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 1)
 
 
-def run(drills: Iterable[Drill], *, jobs: int) -> Iterator[Result]:
-    """Play drills, `jobs` at a time, and yield each result as it comes."""
+def run(drills: Iterable[Drill], *, jobs: int, started: Callable[[str], None]) -> Iterator[Result]:
+    """Play drills, `jobs` at a time, and yield the results in their order; `started` hears each name."""
+
+    def play(drill: Drill) -> Result:
+        started(drill.name)
+        return run_one(drill)
+
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(run_one, drills)
+        yield from pool.map(play, drills)
