@@ -5,10 +5,12 @@ left is what somebody did elsewhere with the same wallet, or what a restored led
 Only the operator can tell which; until then nothing is changed, and an alert stands.
 """
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from bot.errors import Unavailable
 from bot.execution import booking
@@ -70,6 +72,7 @@ class Reconciler:
 
     def __init__(self, ledger: Ledger, venue: Venue, wallet: str) -> None:
         self._ledger, self._venue, self._wallet = ledger, venue, wallet
+        self._adopting = asyncio.Lock()
         self._since_s: int | None = None  #: trades before this were compared already, without a stranger
 
     async def compare(self) -> Comparison:
@@ -138,16 +141,14 @@ class Reconciler:
         shares still differ by is booked at cost, so that it makes neither profit nor loss.
         Adopting twice changes nothing the second time.
         """
-        done = []
-        for difference in (await self.compare()).differences:
-            if difference.kind == "trade":
-                await self._ledger.transact(lambda tx, d=difference: _adopt_trade(tx, d, now_us))  # type: ignore[misc]
-                done.append(difference)
-        for difference in (await self.compare()).differences:
-            if difference.kind in ("shares", "cash"):
-                await self._ledger.transact(lambda tx, d=difference: _adopt_balance(tx, d, now_us))  # type: ignore[misc]
-                done.append(difference)
-        return done
+        async with self._adopting:  # two operators at once would both adopt what both have seen
+            trades = [d for d in (await self.compare()).differences if d.kind == "trade"]
+            for difference in trades:
+                await self._ledger.transact(partial(_adopt_trade, difference=difference, now_us=now_us))
+            balances = [d for d in (await self.compare()).differences if d.kind in ("shares", "cash")]
+            for difference in balances:
+                await self._ledger.transact(partial(_adopt_balance, difference=difference, now_us=now_us))
+            return trades + balances
 
     async def answer(self, *, adopt: bool, now_us: int) -> str:
         """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
@@ -215,17 +216,20 @@ async def _held(tx: Tx) -> dict[tuple[str, str], int]:
     return {(row["token"], row["condition"]): row["shares"] for row in found}
 
 
-async def _holder(tx: Tx, token: str) -> Wallet:
-    """Return for whom we hold most of a token."""
-    found = await scalar(tx, "SELECT wallet FROM position WHERE token = :t ORDER BY shares DESC LIMIT 1", t=token)
-    return Wallet(found) if found else NOBODY
+async def _holders(tx: Tx, token: str) -> list[dict[str, Any]]:
+    """Return for whom we hold a token, most first."""
+    return await rows(
+        tx, "SELECT wallet, shares, cost FROM position WHERE token = :token AND shares > 0 ORDER BY shares DESC",
+        token=token,
+    )  # fmt: skip
 
 
 async def _adopt_trade(tx: Tx, difference: Difference, now_us: int) -> None:
     fill = difference.fill
     assert fill is not None
     fill = booking.at(fill, now_us)
-    wallet = NOBODY if fill.side is Side.BUY else await _holder(tx, fill.token)
+    holders = await _holders(tx, fill.token) if fill.side is Side.SELL else []
+    wallet = Wallet(holders[0]["wallet"]) if holders else NOBODY
     await _book(tx, fill, wallet, difference, now_us)
 
 
@@ -234,21 +238,30 @@ async def _adopt_balance(tx: Tx, difference: Difference, now_us: int) -> None:
     if difference.kind == "cash":
         await orders.move_opening(tx, change, now_us=now_us)
         await control.record(tx, "executor", "reconcile.adopted", difference.text, now_us=now_us)
-        return
-    wallet = await _holder(tx, difference.subject) if change < 0 else NOBODY
-    cost = await scalar(
-        tx,
-        "SELECT cost * :part / shares FROM position WHERE wallet = :w AND token = :t AND shares > 0",
-        part=min(-change, difference.ledger) if change < 0 else 0, w=wallet, t=difference.subject,
-    )  # fmt: skip
-    ident = hashlib.sha256(f"{difference.subject}|{difference.ledger}|{change}|{now_us}".encode()).hexdigest()
+    elif change > 0:
+        await _adopt_shares(tx, difference, NOBODY, (Side.BUY, change, 0), now_us)
+    else:
+        left = -change
+        for held in await _holders(tx, difference.subject):
+            part = min(left, held["shares"])
+            if part > 0:
+                cost = held["cost"] * part // held["shares"]
+                await _adopt_shares(tx, difference, Wallet(held["wallet"]), (Side.SELL, part, cost), now_us)
+            left -= part
+
+
+async def _adopt_shares(
+    tx: Tx, difference: Difference, wallet: Wallet, moved: tuple[Side, int, int], now_us: int
+) -> None:
+    """Book (side, shares, cost) as a fill at cost. No collateral has moved, so the opening takes it back."""
+    side, shares, cost = moved
+    ident = hashlib.sha256(f"{difference.subject}|{wallet}|{side}|{shares}|{now_us}".encode()).hexdigest()
     fill = Fill(
-        f"adopted-{ident[:16]}", OrderId(f"0x{ident}"), TokenId(difference.subject),
-        Side.BUY if change > 0 else Side.SELL, abs(change), cost or 0, 0, Settlement.CONFIRMED, None, now_us,
+        f"adopted-{ident[:16]}", OrderId(f"0x{ident}"), TokenId(difference.subject), side, shares, cost, 0,
+        Settlement.CONFIRMED, None, now_us,
     )  # fmt: skip
     await _book(tx, fill, wallet, difference, now_us)
-    # No collateral has moved: what the fold counts as proceeds was never received.
-    await orders.move_opening(tx, -(cost or 0), now_us=now_us)
+    await orders.move_opening(tx, -cost if side is Side.SELL else cost, now_us=now_us)
 
 
 async def _book(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:

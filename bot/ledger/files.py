@@ -36,6 +36,8 @@ def migrate(path: Path, mode: str) -> None:
         return
     if (wal := _beside(path, "-wal")).exists() and wal.stat().st_size:
         raise LedgerDamaged(f"ledger {path}: its WAL is here without it; put the ledger back, or move {wal.name} away")
+    if aside := sorted(path.parent.glob(f"{path.name}.before-restore-*")):
+        raise LedgerDamaged(f"ledger {path}: a restore was cut short; run it again, or move {aside[-1].name} back")
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     _create(fresh)

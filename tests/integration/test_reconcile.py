@@ -1,0 +1,109 @@
+"""Reconciliation against the simulated exchange: what differs, what is adopted, what it must not change."""
+
+import asyncio
+
+from bot import report
+from bot.execution.reconcile import NOBODY, Reconciler
+from bot.model import Side
+from bot.runtime import now_us
+from tests.rig import M, rig, until
+
+
+async def settled_entry(r, **more) -> None:
+    await r.sees(**more)
+    await until(lambda: r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 0, "decided")
+    await r.settled()
+
+
+def sound(r) -> list[str]:
+    with report.read(r.path) as found:
+        return found.mismatches()
+
+
+async def test_an_equal_ledger_differs_in_nothing(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        found = await Reconciler(r.ledger, r.clob, r.signer.maker).compare()
+        assert found.quiet and found.differences == ()
+
+
+async def test_balances_are_not_compared_while_an_order_is_in_flight(tmp_path):
+    async with rig(tmp_path) as r:
+        from tests.rig import stored_order
+
+        await stored_order(r, posted=True)
+        r.sim.trader.collateral -= 5 * M
+        found = await Reconciler(r.ledger, r.clob, r.signer.maker).compare()
+        assert not found.quiet and found.differences == ()
+
+
+async def test_shares_that_left_are_taken_from_all_holders_at_cost(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r, leader=0)
+        await settled_entry(r, leader=1)
+        held = r.query("SELECT shares FROM position")
+        total = sum(row["shares"] for row in held)
+        left = 3 * M
+        token = r.market().tokens[0]
+        r.sim.trader.shares[token] = left
+        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        assert [(d.kind, d.ledger, d.exchange) for d in (await reconciler.compare()).differences] == [
+            ("shares", total, left)
+        ]
+        await reconciler.adopt(now_us=now_us())
+        rows = r.query("SELECT shares, cost, realized FROM position")
+        assert sum(row["shares"] for row in rows) == left
+        assert all(row["shares"] >= 0 and row["realized"] == 0 for row in rows)
+        assert sound(r) == []
+        assert (await reconciler.compare()).differences == ()
+        r.assert_equal_to_exchange()
+
+
+async def test_two_adoptions_at_once_adopt_once(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        r.sim.trader.collateral += 40 * M
+        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        await asyncio.gather(*(reconciler.adopt(now_us=now_us()) for _ in range(3)))
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
+        assert r.value("SELECT COUNT(*) FROM event WHERE kind = 'reconcile.adopted'") == 1
+
+
+async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        r.sim.exchange.inside(
+            r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key=r.clob.owner
+        )
+        await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        await reconciler.answer(adopt=False, now_us=now_us())
+        assert r.query("SELECT mode, actor FROM control") == [{"mode": "paused", "actor": "reconcile"}]
+        await reconciler.adopt(now_us=now_us())
+        await r.settled()
+        mine = r.query("SELECT shares, cost FROM position WHERE wallet = ?", NOBODY)[0]
+        assert mine["shares"] > 0 and mine["cost"] > 0
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
+
+
+async def test_a_resting_order_that_is_not_ours_is_shown_and_never_adopted(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        r.sim.exchange.inside(r.sim.trader, r.market().tokens[0], "BUY", 100_000, 10 * M, "GTC", owner_key=r.clob.owner)
+        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        await reconciler.adopt(now_us=now_us())
+        assert [d.kind for d in (await reconciler.compare()).differences] == ["open_order"]
+        assert r.value("SELECT COUNT(*) FROM orders") == 0
+
+
+async def test_an_exit_goes_on_after_an_adoption(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        r.sim.trader.collateral -= 7 * M
+        await Reconciler(r.ledger, r.clob, r.signer.maker).adopt(now_us=now_us())
+        await r.sees(Side.SELL)
+        await until(lambda: r.reasons() == ["copied", "copied"], "the exit")
+        await r.settled()
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
