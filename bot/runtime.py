@@ -31,8 +31,9 @@ from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
 
-#: supervisord honours exit codes only after `startsecs` (3), so a bad configuration waits longer.
-CONFIG_ERROR_WAIT_S = 5.0
+#: supervisord honours exit codes only after `startsecs` (3): a bad configuration lives a little longer.
+CONFIG_ERROR_LIFE_S = 4.0
+_BORN = time.monotonic()
 #: After a crash loop the next attempt waits this long, or until the operator resumes.
 BRAKE_S = 30.0
 #: How often a ledger that is away (disk full, locked, read-only) is tried again.
@@ -122,7 +123,7 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
     except ConfigError as error:
         with logging_to_stdout(worker, "INFO", as_json=True):
             logger.error("config.refused", error=str(error), exit_code=error.exit_code)
-        time.sleep(CONFIG_ERROR_WAIT_S)
+        _outlive_start()
         return error.exit_code
     with logging_to_stdout(worker, settings.runtime.log_level, settings.runtime.log_json):
         try:
@@ -134,11 +135,15 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
         except BotError as error:
             logger.error("worker.failed", error=str(error), exit_code=error.exit_code)
             if isinstance(error, ConfigError) or error.exit_code == ConfigError.exit_code:
-                time.sleep(CONFIG_ERROR_WAIT_S)
+                _outlive_start()
             return error.exit_code
         except Exception:
             logger.exception("worker.crashed")
             return 1
+
+
+def _outlive_start() -> None:
+    time.sleep(max(0.0, _BORN + CONFIG_ERROR_LIFE_S - time.monotonic()))
 
 
 def _arm(settings: Settings) -> None:

@@ -223,7 +223,7 @@ class Runtime(Section):
     crash_boots: int = Field(5, ge=2, le=100, description="unclean boots that halt the bot")
     crash_window_s: int = Field(300, ge=10, le=86_400, description="within this many seconds")
     beat_s: int = Field(2, ge=1, le=60, description="heartbeat row of each worker, seconds")
-    hung_s: int = Field(6, ge=2, le=600, description="a worker silent for this long is restarted, seconds")
+    hung_s: int = Field(6, ge=5, le=600, description="a worker silent for this long is restarted, seconds")
     drain_s: int = Field(15, ge=1, le=300, description="time to settle orders at shutdown, seconds")
     keep_days: int = Field(90, ge=7, le=3650, description="processed rows are kept this long, days")
     log_json: bool = Field(True, description="one JSON object a line; false: text for a console")

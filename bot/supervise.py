@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from bot.home import CONFIG_ENV, HOME_ENV, WORKERS, Home
 from bot.queue import Ping, ask, check_path
 
 CONF = Path(__file__).parents[1] / "supervisord.conf"
+#: A call to supervisord waits this long for its answer.
+CALL_S = 10.0
 #: A ping waits this long for its answer.
 PING_S = 2.0
 #: A worker that has never answered may still be importing; after this long it is hung.
@@ -95,6 +98,8 @@ def start(
     deadline = time.monotonic() + timeout_s
     while not _answers(home):
         if process.poll() is not None or time.monotonic() > deadline:
+            process.terminate()  # what was said not to have started must not start trading later
+            process.wait()
             last = (output.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
             raise ConfigError(f"supervisord did not come up: {last[:200]}; see {output}")
         time.sleep(0.05)
@@ -151,8 +156,11 @@ class Watch:
     hung_s: float
     _heard: dict[str, tuple[int, float, bool]] = field(default_factory=dict)  #: pid, last answer, ever answered
 
-    async def hung(self, found: list[Process]) -> list[Process]:
-        """Ping everybody once and return those that have been silent for too long."""
+    async def hung(self, found: list[Process], ready: set[int]) -> list[Process]:
+        """Ping everybody once and return those that have been silent for too long.
+
+        `ready` are the pids that have begun work: those need not have answered before.
+        """
         answers = await asyncio.gather(*(ask(self.home.socket(n), Ping(), timeout_s=PING_S) for n in self.names))
         answered = {name for name, text in zip(self.names, answers, strict=True) if text is not None}
         now, silent = time.monotonic(), []
@@ -163,7 +171,7 @@ class Watch:
             if process.name in answered or pid != process.pid:
                 last, ever = now, process.name in answered
             self._heard[process.name] = (process.pid, last, ever)
-            if now - last > (self.hung_s if ever else START_S):
+            if now - last > (self.hung_s if ever or process.pid in ready else START_S):
                 silent.append(process)
         return silent
 
@@ -179,9 +187,9 @@ async def seen(home: Home) -> list[Process]:
         return []
 
 
-async def restart_hung(watch: Watch, found: list[Process]) -> list[Process]:
+async def restart_hung(watch: Watch, found: list[Process], ready: set[int]) -> list[Process]:
     """Kill the workers that do not answer, so that supervisord starts them anew; return which."""
-    silent = await watch.hung(found)
+    silent = await watch.hung(found, ready)
     for process in silent:
         try:
             await asyncio.to_thread(restart, watch.home, process.name)
@@ -198,10 +206,7 @@ def _answers(home: Home) -> bool:
 
 
 def _call(home: Home, method: str, *arguments: str | bool) -> Any:
-    # Imported here: it costs 0.1 s, and reading verbs do not need it.
-    from supervisor.xmlrpc import SupervisorTransport
-
-    transport = SupervisorTransport(None, None, serverurl=f"unix://{home.socket('supervisor')}")
+    transport = _Transport(str(home.socket("supervisor")))
     try:
         proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
         name: Any = proxy
@@ -210,3 +215,25 @@ def _call(home: Home, method: str, *arguments: str | bool) -> Any:
         return name(*arguments)
     finally:
         transport.close()
+
+
+class _Transport(xmlrpc.client.Transport):
+    """XML-RPC over a Unix socket that gives up: a frozen supervisord must not freeze who asks it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _Connection(self._path)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=CALL_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

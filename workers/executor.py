@@ -15,7 +15,7 @@ import structlog
 from bot.errors import ConfigError, Unavailable
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
-from bot.execution.reconcile import Reconciler, tell
+from bot.execution.reconcile import Reconciler
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Tx
 from bot.model import TokenId
@@ -37,7 +37,8 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
-RECONCILE_S, BUSY_S = 900, 60
+#: Between two comparisons of ledger and exchange: when they could be made, when something moved, when nobody answered.
+RECONCILE_S, BUSY_S, RETRY_S = 900, 60, 5
 
 
 def make_signer(settings: Settings) -> OrderSigner:
@@ -88,7 +89,7 @@ async def executor(boot: Boot) -> None:
             decider = Decider(ledger, clob, books, signer, Mirror(), settings, boot.id, now_us)
             worker = Executor(ledger, clob, decider, settings, now_us)
             user = UserStream(settings.venue.user_ws_url, clob, lambda trade: worker.book([trade]))
-            await _work(boot, worker, books, clob, user, Reconciler(ledger, clob, signer.maker))
+            await _work(boot, worker, books, clob, user, Reconciler(ledger, clob, signer.maker, worker.book))
         finally:
             await transport.close()
 
@@ -136,10 +137,12 @@ async def _work(
     async with asyncio.TaskGroup() as group:
         tasks = (
             books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress(),
-            _watch_differences(boot, reconciler),
+            _watch_differences(reconciler, RETRY_S),
         )  # fmt: skip
         background = [group.create_task(task) for task in tasks]
-        await _compare(boot, reconciler)  # before anything new is decided
+        # Before anything new is decided; entries wait until it has been possible once.
+        await boot.ledger.transact(lambda tx: control.lock(tx, control.UNCOMPARED, "not compared with the exchange"))
+        await _compare(reconciler, balances=False)
         await boot.ready()
         await worker.run(boot.stopping)
         for task in background:
@@ -161,22 +164,20 @@ async def _mind_clock(boot: Boot, clob: Clob) -> None:
         await asyncio.sleep(CLOCK_S)
 
 
-async def _compare(boot: Boot, reconciler: Reconciler) -> int:
-    """Compare ledger and exchange, tell what differs, and return when to do so again, in seconds."""
+async def _compare(reconciler: Reconciler, *, balances: bool = True) -> int:
+    """Compare ledger and exchange, and return when to do so again, in seconds."""
     try:
-        found = await reconciler.compare()
+        found = await reconciler.compare(now_us=now_us(), balances=balances)
     except Unavailable as error:
         logger.warning("reconcile.unavailable", error=str(error))
-        return BUSY_S
-    await boot.ledger.transact(partial(tell, found=found, now_us=now_us()))
+        return RETRY_S
     return RECONCILE_S if found.quiet else BUSY_S
 
 
-async def _watch_differences(boot: Boot, reconciler: Reconciler) -> None:
-    wait = BUSY_S
+async def _watch_differences(reconciler: Reconciler, wait: int) -> None:
     while True:
         await asyncio.sleep(wait)
-        wait = await _compare(boot, reconciler)
+        wait = await _compare(reconciler)
 
 
 async def _tell_skew(tx: Tx, skew: int) -> None:

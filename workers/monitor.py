@@ -6,8 +6,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-import structlog
-
 from bot.detect.activity import Activity
 from bot.detect.intake import Intake
 from bot.detect.rtds import Rtds
@@ -16,10 +14,9 @@ from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.supervise import Watch, restart_hung, seen
 from bot.units import MICRO
+from bot.watchdog import Watchdog
 
-logger = structlog.get_logger(__name__)
 #: Well below the Data API's published limits.
 DATA_REQUESTS_PER_S = 10
 #: A stream that was heard this recently is at work.
@@ -94,10 +91,9 @@ async def monitor(boot: Boot) -> None:
 
 async def _watch_health(boot: Boot) -> None:
     # health judges the others; without this nobody would judge health.
-    watch = Watch(boot.home, ("health",), boot.settings.runtime.hung_s)
+    watchdog = Watchdog(boot.ledger, boot.home, ("health",), hung_s=boot.settings.runtime.hung_s, prefix="health:")
     while True:
-        for process in await restart_hung(watch, await seen(boot.home)):
-            logger.error("worker.hung", hung=process.name, pid=process.pid)
+        await watchdog.look(now_us())
         await asyncio.sleep(1)
 
 

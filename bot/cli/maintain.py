@@ -38,10 +38,6 @@ def reconcile(
         return 1 if found["count"] else 0
     for text in found["adopted"]:
         say(f"adopted: {printable(text, 300)}")
-    with report.read(ledger_path(cli(context))) as ledger:
-        paused = ledger.status().control_actor == "reconcile" and ledger.status().control == "paused"
-    if paused:
-        say("entries are paused until botctl resume, because the ledger had forgotten trades")
     if found["differences"]:
         table(
             ("KIND", "SUBJECT", "LEDGER", "EXCHANGE", "WHAT"),

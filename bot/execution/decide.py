@@ -141,7 +141,7 @@ class Decider:
     async def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Usage:
         now = self.now_us()
         used = await orders.budget(tx, signal.condition, utc_day(now))
-        scopes = [f"leader:{signal.wallet}", f"market:{signal.condition}"]
+        scopes = [*control.EVERYWHERE, f"leader:{signal.wallet}", f"market:{signal.condition}"]
         state = await control.read(tx, now_us=now)
         return Usage(
             mode=state.mode,

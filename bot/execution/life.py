@@ -51,6 +51,9 @@ class Executor:
         self.doorbell = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waits: dict[str, int] = {}  #: order id -> do not send or look before this moment
+        #: order id -> when the exchange last spoke of it; an earlier life's orders: when this one began
+        self._heard: dict[str, int] = {}
+        self._born_us = now_us()
         self._fills_due_us = 0
         self._failure: BaseException | None = None
         self.progress_us: int | None = None
@@ -129,7 +132,9 @@ class Executor:
         if self._failure is not None:
             raise self._failure
         flying = await self._ledger.transact(orders.in_flight)
-        self._waits = {order.id: self._waits[order.id] for order in flying if order.id in self._waits}
+        for known in (self._waits, self._heard):
+            for gone in known.keys() - {order.id for order in flying}:
+                del known[gone]
         due = [o for o in flying if o.id not in self._tasks and self._waits.get(o.id, 0) <= self._now()]
         for order in due:
             self._spawn(order.id, self._resolve(order))
@@ -156,6 +161,7 @@ class Executor:
         failpoints.reach("post.begun")
         outcome = await self._venue.post(order)
         failpoints.reach("post.answered")
+        self._heard[order.id] = self._now()
         await self._ledger.transact(lambda tx: self._answered(tx, order.id, outcome, None if again else sent_us))
         failpoints.reach("answer.committed")
         if isinstance(outcome, Accepted):
@@ -208,13 +214,15 @@ class Executor:
         fresh = await self._ledger.transact(lambda tx: orders.order(tx, order.id))
         if fresh is None or fresh.state not in (OrderState.POSTING, OrderState.UNKNOWN, OrderState.OPEN):
             return
-        # The lag counts from the last moment at which the exchange may have accepted it.
-        last = fresh.last_sent_us or fresh.created_us
-        landed_by = last + self._settings.execution.timeout_s * MICRO
-        if live is not None and fresh.state is not OrderState.OPEN:
-            await self._move(fresh, OrderState.OPEN)
+        # The lag counts from the last moment at which the exchange may have accepted it. A first send
+        # is recorded with its answer: without one it may have happened as late as the deadline.
+        landed_by = (fresh.last_sent_us or fresh.deadline_us) + self._settings.execution.timeout_s * MICRO
+        if live is not None:
+            self._heard[order.id] = self._now()
+            if fresh.state is not OrderState.OPEN:
+                await self._move(fresh, OrderState.OPEN)
         elif fresh.state is OrderState.OPEN:
-            if live is None and began >= last + lag:
+            if began >= self._heard.get(order.id, max(self._born_us, landed_by)) + lag:
                 await self._ledger.transact(
                     lambda tx: booking.finish(tx, fresh, evidence_complete=True, now_us=self._now())
                 )

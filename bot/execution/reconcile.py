@@ -8,18 +8,18 @@ Only the operator can tell which; until then nothing is changed, and an alert st
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from bot.errors import Unavailable
+from bot.errors import BotError, Unavailable
 from bot.execution import booking
 from bot.execution.venue import Venue
 from bot.ledger import control, orders
-from bot.ledger.db import Ledger, Tx, rows, scalar
+from bot.ledger.db import Ledger, Tx, rows, scalar, upsert
 from bot.model import (
     ConditionId,
-    ControlMode,
     Fill,
     Order,
     OrderId,
@@ -35,8 +35,9 @@ from bot.units import MICRO, decimal_text
 
 #: Whom shares belong to that we hold by following nobody.
 NOBODY = Wallet("0x0000000000000000000000000000000000000000")
-#: At start trades are looked up from the newest known fill on, less this; later from the last comparison on.
-LOOK_BACK_S, OVERLAP_S = 86_400, 600
+#: Trades are looked up from the newest one on that was compared without finding a stranger, less this.
+OVERLAP_S = 3600
+_MARK = "reconciled_s"
 #: Differences that fit into one frame of the queue.
 SHOWN = 50
 
@@ -68,24 +69,39 @@ class Comparison:
 
 
 class Reconciler:
-    """Compares and adopts for one wallet at one exchange."""
+    """Compares and adopts for one wallet at one exchange; `book` books evidence for orders we know."""
 
-    def __init__(self, ledger: Ledger, venue: Venue, wallet: str) -> None:
-        self._ledger, self._venue, self._wallet = ledger, venue, wallet
-        self._adopting = asyncio.Lock()
-        self._since_s: int | None = None  #: trades before this were compared already, without a stranger
+    def __init__(
+        self, ledger: Ledger, venue: Venue, wallet: str, book: Callable[[list[wire.Trade]], Awaitable[None]]
+    ) -> None:
+        self._ledger, self._venue, self._wallet, self._book = ledger, venue, wallet, book
+        self._one = asyncio.Lock()  #: two at once would both adopt what both have seen
 
-    async def compare(self) -> Comparison:
-        """Return the differences; changes nothing. Raises Unavailable if the exchange does not answer."""
-        before = await self._ledger.transact(_moment)
+    async def compare(self, *, now_us: int, balances: bool = True) -> Comparison:
+        """Return the differences, and let alert and locks say what was found.
+
+        Fills of orders that we know are booked on the way, however late. Raises Unavailable if
+        the exchange does not answer; entries stay locked then.
+        """
+        async with self._one:
+            return await self._compare(now_us, balances)
+
+    async def _compare(self, now_us: int, balances: bool) -> Comparison:
         strangers, newest_s = await self._trades()
         found = [*await self._open_orders(), *strangers]
-        if not strangers:
-            self._since_s = newest_s - OVERLAP_S
-        balances = await self._balances() if before is not None else []
+        before = await self._ledger.transact(_moment)
+        wrong = await self._balances() if balances and before is not None else []
         # What moved while we were asking makes balances of two moments: not a difference.
-        quiet = before is not None and await self._ledger.transact(_moment) == before
-        return Comparison((*found, *(balances if quiet else [])), quiet)
+        quiet = balances and before is not None and await self._ledger.transact(_moment) == before
+        comparison = Comparison((*found, *(wrong if quiet else [])), quiet)
+
+        async def store(tx: Tx) -> None:
+            if not strangers:
+                await _remember(tx, newest_s - OVERLAP_S)
+            await tell(tx, comparison, now_us=now_us)
+
+        await self._ledger.transact(store)
+        return comparison
 
     async def _open_orders(self) -> list[Difference]:
         live = await self._venue.open_orders()
@@ -96,14 +112,16 @@ class Reconciler:
         ]  # fmt: skip
 
     async def _trades(self) -> tuple[list[Difference], int]:
-        since = self._since_s if self._since_s is not None else await self._ledger.transact(_first_since_s)
+        since = await self._ledger.transact(_since_s)
         found: list[Difference] = []
         newest = since + OVERLAP_S
         for trade in await self._venue.trades(None, after_s=since):
             newest = max(newest, wire.matched_s(trade))
-            for order_id in _ours(trade, self._venue.owner):
-                if await self._ledger.transact(lambda tx, o=order_id: orders.order(tx, o)) is None:  # type: ignore[misc]
+            for order_id in _ours(trade, self._venue.owner, self._wallet):
+                if await self._ledger.transact(partial(orders.order, order_id=order_id)) is None:
                     found += await self._stranger(trade, order_id)
+                elif await self._ledger.transact(partial(orders.fill, trade_id=trade.id, order_id=order_id)) is None:
+                    await self._book([trade])
         return found, newest
 
     async def _stranger(self, trade: wire.Trade, order_id: OrderId) -> list[Difference]:
@@ -137,15 +155,20 @@ class Reconciler:
     async def adopt(self, *, now_us: int) -> list[Difference]:
         """Make the ledger agree with the exchange; return what was adopted.
 
-        Unknown trades are booked first, as fills of orders that follow nobody; what cash and
-        shares still differ by is booked at cost, so that it makes neither profit nor loss.
-        Adopting twice changes nothing the second time.
+        Unknown trades are booked first, once they are final, as fills of orders that follow
+        nobody; what cash and shares still differ by is booked at cost, so that it makes neither
+        profit nor loss. Adopting twice changes nothing the second time.
         """
-        async with self._adopting:  # two operators at once would both adopt what both have seen
-            trades = [d for d in (await self.compare()).differences if d.kind == "trade"]
-            for difference in trades:
+        async with self._one:
+            found = (await self._compare(now_us, True)).differences
+            trades = [d for d in found if d.fill is not None and d.fill.settlement is Settlement.CONFIRMED]
+            for difference in sorted(trades, key=lambda d: d.fill.matched_us if d.fill else 0):
                 await self._ledger.transact(partial(_adopt_trade, difference=difference, now_us=now_us))
-            balances = [d for d in (await self.compare()).differences if d.kind in ("shares", "cash")]
+            comparison = await self._compare(now_us, True)
+            # Balances explain themselves by trades that are still unknown: not before those are booked.
+            balances = [] if comparison.forgotten else [
+                d for d in comparison.differences if d.kind in ("shares", "cash")
+            ]  # fmt: skip
             for difference in balances:
                 await self._ledger.transact(partial(_adopt_balance, difference=difference, now_us=now_us))
             return trades + balances
@@ -154,10 +177,9 @@ class Reconciler:
         """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
         try:
             adopted = await self.adopt(now_us=now_us) if adopt else []
-            found = await self.compare()
-        except Unavailable as error:
+            found = await self.compare(now_us=now_us)
+        except BotError as error:
             return json.dumps({"error": str(error)})
-        await self._ledger.transact(lambda tx: tell(tx, found, now_us=now_us))
         shown = [
             {"kind": d.kind, "subject": d.subject, "ledger_micros": d.ledger, "exchange_micros": d.exchange,
              "text": d.text}
@@ -168,25 +190,31 @@ class Reconciler:
 
 
 async def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
-    """Let an alert stand while ledger and exchange differ; stop entries while the ledger has forgotten trades.
+    """Let an alert stand while ledger and exchange differ, and entries be locked while it has forgotten trades.
 
     Such a ledger would buy them again: a restored one, or one beside another bot.
     """
-    if not found.differences:
-        if found.quiet:
-            await control.clear_alerts(tx, set(), "reconcile:", now_us=now_us)
-        return
-    text = f"{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
-    await control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us)
-    state = await control.read(tx, now_us=now_us)
-    if found.forgotten and state.mode is ControlMode.RUNNING:
-        reason = f"reconcile: {found.forgotten} trades of this wallet are not in the ledger"
-        await control.steer(tx, ControlMode.PAUSED, reason=reason, actor="reconcile", now_us=now_us)
+    await control.unlock(tx, control.UNCOMPARED)
+    if found.forgotten:
+        reason = f"{found.forgotten} trades of this wallet are not in the ledger; botctl reconcile"
+        await control.lock(tx, control.FORGOTTEN, reason)
+    else:
+        await control.unlock(tx, control.FORGOTTEN)
+    if found.differences:
+        stop = "entries stop; " if found.forgotten else ""
+        text = f"{stop}{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
+        await control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us)
+    elif found.quiet:
+        await control.clear_alerts(tx, set(), "reconcile:", now_us=now_us)
 
 
-def _ours(trade: wire.Trade, owner: str) -> list[OrderId]:
-    makers = [OrderId(m.order_id) for m in trade.maker_orders if m.owner == owner]
-    return [OrderId(trade.taker_order_id), *makers] if trade.owner == owner else makers
+def _ours(trade: wire.Trade, owner: str, wallet: str) -> list[OrderId]:
+    """Return the orders of this wallet in a trade, whichever API key placed them."""
+    makers = [
+        OrderId(m.order_id) for m in trade.maker_orders if m.owner == owner or m.maker_address.lower() == wallet.lower()
+    ]
+    taker = trade.owner == owner or trade.maker_address.lower() == wallet.lower()
+    return [OrderId(trade.taker_order_id), *makers] if taker else makers
 
 
 async def _moment(tx: Tx) -> tuple[int, int] | None:
@@ -205,14 +233,23 @@ async def _known(tx: Tx, ids: list[str]) -> set[str]:
     return {order_id for order_id in ids if await orders.order(tx, order_id) is not None}
 
 
-async def _first_since_s(tx: Tx) -> int:
-    newest = await scalar(tx, "SELECT MAX(matched_us) FROM fill")
+async def _since_s(tx: Tx) -> int:
+    """Return from when on trades must be compared: up to there every one is known."""
+    mark = await scalar(tx, "SELECT value FROM meta WHERE name = :name", name=_MARK)
     first = await scalar(tx, "SELECT MIN(started_us) FROM boot")
-    return int((newest or first or 0) // MICRO) - (LOOK_BACK_S if newest else 0)
+    return int(mark) if mark is not None else int(first or 0) // MICRO
+
+
+async def _remember(tx: Tx, since_s: int) -> None:
+    await upsert(tx, "meta", ["name"], {"name": _MARK, "value": str(since_s)})
 
 
 async def _held(tx: Tx) -> dict[tuple[str, str], int]:
-    found = await rows(tx, "SELECT token, condition, SUM(shares) AS shares FROM position GROUP BY token, condition")
+    found = await rows(
+        tx,
+        "SELECT token, condition, SUM(shares) AS shares FROM position GROUP BY token, condition"
+        " HAVING SUM(shares) <> 0",
+    )
     return {(row["token"], row["condition"]): row["shares"] for row in found}
 
 
@@ -228,9 +265,20 @@ async def _adopt_trade(tx: Tx, difference: Difference, now_us: int) -> None:
     fill = difference.fill
     assert fill is not None
     fill = booking.at(fill, now_us)
-    holders = await _holders(tx, fill.token) if fill.side is Side.SELL else []
-    wallet = Wallet(holders[0]["wallet"]) if holders else NOBODY
-    await _book(tx, fill, wallet, difference, now_us)
+    if fill.side is Side.BUY:
+        await _store(tx, fill, NOBODY, difference, now_us)
+        return
+    left = fill.shares
+    for held in [*await _holders(tx, fill.token), {"wallet": NOBODY, "shares": fill.shares, "cost": 0}]:
+        part = min(left, held["shares"])
+        if part > 0:
+            # The first part keeps the order's own id: by it the trade is known from now on.
+            own = left == fill.shares
+            ident = fill.order_id if own else OrderId(_hash(f"{fill.order_id}|{held['wallet']}"))
+            usdc, fee = fill.usdc * part // fill.shares, fill.fee * part // fill.shares
+            piece = replace(fill, order_id=ident, shares=part, usdc=usdc, fee=fee)
+            await _store(tx, piece, Wallet(held["wallet"]), difference, now_us)
+        left -= part
 
 
 async def _adopt_balance(tx: Tx, difference: Difference, now_us: int) -> None:
@@ -255,16 +303,20 @@ async def _adopt_shares(
 ) -> None:
     """Book (side, shares, cost) as a fill at cost. No collateral has moved, so the opening takes it back."""
     side, shares, cost = moved
-    ident = hashlib.sha256(f"{difference.subject}|{wallet}|{side}|{shares}|{now_us}".encode()).hexdigest()
+    ident = _hash(f"{difference.subject}|{wallet}|{side}|{shares}|{now_us}")
     fill = Fill(
-        f"adopted-{ident[:16]}", OrderId(f"0x{ident}"), TokenId(difference.subject), side, shares, cost, 0,
+        f"adopted-{ident[2:18]}", OrderId(ident), TokenId(difference.subject), side, shares, cost, 0,
         Settlement.CONFIRMED, None, now_us,
     )  # fmt: skip
-    await _book(tx, fill, wallet, difference, now_us)
+    await _store(tx, fill, wallet, difference, now_us)
     await orders.move_opening(tx, -cost if side is Side.SELL else cost, now_us=now_us)
 
 
-async def _book(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:
+def _hash(text: str) -> str:
+    return "0x" + hashlib.sha256(text.encode()).hexdigest()
+
+
+async def _store(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:
     order = await orders.order(tx, fill.order_id)
     if order is None:
         making, taking = (fill.usdc, fill.shares) if fill.side is Side.BUY else (fill.shares, fill.usdc)

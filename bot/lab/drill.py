@@ -128,8 +128,13 @@ class Scene:
         )
 
     def rest(self) -> None:
-        """Take every fault away and wait until everything is decided, ended and settled."""
-        self.on.do("heal")
+        """Take every fault away and wait until everything is decided, ended and settled.
+
+        Raises Unmet if a fault was set that struck nothing: such a drill has shown nothing.
+        """
+        idle = self.on.do("heal")["idle"]
+        if idle:
+            raise Unmet(f"expected every fault to strike, idle: {', '.join(idle)}")
         self.on.until(self._rests, "everything comes to rest")
 
     def _rests(self) -> bool:

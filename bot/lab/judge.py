@@ -57,10 +57,30 @@ def judge(found: Report, truth: dict[str, Any]) -> Judgement:
             broken.append(f"order {order[:14]} is {state} here, and the exchange never had it")
         if state in ("posting", "unknown", "open"):
             broken.append(f"order {order[:14]} is still {state}")
+    broken += found.mismatches()
     twice = [f"order {order[:14]} is at the exchange, and no decision asked for it" for order in strangers]
+    twice += overcopied(found)
     repeated = len(truth["orders"]) - len(set(truth["orders"]))
     twice += [f"{repeated} orders are at the exchange twice"] if repeated else []
     return Judgement(missing(found, truth), twice, differences(found, truth), broken)
+
+
+def overcopied(found: Report) -> list[str]:
+    """Return leader trades that were signalled or entered for more than they were (laws 6 and 7)."""
+    signalled = found.rows(
+        "SELECT t.tx, t.shares, SUM(s.shares) AS told FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
+        " WHERE s.source <> 'retry' GROUP BY t.id HAVING SUM(s.shares) > t.shares + ?",
+        TOLERANCE,
+    )
+    entered = found.rows(
+        "SELECT t.tx, COUNT(*) AS n FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
+        " JOIN orders o ON o.signal_id = s.id WHERE o.side = 'BUY' GROUP BY t.id HAVING COUNT(*) > 1"
+    )
+    return [
+        *(f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
+          for r in signalled),
+        *(f"leader trade {r['tx'][:14]} was entered {r['n']} times" for r in entered),
+    ]  # fmt: skip
 
 
 def missing(found: Report, truth: dict[str, Any]) -> list[str]:

@@ -18,10 +18,8 @@ class ReSigning(Executor):
 
     async def _send(self, order: Order, *, again: bool = False) -> None:
         if again:
-            market = await self._venue.market(order.condition)
-            assert market is not None
             fresh = self._decider.signer.sign(
-                order.token, order.side, Amounts(order.making, order.taking), neg_risk=market.neg_risk,
+                order.token, order.side, Amounts(order.making, order.taking), neg_risk=False,
                 owner=self._venue.owner, now_us=self._now(),
             )  # fmt: skip
             await self._venue.post(replace(order, id=fresh.id, body=fresh.body))

@@ -15,6 +15,8 @@ from bot.lab.world import Died, Life, Parts, Verdict, World
 
 #: One in so many failpoints is the last thing a life does.
 DEATH = 400
+#: Exits are tried again after at most an hour.
+REST_S = 4 * 3600
 
 
 def run(orders_wanted: int, seed: int, parts: Parts | None = None, *, death: int = DEATH) -> Verdict:
@@ -48,7 +50,8 @@ async def _lives(path: Path, wanted: int, seed: int, parts: Parts, death: int) -
             await _live(world, life, wanted)
             if world.venue.calm and not life.dead:
                 return world.judge()
-            world.venue.calm = len(world.venue.landed) >= wanted
+            # With lives too short to get anything done it must end as well.
+            world.venue.calm = len(world.venue.landed) >= wanted or world.lives > 100 + 10 * wanted
     finally:
         failpoints.hook.reset(token)
 
@@ -58,12 +61,14 @@ async def _live(world: World, life: Life, wanted: int) -> None:
     feed = asyncio.ensure_future(_feed(world, life, wanted))
     ended = asyncio.ensure_future(life.ended.wait())
     await asyncio.wait({work, feed, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not life.dead:
+        life.stopping.set()
+        await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)  # it may die while it drains
     if life.dead:
         await life.bury()
         await asyncio.sleep(0.5)  # supervisord starts the next one
         return
     ended.cancel()
-    life.stopping.set()
     await asyncio.gather(work, feed)
 
 
@@ -71,7 +76,11 @@ async def _feed(world: World, life: Life, wanted: int) -> None:
     await life.ready.wait()
     assert life.intake is not None
     await world.replay(life.intake)
+    began_s = world.now_s()
     while not (world.venue.calm and world.rests()):
+        if world.venue.calm and world.now_s() - began_s > REST_S:
+            world.venue.broken.append(f"not at rest {REST_S} virtual seconds after the last fault")
+            return
         if world.venue.calm:
             await asyncio.sleep(5)
         elif len(world.venue.landed) >= wanted:

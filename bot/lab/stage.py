@@ -141,7 +141,7 @@ class Stage:
 
     def end(self) -> None:
         """Kill supervisord and all that it has started in one blow, as a power cut does."""
-        if self.supervisor is not None:
+        if self.supervisor is not None and self.supervisor.poll() is None:
             end_tree(self.supervisor.pid)
             self.supervisor.wait(timeout=PATIENCE_S)
 

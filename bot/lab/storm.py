@@ -151,7 +151,7 @@ def _verdict(
     found: report.Report, truth: dict[str, Any], weather: _Weather, seed: int, faults: int, duration: float
 ) -> Verdict:
     judgement = judge(found, truth)
-    problems = [*judgement.problems, *found.mismatches()]
+    problems = judgement.problems
     return Verdict(
         ok=not problems, seed=seed, kills=len(weather.struck), faults=faults,
         leader_trades=found.value("SELECT COUNT(*) FROM leader_trade"),

@@ -18,6 +18,7 @@ from bot.errors import LedgerError
 from bot.execution.decide import Decider
 from bot.execution.life import Executor
 from bot.lab import virtual
+from bot.lab.judge import overcopied
 from bot.lab.model import OWNER, PRICE, Faulty
 from bot.ledger import control, leaders, orders
 from bot.ledger.db import Ledger
@@ -78,6 +79,7 @@ class World:
         self.venue = Faulty(random.Random(seed + 1), self.now_s, self.markets, 1_000_000 * MICRO)  # noqa: S311
         self.settings = _settings()
         self.lives = self.deaths = 0
+        self._died_s = 0.0
         self.told: dict[tuple[str, str, str, str], int] = {}  #: what leaders did, by group: shares
         self.rows: list[LeaderFill] = []
         self.life: Life | None = None
@@ -91,6 +93,10 @@ class World:
         """Return virtual microseconds since the epoch."""
         return int(self.now_s() * MICRO)
 
+    def note_death(self) -> None:
+        """Remember when a life has ended: what its tasks shout for a moment is no news."""
+        self.deaths, self._died_s = self.deaths + 1, self.now_s()
+
     def new_life(self) -> "Life":
         """Return a process that is about to start on this ledger."""
         self.life, self.lives = Life(self), self.lives + 1
@@ -99,7 +105,8 @@ class World:
     def unheard(self, _: Any, context: dict[str, Any]) -> None:
         """Note what a task failed with (a loop's exception handler); a dead life's tasks fail because it is dead."""
         error = context.get("exception")
-        if not isinstance(error, (Died, LedgerError)):
+        of_a_death = (self.life is not None and self.life.dead) or self.now_s() - self._died_s < 1
+        if not isinstance(error, Died) and not (of_a_death and isinstance(error, LedgerError)):
             self.venue.broken.append(f"unheard: {type(error).__name__}: {error or context['message']}"[:200])
 
     def rests(self) -> bool:
@@ -153,6 +160,7 @@ class World:
         with report.read(self.path, now_us=self.now_us()) as found:
             known = {r["id"] for r in found.rows("SELECT id FROM orders")}
             twice += [f"order {o[:14]} was never stored" for _, o in self.venue.landed if o not in known]
+            twice += overcopied(found)
             lost = self._lost(found)
             problems += found.mismatches() + self._differences(found)
             signals = found.value("SELECT COUNT(*) FROM signal")
@@ -231,7 +239,7 @@ class Life:
     def die(self) -> None:
         """Lose everything that is not committed."""
         self.dead = True
-        self._world.deaths += 1
+        self._world.note_death()
         self._world.venue.on_trade = None
         for connection in self._connections:
             connection.cut()

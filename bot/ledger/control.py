@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
-from bot.ledger.db import Tx, insert, one, rows, run, scalar
+from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model import ControlMode
+
+#: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not know.
+UNCOMPARED, FORGOTTEN = "uncompared", "forgotten"
+EVERYWHERE = (UNCOMPARED, FORGOTTEN)
+FOREVER_US = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,16 @@ async def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
     return None
 
 
+async def lock(tx: Tx, scope: str, reason: str) -> None:
+    """Stop entries in a scope (one of `EVERYWHERE`, 'leader:0x…', 'market:0x…') until it is unlocked."""
+    await upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": FOREVER_US, "reason": reason})
+
+
+async def unlock(tx: Tx, scope: str) -> None:
+    """Take a lock away; one that is not there is no error."""
+    await run(tx, "DELETE FROM lock WHERE scope = :scope", scope=scope)
+
+
 async def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now_us: int) -> int:
     """Insert a boot row and return its id. An earlier row left open stays: it was killed."""
     values = {
@@ -85,6 +100,13 @@ async def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, 
     }
     await insert(tx, "boot", values)
     return int(await scalar(tx, "SELECT MAX(id) FROM boot WHERE worker = :worker", worker=worker))
+
+
+async def at_work(tx: Tx) -> set[int]:
+    """Return the pids of lives that have begun work and have not ended, as far as is known."""
+    return {
+        row["pid"] for row in await rows(tx, "SELECT pid FROM boot WHERE ready_us IS NOT NULL AND ended_us IS NULL")
+    }
 
 
 async def newest_boot(tx: Tx, worker: str) -> int:

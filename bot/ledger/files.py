@@ -155,7 +155,8 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
     """Put a checked backup in a ledger's place; return where the old one is kept, if there was one.
 
     The caller makes sure that nobody has the ledger open. The old file and its WAL move aside
-    together: a WAL left behind would be played into the restored file.
+    together: a WAL left behind would be played into the restored file. The restored ledger is
+    paused, or halted where the old one can still say that it was: a restore resets no guard.
     """
     found = check(source)
     if found.mode != mode:
@@ -165,6 +166,7 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     backup(source, fresh)
+    _pause(fresh, path)
     aside = None
     if path.exists() or _beside(path, "-wal").exists():
         aside = path.with_name(f"{path.name}.before-restore-{time.time_ns() // 1_000_000}")
@@ -173,6 +175,28 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
                 os.replace(_beside(path, suffix), _beside(aside, suffix))
     _move(fresh, path)
     return aside
+
+
+def _pause(fresh: Path, old: Path) -> None:
+    modes = {_mode(fresh), _mode(old)}
+    mode = "halted" if "halted" in modes else "paused"
+    with _connected(fresh) as connection:
+        connection.execute(
+            "UPDATE control SET mode = ?, reason = ?, actor = 'restore', since_us = ?, until_us = NULL",
+            (mode, "restored from a backup; botctl reconcile, then botctl resume", time.time_ns() // 1000),
+        )
+
+
+def _mode(path: Path) -> str | None:
+    """Return the control mode that a ledger says, or None if it cannot say."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    try:
+        with _connected(path, read_only=True) as connection:
+            found = connection.execute("SELECT mode FROM control").fetchone()
+            return str(found[0]) if found else None
+    except sqlite3.Error:
+        return None  # it is being replaced because it is damaged
 
 
 @contextmanager

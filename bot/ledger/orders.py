@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from bot.errors import SchemaMismatch
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model import Fill, Numbers, Order, OrderId, OrderState, Position, Settlement, Side, Signal, SkipReason
 
@@ -274,7 +275,15 @@ async def daily(tx: Tx, day: str) -> tuple[int, int]:
 
 
 async def open_account(tx: Tx, wallet: str, cash: int, *, now_us: int) -> None:
-    """Remember the collateral first seen at the exchange; later calls change nothing."""
+    """Remember the collateral first seen at the exchange; later calls change nothing.
+
+    Raises SchemaMismatch if the ledger belongs to another wallet: the cash of two would add up.
+    """
+    other = await scalar(tx, "SELECT wallet FROM account WHERE wallet <> :wallet", wallet=wallet)
+    if other is not None:
+        raise SchemaMismatch(
+            f"ledger: it belongs to wallet {other}, the configured one is {wallet}; use another --home"
+        )
     values = {"wallet": wallet, "opening": cash, "cash": cash, "updated_us": now_us}
     await insert(tx, "account", values, ignore=True)
 

@@ -14,7 +14,7 @@ from bot.errors import ConfigError, Unavailable
 from bot.model import Book, Market, Order, OrderId, Outcome, Rejected, RejectReason, TokenId, Unknown
 from bot.polymarket import wire
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers
-from bot.polymarket.orders import OrderSigner
+from bot.polymarket.orders import OrderSigner, is_v3
 from bot.polymarket.outcomes import read_outcome
 from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
 from bot.units import printable
@@ -22,6 +22,8 @@ from bot.units import printable
 logger = structlog.get_logger(__name__)
 END_CURSOR = "LTE="
 MARKET_TTL_S = 600
+#: Half of what an answer takes is the error of the clock that is read from it.
+SLOW_CLOCK_S = 2.0
 
 
 class _ApiKey(msgspec.Struct):
@@ -87,8 +89,15 @@ class Clob:
 
     async def read_clock(self) -> int:
         """Read the exchange's clock and return `skew_s`; raises Unavailable."""
-        reply = await self._http.read("/time")
-        self._clock = time.monotonic(), _decode(reply, int)
+        began = time.monotonic()
+        try:
+            reply = await self._http.send("GET", "/time")
+        except (NotSent, NoAnswer) as error:
+            raise Unavailable(f"GET /time: {error}") from None
+        took = time.monotonic() - began
+        if took > SLOW_CLOCK_S:
+            raise Unavailable(f"GET /time: answered after {took:.1f} s, too late to set a clock by")
+        self._clock = began + took / 2, _decode(reply, int)
         return self.skew_s
 
     @property
@@ -152,8 +161,9 @@ class Clob:
             return Unknown(str(error))
         if reply.status == 401:
             try:
-                await self._log_in_again()
-            except Unavailable as error:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._log_in_again()
+            except (Unavailable, TimeoutError) as error:
                 return Rejected(RejectReason.BUSY, f"HTTP 401, {error}")
             if self.owner == json.loads(order.body)["owner"]:
                 return Rejected(RejectReason.BUSY, "HTTP 401, logged in again")
@@ -195,14 +205,17 @@ class Clob:
 
     async def shares(self, token: TokenId) -> int:
         """Return our settled shares of a token in micro-shares."""
-        return await self._balance({"asset_type": "CONDITIONAL", "token_id": token})
+        kind = "CONDITIONAL-V2" if is_v3(token) else "CONDITIONAL"
+        return await self._balance({"asset_type": kind, "token_id": token})
 
     async def collateral(self) -> int:
         """Return our collateral at the exchange in micro-USDC."""
         return await self._balance({"asset_type": "COLLATERAL"})
 
     async def _balance(self, params: dict[str, str]) -> int:
-        reply = await self._evidence("/balance-allowance", {**params, "signature_type": str(self._type)})
+        asked = {**params, "signature_type": str(self._type)}
+        await self._evidence("/balance-allowance/update", asked)  # it answers from a cache otherwise
+        reply = await self._evidence("/balance-allowance", asked)
         text = _decode(reply, _Balance).balance
         if not text.isascii() or not text.isdigit() or len(text) > 30:
             raise Unavailable(f"GET /balance-allowance: unreadable balance {printable(text, 40)!r}")

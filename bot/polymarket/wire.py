@@ -131,6 +131,7 @@ class MakerOrder(msgspec.Struct):
     asset_id: str
     side: str = ""
     owner: str = ""
+    maker_address: str = ""
 
 
 class Trade(msgspec.Struct):
@@ -148,6 +149,7 @@ class Trade(msgspec.Struct):
     match_time: str = "0"
     matchtime: str = "0"
     owner: str = ""
+    maker_address: str = ""
     transaction_hash: str | None = None
 
 

@@ -14,7 +14,7 @@ from bot.sim import crypto
 from bot.sim.exchange import Exchange
 from bot.sim.rules import Refused
 from bot.sim.shown import shown_book, shown_order, shown_trade
-from bot.sim.world import CHAIN_ID, CONTRACTS, MICRO, Account, SimMarket, SimOrder, text
+from bot.sim.world import CHAIN_ID, CONTRACTS, MICRO, Account, SimMarket, SimOrder, SimTrade, text
 
 SKEW_S = 60
 END = "LTE="
@@ -220,11 +220,17 @@ class Clob:
         visible = self.exchange.clock_s * MICRO + MICRO - self.exchange.lookup_lag_us
         found = [
             shown_trade(t, key.key) for t in self.exchange.trades.values()
-            if t.at_us <= visible and key.key in (t.taker.owner_key, *(p.order.owner_key for p in t.pieces))
+            if t.at_us <= visible and self._concerns(t, key)
             and q.get("id", t.id) == t.id and q.get("market", t.taker.market.condition) == t.taker.market.condition
             and q.get("asset_id", t.taker.token) == t.taker.token and after <= t.at_us // MICRO <= before
         ]  # fmt: skip
         return _page(found, q.get("next_cursor"))
+
+    @staticmethod
+    def _concerns(trade: SimTrade, key: ApiKey) -> bool:
+        """Return whether a trade is of the key's wallet, whichever of its keys placed the order."""
+        signed = [o for o in (trade.taker, *(p.order for p in trade.pieces)) if o.owner_key]
+        return any(o.owner_key == key.key or o.account.owner.lower() == key.address.lower() for o in signed)
 
     async def balance(self, request: web.Request) -> web.Response:
         """GET /balance-allowance: the wallet is derived from (key, signature type)."""
@@ -234,7 +240,12 @@ class Clob:
             (a for a in self.exchange.accounts.values() if a.owner == key.address and a.signature_type == kind),
             Account(""),
         )
-        asset = "" if request.query.get("asset_type") == "COLLATERAL" else request.query.get("token_id", "")
+        token = request.query.get("token_id", "")
+        market = self.exchange.by_token.get(token)
+        conditional = "CONDITIONAL-V2" if market is not None and market.version == "v2" else "CONDITIONAL"
+        if request.query.get("asset_type") not in ("COLLATERAL", conditional):
+            account = Account("")  # a wrong type is no error there: it answers zero
+        asset = "" if request.query.get("asset_type") == "COLLATERAL" else token
         allowance = _UNLIMITED if account.allowed else "0"
         return web.json_response(
             {"balance": str(account.balance(asset)), "allowances": dict.fromkeys(CONTRACTS.values(), allowance)}

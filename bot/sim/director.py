@@ -6,7 +6,6 @@ from typing import Any
 from aiohttp import web
 
 from bot.errors import ConfigError
-from bot.sim.clob import Clob
 from bot.sim.faults import Faults, Rule
 from bot.sim.scenario import DEPTH, Scenario
 from bot.sim.streams import Streams
@@ -17,10 +16,10 @@ class Director:
     """Orders of a drill, by name. Every order answers with what it did."""
 
     def __init__(
-        self, story: Scenario, clob: Clob, faults: Faults, streams: Streams, trader: Account,
+        self, story: Scenario, faults: Faults, streams: Streams, trader: Account,
         replay: Callable[[], list[Row]], stop: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._story, self._clob, self._faults, self._streams = story, clob, faults, streams
+        self._story, self._faults, self._streams = story, faults, streams
         self._trader, self._past, self._stop = trader, replay, stop
         self._exchange = story.exchange
         self.mute_feed = False  #: rows are not announced on the real-time stream
@@ -58,7 +57,8 @@ class Director:
         self._faults.rules.append(Rule(**rule))
 
     def _do_heal(self) -> dict[str, Any]:
-        """Take every fault away, whatever kind."""
+        """Take every fault away, whatever kind; tell which rules never struck."""
+        idle = [f"{rule.do} on {rule.on}" for rule in self._faults.rules if not rule.struck]
         self._faults.rules.clear()
         for channel in ("user", "market", "rtds"):
             self._streams.tap(channel, "clean")
@@ -71,7 +71,7 @@ class Director:
             market.accepting = True
             self._story.depth = DEPTH
             self._story.quote(market)
-        return {"struck": self._faults.struck}
+        return {"struck": self._faults.struck, "idle": idle}
 
     def _do_stop(self) -> None:
         """End the story: leaders do nothing more."""
@@ -102,21 +102,21 @@ class Director:
         self._streams.tick_changed(found, old)
         self._story.quote(found)
 
-    def _do_close(self, market: int = 0) -> None:
-        """The market takes no more orders and its book is gone."""
+    def _do_close(self, market: int = 0, quotes: bool = False) -> None:
+        """The market takes no more signed orders, and its book is gone unless `quotes` stay."""
         self._market(market).accepting = False
-        self._do_depth(0, market)
+        if not quotes:
+            self._do_depth(0, market)
 
     def _do_drain(self, usdc: int) -> None:
         """Somebody moves our collateral elsewhere."""
         self._trader.collateral -= usdc * MICRO
 
     def _do_by_hand(self, market: int, usdc: int) -> None:
-        """Somebody buys with our wallet and our API key, past the bot."""
+        """Somebody buys with our wallet past the bot, with an API key of its own (the web page, say)."""
         where = self._market(market)
-        key = next(k.key for k in self._clob.keys.values() if k.address.lower() == self._trader.owner.lower())
         self._exchange.inside(
-            self._trader, where.tokens[0], "BUY", MICRO - where.tick, usdc * MICRO, "FAK", owner_key=key
+            self._trader, where.tokens[0], "BUY", MICRO - where.tick, usdc * MICRO, "FAK", owner_key="by-hand"
         )
         self._story.quote(where)
 

@@ -86,7 +86,7 @@ class Simulation:
             self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self._story.leaders]
             self.director = Director(
-                self._story, self.clob, self.faults, self.streams, self.trader, lambda: list(self.facts), self._stop
+                self._story, self.faults, self.streams, self.trader, lambda: list(self.facts), self._stop
             )
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
@@ -226,11 +226,18 @@ async def serving(plan: Plan, *, start: bool = False) -> AsyncIterator[tuple[Sim
 async def _serve(plan: Plan, start: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unheard)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(plan, start=start) as (_, addresses):
         print(json.dumps(addresses), flush=True)
         await stop.wait()
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # A client that was killed in the middle of a frame is what a simulation is for.
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)
 
 
 def main(plan: Plan, *, start: bool) -> None:

@@ -147,7 +147,7 @@ def readable_when_dead(bot) -> None:
 
 def test_a_hung_worker_is_noticed_and_restarted(home):
     with exchange() as addresses:
-        where = configure(home, addresses, "[runtime]\nhung_s = 3")
+        where = configure(home, addresses, "[runtime]\nhung_s = 5")
         assert botctl("up", *where, **LIVE).returncode == 0
         try:
             before = next(w for w in answer(botctl("status", "--json", *where))["workers"] if w["worker"] == "monitor")

@@ -91,10 +91,11 @@ class OrderLife(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.venue.calm, self.world.venue.fates, self.world.venue.ways = True, [], []
-        for _ in range(60):
+        for _ in range(3000):
             self.passes(5)
             if self.world.rests():
                 break
+        assert self.world.rests(), "everything ends"
         verdict = self.world.judge()
         self.life.die()
         self.loop.run_until_complete(self.life.bury())

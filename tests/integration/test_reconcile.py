@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from bot import report
+from bot.errors import SchemaMismatch
 from bot.execution.reconcile import NOBODY, Reconciler
+from bot.ledger import orders
 from bot.model import Side
 from bot.runtime import now_us
 from tests.rig import M, rig, until
@@ -15,6 +19,10 @@ async def settled_entry(r, **more) -> None:
     await r.settled()
 
 
+def reconciler_of(r) -> Reconciler:
+    return Reconciler(r.ledger, r.clob, r.signer.maker, r.executor.book)
+
+
 def sound(r) -> list[str]:
     with report.read(r.path) as found:
         return found.mismatches()
@@ -23,7 +31,7 @@ def sound(r) -> list[str]:
 async def test_an_equal_ledger_differs_in_nothing(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
-        found = await Reconciler(r.ledger, r.clob, r.signer.maker).compare()
+        found = await reconciler_of(r).compare(now_us=now_us())
         assert found.quiet and found.differences == ()
 
 
@@ -33,7 +41,7 @@ async def test_balances_are_not_compared_while_an_order_is_in_flight(tmp_path):
 
         await stored_order(r, posted=True)
         r.sim.trader.collateral -= 5 * M
-        found = await Reconciler(r.ledger, r.clob, r.signer.maker).compare()
+        found = await reconciler_of(r).compare(now_us=now_us())
         assert not found.quiet and found.differences == ()
 
 
@@ -46,8 +54,8 @@ async def test_shares_that_left_are_taken_from_all_holders_at_cost(tmp_path):
         left = 3 * M
         token = r.market().tokens[0]
         r.sim.trader.shares[token] = left
-        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
-        assert [(d.kind, d.ledger, d.exchange) for d in (await reconciler.compare()).differences] == [
+        reconciler = reconciler_of(r)
+        assert [(d.kind, d.ledger, d.exchange) for d in (await reconciler.compare(now_us=now_us())).differences] == [
             ("shares", total, left)
         ]
         await reconciler.adopt(now_us=now_us())
@@ -55,7 +63,7 @@ async def test_shares_that_left_are_taken_from_all_holders_at_cost(tmp_path):
         assert sum(row["shares"] for row in rows) == left
         assert all(row["shares"] >= 0 and row["realized"] == 0 for row in rows)
         assert sound(r) == []
-        assert (await reconciler.compare()).differences == ()
+        assert (await reconciler.compare(now_us=now_us())).differences == ()
         r.assert_equal_to_exchange()
 
 
@@ -63,7 +71,7 @@ async def test_two_adoptions_at_once_adopt_once(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
         r.sim.trader.collateral += 40 * M
-        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        reconciler = reconciler_of(r)
         await asyncio.gather(*(reconciler.adopt(now_us=now_us()) for _ in range(3)))
         assert sound(r) == []
         r.assert_equal_to_exchange()
@@ -77,10 +85,14 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
             r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key=r.clob.owner
         )
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
-        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        reconciler = reconciler_of(r)
         await reconciler.answer(adopt=False, now_us=now_us())
-        assert r.query("SELECT mode, actor FROM control") == [{"mode": "paused", "actor": "reconcile"}]
+        assert r.query("SELECT scope FROM lock") == [{"scope": "forgotten"}]
+        await r.sees(market=2)
+        await until(lambda: r.reasons()[1:] == ["paused"], "entries stop")
+        await until(lambda: all(t.status == "CONFIRMED" for t in r.sim.exchange.trades.values()), "all final")
         await reconciler.adopt(now_us=now_us())
+        assert r.query("SELECT scope FROM lock") == []
         await r.settled()
         mine = r.query("SELECT shares, cost FROM position WHERE wallet = ?", NOBODY)[0]
         assert mine["shares"] > 0 and mine["cost"] > 0
@@ -91,9 +103,9 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
 async def test_a_resting_order_that_is_not_ours_is_shown_and_never_adopted(tmp_path):
     async with rig(tmp_path) as r, r.working():
         r.sim.exchange.inside(r.sim.trader, r.market().tokens[0], "BUY", 100_000, 10 * M, "GTC", owner_key=r.clob.owner)
-        reconciler = Reconciler(r.ledger, r.clob, r.signer.maker)
+        reconciler = reconciler_of(r)
         await reconciler.adopt(now_us=now_us())
-        assert [d.kind for d in (await reconciler.compare()).differences] == ["open_order"]
+        assert [d.kind for d in (await reconciler.compare(now_us=now_us())).differences] == ["open_order"]
         assert r.value("SELECT COUNT(*) FROM orders") == 0
 
 
@@ -101,9 +113,62 @@ async def test_an_exit_goes_on_after_an_adoption(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
         r.sim.trader.collateral -= 7 * M
-        await Reconciler(r.ledger, r.clob, r.signer.maker).adopt(now_us=now_us())
+        await reconciler_of(r).adopt(now_us=now_us())
         await r.sees(Side.SELL)
         await until(lambda: r.reasons() == ["copied", "copied"], "the exit")
         await r.settled()
         assert sound(r) == []
         r.assert_equal_to_exchange()
+
+
+async def test_a_fill_that_was_never_heard_of_is_found(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+
+        async def forget(tx):
+            await tx.execute("DELETE FROM fill")
+            await tx.execute("UPDATE position SET shares = 0, cost = 0")
+            await tx.execute("DELETE FROM daily_pnl")
+            await tx.execute("UPDATE account SET cash = opening")
+
+        await r.ledger.transact(forget)
+        await reconciler_of(r).compare(now_us=now_us())
+        await r.settled()
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
+
+
+async def test_a_sale_by_hand_is_taken_from_every_holder(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r, leader=0)
+        await settled_entry(r, leader=1)
+        token = r.market().tokens[0]
+        held = [row["shares"] for row in r.query("SELECT shares FROM position ORDER BY shares DESC")]
+        sold = (held[0] + held[1] // 2) // 10_000 * 10_000
+        r.sim.exchange.inside(r.sim.trader, token, "SELL", 10_000, sold, "FAK", owner_key="by-hand")
+        await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+        await reconciler_of(r).adopt(now_us=now_us())
+        rows = r.query("SELECT shares FROM position WHERE token = ?", token)
+        assert sum(row["shares"] for row in rows) == sum(held) - sold
+        assert all(row["shares"] >= 0 for row in rows)
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
+
+
+async def test_a_forgotten_trade_stays_forgotten_until_it_is_adopted(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        r.sim.exchange.inside(r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key="by-hand")
+        await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+        await settled_entry(r)  # a newer fill does not move the window past it
+        for _ in range(2):
+            assert (await reconciler_of(r).compare(now_us=now_us())).forgotten == 1
+        assert r.value("SELECT COUNT(*) FROM meta WHERE name = 'reconciled_s'") == 0
+        await reconciler_of(r).adopt(now_us=now_us())
+        assert (await reconciler_of(r).compare(now_us=now_us())).forgotten == 0
+        assert r.value("SELECT COUNT(*) FROM meta WHERE name = 'reconciled_s'") == 1
+
+
+async def test_a_ledger_of_another_wallet_is_refused(tmp_path):
+    async with rig(tmp_path) as r:
+        with pytest.raises(SchemaMismatch, match="belongs to wallet"):
+            await r.ledger.transact(lambda tx: orders.open_account(tx, "0x" + "9" * 40, 1, now_us=1))

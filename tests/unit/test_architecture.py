@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Line of each module or package; what is missing here fails.
 LINES = {
-    "workers": 8, "bot.cli": 8, "bot.lab": 7, "bot.runtime": 6, "bot.report": 6, "bot.sim": 6, "bot.execution": 5,
+    "workers": 8, "bot.cli": 8, "bot.lab": 7, "bot.runtime": 6, "bot.report": 6, "bot.sim": 6, "bot.execution": 5, "bot.watchdog": 5,
     "bot.detect": 5, "bot.strategy": 4, "bot.risk": 4, "bot.pnl": 4, "bot.polymarket": 3, "bot.ledger": 3,
     "bot.queue": 3, "bot.supervise": 3, "bot.settings": 2, "bot.secrets": 2, "bot.logs": 2, "bot.home": 2,
     "bot.errors": 1, "bot.failpoints": 1, "bot.model": 1, "bot.units": 1, "bot": 0,

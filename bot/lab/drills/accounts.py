@@ -31,13 +31,13 @@ def _by_hand(scene: Scene) -> str:
     kinds = sorted(d["kind"] for d in found["differences"])
     expect(kinds == ["cash", "trade"], f"cash and a trade, found {kinds}")
     scene.alerted("reconcile:")
-    expect(scene.on.value("SELECT mode FROM control") == "paused", "entries to stop")
+    scene.trade(1, 3)
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "entries to stop")
     adopted = reconcile(scene, adopt=True)
     expect(not adopted["count"], f"nothing left, found {adopted['differences']}")
-    steer(scene, "running")
     scene.trade()
     scene.copied(2)
-    return "shown, entries paused, adopted as a trade of nobody's following; ledger = exchange"
+    return "shown, entries locked, adopted as a trade of nobody's following; ledger = exchange"
 
 
 def _moved(scene: Scene) -> str:
@@ -78,11 +78,15 @@ def _old_backup(scene: Scene) -> str:
     scene.faults += 1
     files.restore(backup, scene.on.ledger, "demo")
     scene.on.up()
-    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "entries to stop")
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM lock WHERE scope = 'forgotten'"), "entries locked")
     found = reconcile(scene, adopt=True)
     expect(not found["count"], f"nothing left, found {found['differences']}")
     steer(scene, "running")
+    scene.trade(1, 2)
+    scene.copied(2)
     scene.rest()
+    there = len(scene.on.truth()["orders"])
+    expect(there == 3, f"three orders at the exchange, found {there}")
     adopted = len(found["adopted"])
     return f"the trade that the backup did not know was found before anything was decided; {adopted} adopted"
 

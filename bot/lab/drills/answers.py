@@ -59,13 +59,19 @@ def _frozen(scene: Scene) -> str:
     import time
 
     scene.enter()
+    boots = scene.on.value("SELECT COUNT(*) FROM boot")
+    scene.fault("slow", seconds=0.5)
+    scene.trade()
+    scene.copied(2)  # its order is in the exchange's hands
     os.kill(scene.on.exchange_pid, signal.SIGSTOP)
     scene.faults += 1
     time.sleep(8)  # longer than every timeout of the bot's requests here
     os.kill(scene.on.exchange_pid, signal.SIGCONT)
-    scene.trade()
-    scene.copied(2)
-    return "nobody died of it, and the next trade was copied"
+    scene.trade(1, 2)
+    scene.copied(3)
+    scene.rest()
+    expect(scene.on.value("SELECT COUNT(*) FROM boot") == boots, "nobody to die of it")
+    return "the order in flight was settled, nobody died of it, and the next trade was copied"
 
 
 def _lagging_lookups(scene: Scene) -> str:

@@ -6,9 +6,9 @@ from bot.lab import simulate
 from bot.lab.drill import Drill, Scene, expect
 from bot.lab.sabotage import SABOTAGES
 
-_ORDERS, _SEED = 150, 11
+_ORDERS, _SEED = 300, 11
 #: Lives are short here: a law that matters when a process dies needs many deaths.
-_DEATH = 40
+_DEATH = 120
 
 
 def _honest(_: Scene) -> str:

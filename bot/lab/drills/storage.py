@@ -14,6 +14,7 @@ from pathlib import Path
 from bot.errors import BotError, LedgerDamaged, SchemaMismatch
 from bot.home import WORKERS
 from bot.lab.drill import Drill, Scene, Unmet, expect
+from bot.lab.drills.supervision import steer
 from bot.ledger import files
 from bot.queue import Ping, ask
 
@@ -136,7 +137,9 @@ def _restored(scene: Scene, damage: Callable[[Path], None]) -> str:
     text = _refused(lambda: files.migrate(scene.on.ledger, "demo"), LedgerDamaged)
     aside = files.restore(backup, scene.on.ledger, "demo")
     expect(aside is not None and aside.exists(), "the damaged ledger is kept")
+    expect(scene.on.value("SELECT mode FROM control") == "paused", "a restored ledger to be paused")
     scene.on.up()
+    steer(scene, "running")
     scene.trade()
     scene.copied(2)
     return f"refused ({text}); restored from a backup"

@@ -72,18 +72,18 @@ def steer(scene: Scene, mode: str) -> None:
     asyncio.run(store())
 
 
-def _fatal(scene: Scene) -> str:
+def _fatal(scene: Scene, worker: str, alert: str) -> str:
     scene.on.arm("worker.started", "raise always")
-    scene.kill("monitor")
+    scene.kill(worker)
     scene.until(
         lambda: any(p.state == "FATAL" for p in supervise.processes(scene.on.home)), "supervisord gives up on it"
     )
-    scene.alerted("worker:ended:monitor")
+    scene.alerted(alert)
     (scene.on.points / "worker.started").unlink()
-    scene.back("monitor")
+    scene.back(worker)
     scene.trade()
     scene.copied(1)
-    return "alerted, and started again by health within a minute"
+    return "alerted, and started again within a minute"
 
 
 def _supervisor(scene: Scene) -> str:
@@ -143,6 +143,7 @@ DRILLS = [
     Drill("kill.supervisor", "SIGKILL of supervisord alone", _supervisor),
     Drill("kill.everything", "SIGKILL of supervisord and all workers", _power),
     Drill("loop.crash", "the executor crashes whenever it decides", _crash_loop),
-    Drill("loop.fatal", "the monitor cannot even start", _fatal),
+    Drill("loop.fatal", "monitor cannot start", partial(_fatal, worker="monitor", alert="worker:ended:monitor")),
+    Drill("loop.fatal_health", "health cannot start", partial(_fatal, worker="health", alert="health:ended:health")),
     Drill("guards.survive", "the breaker trips, then everything is killed", _guards),
 ]
