@@ -4,7 +4,6 @@ Demo, drills and storm all play here. Nothing is left behind, neither files nor 
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from bot import failpoints, report, supervise
 from bot.errors import BotError, ConfigError, StateUnknown, TimedOut
 from bot.home import WORKERS, Home
 from bot.ledger.files import migrate
+from bot.units import MICRO
 
 #: Generous: machines are shared and slow at times.
 READY_S = 120.0
@@ -86,16 +86,26 @@ class Stage:
         except (BotError, httpx.HTTPError):
             return False  # a ledger or exchange under fire may not answer
 
-    def pid(self, worker: str) -> int:
-        """Return the pid of a worker's newest life."""
-        return int(self.value("SELECT pid FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker))
-
-    def kill(self, worker: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a worker's newest life; one that is dead already is no error."""
+    def alive(self, worker: str) -> psutil.Process | None:
+        """Return the process of a worker's newest life, or None if it has ended; never a stranger with its pid."""
+        boot = self.rows("SELECT pid, pid_started_us FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker)[0]
         try:
-            os.kill(self.pid(worker), number)
-        except ProcessLookupError:
-            return
+            process = psutil.Process(boot["pid"])
+            born_us = int(process.create_time() * MICRO)
+            ended = process.status() == psutil.STATUS_ZOMBIE or abs(born_us - boot["pid_started_us"]) > 2 * MICRO
+        except psutil.NoSuchProcess:
+            return None
+        return None if ended else process
+
+    def kill(self, worker: str, number: int = signal.SIGKILL) -> bool:
+        """Send a signal to a worker's newest life; return whether there was one to receive it."""
+        process = self.alive(worker)
+        try:
+            if process is not None:
+                process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return False
+        return process is not None
 
     def arm(self, point: str, words: str = "kill") -> None:
         """Let a failpoint strike whoever reaches it next."""

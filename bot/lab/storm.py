@@ -3,9 +3,7 @@
 At the end the faults are taken away, everything comes to rest, and the checker compares.
 """
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -109,10 +107,10 @@ class _Weather:
 
     def _kill(self, worker: str) -> None:
         try:
-            pid = self._on.pid(worker)
-            os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, BotError):
-            return  # not back yet from the last one
+            if not self._on.kill(worker):
+                return  # not back yet from the last one
+        except BotError:
+            return  # the ledger is busy; there will be another moment
         self.struck.append((worker, time.time_ns() // 1000))
         if len(self.struck) % 50 == 0:
             self._watch(f"{len(self.struck)} kills, {self.faults} faults")

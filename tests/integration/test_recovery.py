@@ -206,3 +206,20 @@ async def test_no_order_is_born_once_stopping_began(tmp_path):
         assert r.value("SELECT COUNT(*) FROM orders") == 0
         assert r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1
         assert r.sim.exchange.outside == []
+
+
+async def test_a_killed_reply_that_comes_late_hides_no_fill(tmp_path):
+    async with rig(tmp_path, execution={"evidence_lag_s": 3, "timeout_s": 10}) as r:
+        venue = Script(r.clob, answers=[Rejected(RejectReason.NO_MATCH, "killed")], blind_s=60)
+        original = venue.post
+
+        async def slow(order: Order):
+            outcome = await original(order)
+            await asyncio.sleep(3.5)  # longer than the lag of lookups: it counts from this answer on
+            venue._sees_at = time.monotonic() + 1.5
+            return outcome
+
+        venue.post = slow
+        await carried(r, venue)
+        assert r.value("SELECT state FROM orders") == "filled"
+        r.assert_equal_to_exchange()

@@ -91,8 +91,26 @@ def _old_backup(scene: Scene) -> str:
     return f"the trade that the backup did not know was found before anything was decided; {adopted} adopted"
 
 
+def _uncompared(scene: Scene) -> str:
+    scene.enter()
+    scene.rest()
+    scene.on.down()
+    scene.fault("reset", on="GET /data/trades", times=-1)
+    scene.on.up()
+    scene.trade()
+    scene.trade(0, 0, side="SELL")
+    scene.copied(2)
+    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "the entry skipped")
+    scene.rest()
+    scene.until(lambda: not scene.on.value("SELECT COUNT(*) FROM lock"), "the lock to go")
+    scene.trade(1, 2)
+    scene.copied(3)
+    return "no entry before ledger and exchange could be compared; the exit ran"
+
+
 DRILLS = [
     Drill("accounts.by_hand", "somebody trades by hand with our wallet", _by_hand),
     Drill("accounts.moved", "collateral and shares are moved elsewhere", _moved),
+    Drill("accounts.uncompared", "at a start, ledger and exchange cannot be compared", _uncompared),
     Drill("accounts.old_backup", "a backup is restored that is older than the last trade", _old_backup),
 ]

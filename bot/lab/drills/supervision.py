@@ -1,6 +1,5 @@
 """Workers that hang, loop, give up or lose their supervisor."""
 
-import os
 import signal
 from functools import partial
 
@@ -92,19 +91,11 @@ def _supervisor(scene: Scene) -> str:
     scene.struck()
     assert scene.on.supervisor is not None
     scene.on.supervisor.kill()
-    scene.until(lambda: not any(_alive(scene.on.pid(worker)) for worker in WORKERS), "its workers end with it")
+    scene.until(lambda: not any(scene.on.alive(worker) for worker in WORKERS), "its workers end with it")
     scene.on.up()
     scene.back(*WORKERS)
     scene.trade(1, 2)
     return "its workers drained and ended; a new supervisor started them again"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _power(scene: Scene) -> str:
