@@ -19,7 +19,7 @@ SAMPLE = (
 
 
 def test_a_sample_of_every_family_passes():
-    process = botctl("drill", *SAMPLE, "--json", timeout=900)
+    process = botctl("drill", *SAMPLE, "--jobs", "3", "--json", timeout=900)
     found = answer(process)
     failed = {d["name"]: d["found"] for d in found["drills"] if not d["passed"]}
     assert not failed
@@ -65,15 +65,16 @@ def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
 
 
 def test_the_simulation_repeats_by_its_seed():
-    first, second = (answer(botctl("drill", "--virtual", "--orders", "400", "--seed", "9", "--json")) for _ in range(2))
+    first, second = (answer(botctl("drill", "--virtual", "--orders", "200", "--seed", "9", "--json")) for _ in range(2))
     assert first == second
     assert first["ok"], first["problems"]
-    assert first["orders"] >= 400 and first["faults"]["deaths"] > 0
+    assert first["orders"] >= 200 and first["faults"]["deaths"] > 0
 
 
-@pytest.mark.parametrize("law", ["re_sign", "record_after_post", "tx_hash_dedup"])
-def test_a_broken_law_is_caught(law):
-    assert answer(botctl("drill", f"sabotage.{law}", "--json"))["ok"], "the drill passes where the checker notices"
+def test_broken_laws_are_caught():
+    found = answer(botctl("drill", "sabotage", "--json"))
+    assert found["ok"], "each passes where the checker notices"
+    assert len(found["drills"]) == 4
 
 
 def test_sabotage_fails_the_simulation_and_prints_its_seed():
