@@ -1,5 +1,6 @@
 """The verb that hurts the bot on purpose: drill."""
 
+import difflib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def drill(
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(help="drills, or the start of their names")] = None,
-    every: Annotated[bool, typer.Option("--all", help="every drill; at most 20 minutes on 2 cores")] = False,
+    every: Annotated[bool, typer.Option("--all", help="every drill; about ten minutes on 2 cores")] = False,
     listed: Annotated[bool, typer.Option("--list", help="name every drill and failpoint, and end")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=16, help="drills at a time")] = 2,
     storm: Annotated[bool, typer.Option("--storm", help="random kills under load and random faults instead")] = False,
@@ -38,6 +39,7 @@ def drill(
     leave_nothing()
     # What a simulated life shouts as it dies is no news.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    _one_of(listed=listed, every=every, storm=storm, simulated=simulated or sabotage is not None, named=bool(names))
     if listed:
         _list(context, ALL)
         return 0
@@ -46,6 +48,11 @@ def drill(
     if simulated or sabotage:
         return _simulate(context, orders, seed, sabotage)
     return _play(context, ALL if every else _chosen(ALL, names or []), jobs, every=every)
+
+
+def _one_of(**wanted: bool) -> None:
+    if sum(wanted.values()) > 1:
+        raise UsageError("drill: names, --all, --list, --storm and --virtual (with --sabotage) exclude each other")
 
 
 def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int, *, every: bool) -> int:
@@ -105,7 +112,8 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
         f"lives           {found.lives}: the process died {found.faults['deaths']} times at a failpoint",
         f"answers         {', '.join(f'{name} {n}' for name, n in found.faults.items() if name != 'deaths')}",
         f"wrong           {found.duplicates} twice, {found.lost} lost",
-        *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems),
+        *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems[:8]),
+        *([f"on purpose      {SABOTAGES[sabotage][0]}: the checker must notice"] if sabotage else []),
         f"{'PASS' if found.ok else 'FAIL'}            {time.monotonic() - began:.0f} s, seed {found.seed}",
     ]
     console().print(Text("\n".join(lines)))
@@ -117,7 +125,9 @@ def _chosen(known: "Sequence[Drill]", names: list[str]) -> "list[Drill]":
         raise UsageError("drill: name one, or a family such as answers, or give --all; --list names them")
     found = [d for d in known if any(d.name == name or d.name.startswith(f"{name}.") for name in names)]
     if strangers := [n for n in names if not any(d.name == n or d.name.startswith(f"{n}.") for d in known)]:
-        raise UsageError(f"drill: no drill begins with {strangers[0][:40]!a}; botctl drill --list names them")
+        near = difflib.get_close_matches(strangers[0], [d.name for d in known], 1)
+        hint = f"did you mean {near[0]}?" if near else "botctl drill --list names them"
+        raise UsageError(f"drill: no drill begins with {strangers[0][:40]!a}; {hint}")
     return found
 
 
@@ -169,12 +179,11 @@ def _cells(r: "Result") -> tuple[str, ...]:
 
 def _line(cells: Sequence[str], width: int) -> Text:
     """Return one line: fixed columns, and what was done and found sharing the rest."""
-    half = max(20, (width - 60) // 2)
+    half = max(20, (width - 60) * 2 // 5)
     result, name, back, twice, lost, done, found = cells
     head = f"{result:<7}{name:<32}{back:>7}{twice:>6}{lost:>5}  "
-    return Text(
-        f"{head}{printable(done, half):<{half}} {printable(found, half - 1)}", no_wrap=True, overflow="ellipsis"
-    )
+    tail = f"{printable(done, half):<{half}} {printable(found, max(20, width - 61 - half))}"
+    return Text(head + tail, no_wrap=True, overflow="ellipsis")
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ import typer
 from bot import report, supervise
 from bot.cli.observe import ledger_path
 from bot.cli.output import cli, emit, say, short, table
-from bot.errors import LedgerDamaged, NotRunning, Unavailable, UsageError
+from bot.errors import ConfigError, LedgerDamaged, NotRunning, StateUnknown, Unavailable, UsageError
 from bot.queue import Reconcile, ask
 from bot.settings import load
 from bot.units import decimal_text, printable
@@ -29,7 +29,12 @@ def reconcile(
     home = cli(context).home
     said = asyncio.run(ask(home.socket("executor"), Reconcile(adopt), timeout_s=ANSWER_S))
     if not said:
-        raise NotRunning("reconcile: the executor does not answer, and only it may ask the exchange; botctl up first")
+        try:
+            supervise.processes(home)
+            fix = "it is starting or hung, and restarted then; try again in ten seconds"
+        except StateUnknown:
+            fix = "botctl up starts it"
+        raise NotRunning(f"reconcile: the executor does not answer, and only it may ask the exchange; {fix}")
     found = json.loads(said)
     if "error" in found:
         raise Unavailable(found["error"])
@@ -47,7 +52,8 @@ def reconcile(
         )  # fmt: skip
     if not found["quiet"]:
         say("balances were not compared: orders or fills are on their way; try again in a moment")
-    say(f"{found['count']} differences" if found["count"] else "ledger and exchange agree")
+    cut = f", the first {len(found['differences'])} shown" if found["count"] > len(found["differences"]) else ""
+    say(f"{found['count']} differences{cut}" if found["count"] else "ledger and exchange agree")
     return 1 if found["count"] else 0
 
 
@@ -95,6 +101,8 @@ def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help=
     supervise.refuse_live(options.home)
     mode = load(options.config).mode
     path = options.home.ledger(mode)
+    if source.absolute().resolve() == path.resolve():
+        raise ConfigError(f"{source}: that is the ledger itself; give a file of botctl db backup")
     aside = put_back(source.absolute(), path, mode)
     kept = f"; the old one is {aside.name}" if aside else ""
     if options.json:

@@ -15,12 +15,17 @@ from bot import report
 from bot.cli.output import Cli, age, cli, console, emit, say, short, table
 from bot.errors import StateUnknown, UsageError
 from bot.home import WORKERS
+from bot.ledger.files import busy
 from bot.queue import Ping, ask
 from bot.settings import load
 from bot.units import decimal_text, money, printable, rfc3339
 
 Full = Annotated[bool, typer.Option("--full", help="whole ids")]
 Count = Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="how many rows")]
+
+
+#: A beat older than this says that something holds the ledger, or the worker.
+SLOW_BEAT_S = 4.0
 
 
 def ledger_path(context: Cli) -> Path:
@@ -62,8 +67,10 @@ def status(
 def _with_troubles(options: Cli, now: report.Status) -> report.Status:
     """Ask workers that are not at work what they wait for: without a ledger to write they can only say it."""
     ill = [w.worker for w in now.workers if not w.alive]
-    if not ill:
+    if not ill and all((w.beat_s or 0) < SLOW_BEAT_S for w in now.workers):
         return now
+    if trouble := busy(ledger_path(options)):
+        now = replace(now, alerts=[trouble, *now.alerts])
 
     async def words() -> list[str | None]:
         return await asyncio.gather(*(ask(options.home.socket(name), Ping(), timeout_s=1) for name in ill))
@@ -77,7 +84,7 @@ def _with_troubles(options: Cli, now: report.Status) -> report.Status:
 
 
 def _status_text(now: report.Status) -> str:
-    mood = now.control.upper() if now.exit_code == 0 else f"NOT RUNNING ({now.control})"
+    mood = now.control.upper() if now.exit_code == 0 else f"NOT RUNNING (mode: {now.control})"
     leaders = f"{now.following} wallet{'s' * (now.following != 1)}"
     lines = [f"copybot {now.mode} · {mood} · following {leaders} · config {now.config or '–'}"]
     if now.control != "running":

@@ -1,14 +1,16 @@
 """Verbs that steer: up, down, pause, resume, halt. Each is safe to repeat and says what changed."""
 
 import asyncio
+import os
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bot import report, supervise
+from bot import failpoints, report, supervise
 from bot.cli.observe import ledger_path
 from bot.cli.output import Cli, cli, emit
 from bot.errors import ConfigError, NotRunning, UsageError
@@ -31,6 +33,8 @@ def up(
     settings = load(options.config)
     if not settings.leaders:
         raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
+    if settings.mode == "live" and failpoints.ENV in os.environ:
+        raise ConfigError(f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it")
     supervise.check_free(options.home)
     if settings.mode == "live" and not _acknowledged(options, settings):
         _acknowledge(settings, yes)
@@ -41,26 +45,35 @@ def up(
     migrate(path, settings.mode)
     if settings.mode == "live" and not _acknowledged(options, settings):
         asyncio.run(_record(options, settings))
+    began = _now()
     pid = supervise.start(options.home, options.config).pid
-    deadline = time.monotonic() + wait
-    while time.monotonic() < deadline:
-        with report.read(path) as found:
-            workers = found.status().workers
-        if all(w.state == "running" for w in workers):
-            break
-        if ill := next((w for w in workers if w.state == "failed" and "ConfigError" in w.detail), None):
-            supervise.stop(options.home)
-            raise ConfigError(f"{ill.worker}: {ill.detail.removeprefix('ConfigError: ')}; nothing is left running")
-        time.sleep(0.2)
-    else:
-        if wait:
-            late = ", ".join(f"{w.worker} {w.state}" for w in workers if w.state != "running")
-            raise NotRunning(f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest")
+    _await_workers(options, path, began, wait)
     _tell(
         options,
         {"ok": True, "supervisor_pid": pid, "mode": settings.mode},
         f"running ({settings.mode}), supervisor {pid}",
     )
+
+
+def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
+    """Return when all run; raises ConfigError, with nothing left running, where one refuses its configuration."""
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline:
+        with report.read(path) as found:
+            workers = found.status().workers
+            # Rows of this start only: the last one may have failed for what has been mended since.
+            ill = found.rows("SELECT worker, detail FROM boot WHERE started_us >= ? AND exit_code = 78", began_us)
+        if all(w.state == "running" for w in workers):
+            break
+        if ill:
+            supervise.stop(options.home)
+            reason = ill[0]["detail"].split(": ", 1)[-1]
+            raise ConfigError(f"{ill[0]['worker']}: {reason}; nothing is left running")
+        time.sleep(0.2)
+    else:
+        if wait:
+            late = ", ".join(f"{w.worker} {w.state}" for w in workers if w.state != "running")
+            raise NotRunning(f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest")
 
 
 def _acknowledged(options: Cli, settings: Settings) -> bool:
@@ -78,8 +91,6 @@ def _words(settings: Settings) -> str:
 
 
 def _acknowledge(settings: Settings, yes: bool) -> None:
-    import os
-
     risk = settings.risk
     print(f"LIVE: real money. wallet {settings.account.funder or 'the key’s own address (type 0)'}", file=sys.stderr)
     print(

@@ -15,7 +15,7 @@ from typing import Any
 
 from bot import report
 from bot.lab.judge import Judgement, judge, settled
-from bot.lab.stage import Facts, Stage, stage
+from bot.lab.stage import Facts, Stage, interrupted, stage
 from bot.units import MICRO
 
 #: Answers of the exchange count as late after this long, so that drills need not wait for ten seconds.
@@ -223,4 +223,9 @@ def run(drills: Iterable[Drill], *, jobs: int, started: Callable[[str], None]) -
         return run_one(drill)
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(play, drills)
+        try:
+            yield from pool.map(play, drills)
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

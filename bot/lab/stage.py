@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from bot.units import MICRO
 #: Generous: machines are shared and slow at times.
 READY_S = 120.0
 PATIENCE_S = 120.0
+#: Set when the program is asked to end: every stage stops waiting and is taken down at once.
+interrupted = threading.Event()
 Facts = Mapping[str, Mapping[str, Any]]
 
 
@@ -75,6 +78,8 @@ class Stage:
         """Wait for a condition; raises TimedOut, with the workers' last words, if it never comes."""
         deadline = time.monotonic() + seconds
         while not self._holds(condition):
+            if interrupted.is_set():
+                raise TimedOut("interrupted")
             if time.monotonic() > deadline:
                 raise TimedOut(f"after {seconds:.0f} s still not: {what}; {self.last_words()}")
             time.sleep(0.05)
@@ -188,7 +193,8 @@ def stage(
                 yield found
             finally:
                 if found.supervisor is not None:
-                    found.down()
+                    # Who is interrupted has no time for what is being sent: it is a simulation.
+                    found.end() if interrupted.is_set() else found.down()
     finally:
         shutil.rmtree(home.path, ignore_errors=True)
 
@@ -197,7 +203,7 @@ def stage(
 def _simulation(plan: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "bot.sim.server", json.dumps(plan)], cwd=supervise.CONF.parent,
-        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -189,7 +189,8 @@ class World:
         )}  # fmt: skip
         there = self.venue.held()
         problems = [
-            f"token {token[:10]}: {held.get(token, 0)} in the ledger, {there.get(TokenId(token), 0)} at the exchange"
+            f"token …{token[-8:]}: {decimal_text(held.get(token, 0))} shares in the ledger,"
+            f" {decimal_text(there.get(TokenId(token), 0))} at the exchange"
             for token in sorted({*held, *there}) if held.get(token, 0) != there.get(TokenId(token), 0)
         ]  # fmt: skip
         cash = found.value("SELECT SUM(cash) FROM account")

@@ -107,8 +107,11 @@ class Health:
 
 def check(path: Path) -> Health:
     """Read the whole ledger and return its sizes; raises LedgerDamaged if a page or a reference is broken."""
-    if not path.is_file() or path.stat().st_size == 0:
-        raise LedgerDamaged(f"ledger {path}: not there, or empty; restore a backup")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not there"
+        raise ConfigError(f"{path}: {what}; expected a ledger, or a file of botctl db backup")
+    if path.stat().st_size == 0:
+        raise LedgerDamaged(f"ledger {path}: empty; it was cut short, restore a backup")
     try:
         with _connected(path, read_only=True) as connection:
             problems = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
@@ -118,6 +121,8 @@ def check(path: Path) -> Health:
                 raise LedgerDamaged(
                     f"ledger {path}: a row of {orphan[0]} refers to none of {orphan[2]}; restore a backup"
                 )
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+                raise SchemaMismatch(f"{path}: a SQLite file of another program, not a ledger")
             schema, mode, orders, fills = connection.execute(
                 "SELECT (SELECT version_num FROM alembic_version), (SELECT value FROM meta WHERE name = 'mode'),"
                 " (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM fill)"
@@ -125,6 +130,17 @@ def check(path: Path) -> Health:
             return Health(path, path.stat().st_size, _size(_beside(path, "-wal")), schema, mode, orders, fills)
     except sqlite3.Error as error:
         raise refused(path, error) from None
+
+
+def busy(path: Path) -> str | None:
+    """Return why a ledger cannot be written just now, or None; waits a second for a worker's own commit."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return str(refused(path, error))
+    return None
 
 
 def backup(path: Path, target: Path) -> Health:
