@@ -194,6 +194,18 @@ def test_a_bad_key_ends_the_start_at_once_and_says_why(home):
         assert "executor: private key from account.key_file" in refused.stderr
         assert "expected 64 hex digits, found 4 characters" in refused.stderr
         assert botctl("down", *where).returncode == 4, "nothing is left running"
+        (home / "key").write_text(addresses["private_key"])
+        assert botctl("up", *where, **LIVE).returncode == 0, "what was mended is not held against it"
+        assert botctl("down", *where).returncode == 0
+
+
+def test_live_refuses_failpoints_before_anything_starts(home):
+    with exchange() as addresses:
+        where = configure(home, addresses)
+        refused = botctl("up", *where, **LIVE, BOT_FAILPOINTS=str(home))
+        assert refused.returncode == 78
+        assert "never armed in mode live" in refused.stderr
+        assert not (home / "ledger-live.db").exists()
 
 
 def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):

@@ -1,13 +1,17 @@
 """Drills through the real command: a sample of each family, a small storm, the simulation."""
 
+import os
 import re
+import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from bot.failpoints import POINTS
 from bot.lab.drills import ALL
-from tests.e2e.botctl import answer, botctl
+from tests.e2e.botctl import BOTCTL, answer, botctl
 
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
 SAMPLE = (
@@ -30,6 +34,30 @@ def test_a_sample_of_every_family_passes():
     assert found["kills"] >= 7 and found["faults"] >= 10
     killed = [d["recovered_s"] for d in found["drills"] if d["name"].startswith("kill.")]
     assert all(seconds > 0 for seconds in killed)
+
+
+def test_an_interrupted_drill_leaves_neither_process_nor_folder():
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        process = subprocess.Popen(
+            [BOTCTL, "drill", "kill.post.sent"], env={**os.environ, "TMPDIR": folder}, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while not (found := list(Path(folder).glob("copybot-*/run/executor.sock"))):
+            assert time.monotonic() < deadline, "the workers never started"
+            time.sleep(0.05)
+        pids = {int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if folder.encode() in _bytes(p)}
+        process.terminate()
+        assert process.wait(timeout=120) == 130
+        assert found and pids
+        assert list(Path(folder).iterdir()) == []
+        assert not [p for p in pids if p != process.pid and folder.encode() in _bytes(Path(f"/proc/{p}/environ"))]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_every_failpoint_is_drilled_with_both_answers():
