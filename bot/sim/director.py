@@ -57,8 +57,7 @@ class Director:
         self._faults.rules.append(Rule(**rule))
 
     def _do_heal(self) -> dict[str, Any]:
-        """Take every fault away, whatever kind; tell which rules never struck."""
-        idle = [f"{rule.do} on {rule.on}" for rule in self._faults.rules if not rule.struck]
+        """Take every fault away, whatever kind."""
         self._faults.rules.clear()
         for channel in ("user", "market", "rtds"):
             self._streams.tap(channel, "clean")
@@ -71,7 +70,11 @@ class Director:
             market.accepting = True
             self._story.depth = DEPTH
             self._story.quote(market)
-        return {"struck": self._faults.struck, "idle": idle}
+        return {"struck": self._faults.struck}
+
+    def _do_idle(self) -> dict[str, Any]:
+        """Tell which rules have not struck yet."""
+        return {"idle": [f"{rule.do} on {rule.on}" for rule in self._faults.rules if not rule.struck]}
 
     def _do_stop(self) -> None:
         """End the story: leaders do nothing more."""
