@@ -67,8 +67,12 @@ class OrderLife(RuleBasedStateMachine):
     @rule(times=st.integers(1, 3))
     def the_channel_repeats_old_news(self, times):
         trades = [t for order in self.world.venue.orders.values() for t in order.trades]
-        for trade in trades[-3:] * times:
-            self.world.venue.announce(trade, "MATCHED")
+
+        async def announce():
+            for trade in trades[-3:] * times:
+                self.world.venue.announce(trade, "MATCHED")
+
+        self.loop.run_until_complete(announce())
 
     @rule()
     def the_process_dies(self):
