@@ -54,6 +54,7 @@ class WorkerRow:
     beat_s: float | None
     progress_s: float | None
     restarts_24h: int
+    pss_bytes: int | None  #: its share of memory, as it reported with its last beat
     detail: str
 
     @property
@@ -152,7 +153,7 @@ class Report:
     def _worker(self, name: str, beat_s: int) -> WorkerRow:
         boot = self.rows("SELECT * FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", name)
         if not boot:
-            return WorkerRow(name, "never started", None, None, None, None, 0, "")
+            return WorkerRow(name, "never started", None, None, None, None, 0, None, "")
         b = boot[0]
         since = self.now_us - DAY_US
         boots = self.value("SELECT COUNT(*) FROM boot WHERE worker = ? AND started_us >= ?", name, since)
@@ -168,6 +169,7 @@ class Report:
             beat_s=round(beat / MICRO, 1) if alive else None,
             progress_s=None if progress is None else round(progress / MICRO, 1),
             restarts_24h=max(0, boots - 1),
+            pss_bytes=_gauge(b["detail"], "pss_bytes") if alive else None,
             detail=printable(b["detail"], 200),
         )
 
@@ -356,6 +358,16 @@ class Report:
             )  # fmt: skip
         end = order["sent_us"] or order["created_us"]
         yield Step(order["state"], end, order["reason"] or f"order {order['state']}")
+
+
+def _gauge(detail: str, name: str) -> int | None:
+    """Return a gauge that a worker stored with its beat; what it said when it ended is no gauge."""
+    try:
+        found = json.loads(detail)
+    except ValueError:
+        return None
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, int) else None
 
 
 def _number(name: str, value: Any) -> str:

@@ -6,12 +6,13 @@
 
 import asyncio
 import ctypes
+import json
 import os
 import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class Boot:
     on_message: Callable[[Message], Awaitable[str]] | None = None
     state: str = "starting"
     trouble: str = ""  #: what it waits for, told over the socket where the ledger cannot be written
-    detail: Callable[[], str] = lambda: ""
+    detail: Callable[[], Mapping[str, object]] = dict  #: gauges of its own, for the status screen
     progress_us: int | None = None
     ready_us: int | None = None
     _notify: "Notify" = field(default_factory=lambda: Notify(os.environ.get("NOTIFY_SOCKET")))
@@ -75,9 +76,10 @@ class Boot:
     async def beat(self) -> None:
         """Store that the loop turns and when it last got work done."""
         at = now_us()
+        detail = json.dumps({**self.detail(), "pss_bytes": _pss_bytes()})
         await self.ledger.transact(
             lambda tx: control.beat(
-                tx, self.id, self.state, self.detail(), now_us=at, progress_us=self.progress_us, ready_us=self.ready_us
+                tx, self.id, self.state, detail, now_us=at, progress_us=self.progress_us, ready_us=self.ready_us
             )
         )
         self._notify.send("WATCHDOG=1")
@@ -97,6 +99,13 @@ class Notify:
                     sender.sendto(text.encode(), self._address)
                 except OSError as error:
                     logger.debug("notify.failed", error=str(error))
+
+
+def _pss_bytes() -> int:
+    """Return this process's share of memory. Only it can tell: a hardened one hides it from its own user."""
+    import psutil
+
+    return int(psutil.Process().memory_full_info().pss)
 
 
 def harden() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import json
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -131,9 +130,7 @@ async def _work(
             await asyncio.sleep(1)
 
     boot.on_message = on_message
-    boot.detail = lambda: json.dumps({
-        "books_live": books.stream.connected, "user_live": user.stream.connected,
-    })  # fmt: skip
+    boot.detail = lambda: {"books_live": books.stream.connected, "user_live": user.stream.connected}
     async with asyncio.TaskGroup() as group:
         tasks = (
             books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress(),

@@ -1,7 +1,6 @@
 """monitor: see leaders' trades, store them, announce them. It holds no secret."""
 
 import asyncio
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -33,15 +32,15 @@ class Sources:
     rtds: Rtds
     activity: Activity
 
-    def detail(self) -> str:
-        """Return each source's age as JSON, for the status screen."""
+    def detail(self) -> dict[str, object]:
+        """Return each source's age, for the status screen."""
         stream, answered = self.rtds.stream, self.activity.answered_us
-        return json.dumps({
+        return {
             "rtds_age_s": int(time.monotonic() - stream.heard) if stream.connected else None,
             "data_api_age_s": (now_us() - answered) // MICRO if answered else None,
             "queue": self.sender.waiting,
             "refused_rows": self.intake.refused,
-        })  # fmt: skip
+        }
 
     async def progress(self) -> None:
         """Note that work got done whenever any source said anything."""

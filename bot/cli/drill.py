@@ -47,7 +47,7 @@ def drill(
         return _storm(context, kills, seed)
     if simulated or sabotage:
         return _simulate(context, orders, seed, sabotage)
-    return _play(context, ALL if every else _chosen(ALL, names or []), jobs, every=every)
+    return _play(context, ALL if every else _chosen(ALL, names or []), jobs)
 
 
 def _one_of(**wanted: bool) -> None:
@@ -55,20 +55,23 @@ def _one_of(**wanted: bool) -> None:
         raise UsageError("drill: names, --all, --list, --storm and --virtual (with --sabotage) exclude each other")
 
 
-def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int, *, every: bool) -> int:
-    from bot.lab.drills import left_out
+def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int) -> int:
+    from bot.lab.drills import can_mount
 
     began = time.monotonic()
-    results = list(_shown(wanted, jobs, quiet=cli(context).json))
+    left_out = [d.name for d in wanted if d.root] if not can_mount() else []
+    playable = [d for d in wanted if d.name not in left_out]
+    if not playable:
+        raise UsageError(f"drill: {', '.join(left_out)} mounts a small disk, which takes root")
+    results = list(_shown(playable, jobs, quiet=cli(context).json))
     ok = all(r.passed for r in results)
     kills, faults = sum(r.kills for r in results), sum(r.faults for r in results)
-    missing = left_out() if every else None
     if cli(context).json:
         drills = [{name: getattr(r, name) for name in r.__slots__} for r in results]
-        emit({"ok": ok, "drills": drills, "kills": kills, "faults": faults, "left_out": missing})
+        emit({"ok": ok, "drills": drills, "kills": kills, "faults": faults, "left_out": left_out})
         return 0 if ok else 1
-    if missing:
-        say(f"left out: {missing}")
+    if left_out:
+        say(f"left out {len(left_out)}, which mount a small disk and need root: {', '.join(left_out)}")
     failed = [r.name for r in results if not r.passed]
     text = f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
     console().print(Text(f"PASS  {text}" if ok else f"FAIL  {text}; failed: {', '.join(failed)}"))

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bot import report
 from bot.lab.judge import judge, settled
 from bot.lab.stage import Stage, stage
@@ -215,11 +213,5 @@ def _latency(found: report.Report) -> dict[str, float | None]:
 
 
 def _memory(found: report.Report) -> dict[str, float]:
-    memory = {}
-    for worker in found.status().workers:
-        if worker.pid is not None:
-            try:
-                memory[worker.worker] = round(psutil.Process(worker.pid).memory_full_info().pss / 2**20, 1)
-            except psutil.Error:
-                continue
-    return memory
+    workers = found.status().workers
+    return {w.worker: round(w.pss_bytes / 2**20, 1) for w in workers if w.pss_bytes is not None}

@@ -163,6 +163,8 @@ class Drill:
     give_back: Callable[[Path], None] = lambda _: None
     #: A play without a stage: it proves something in this process.
     alone: bool = False
+    #: Needs the right to mount a small disk, which an ordinary user has not.
+    root: bool = False
 
 
 def expect(condition: object, what: str) -> None:

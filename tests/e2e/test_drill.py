@@ -36,6 +36,16 @@ def test_a_sample_of_every_family_passes():
     assert all(seconds > 0 for seconds in killed)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may mount: tests/e2e/test_root.py plays these drills")
+def test_what_needs_root_is_named_and_not_failed():
+    alone = botctl("drill", "storage.full", "storage.read_only")
+    assert alone.returncode == 2
+    assert "storage.full, storage.read_only mounts a small disk, which takes root" in alone.stderr
+    found = answer(botctl("drill", "storage.schema", "storage.full", "--json", timeout=600))
+    assert found["ok"] and [d["name"] for d in found["drills"]] == ["storage.schema"]
+    assert found["left_out"] == ["storage.full"]
+
+
 def test_an_interrupted_drill_leaves_neither_process_nor_folder():
     with tempfile.TemporaryDirectory(prefix="t") as folder:
         process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from bot.lab.drill import Drill
 from bot.lab.drills import accounts, answers, kills, markets, operator, sabotage, storage, streams, supervision
-from bot.lab.drills.storage import left_out
+from bot.lab.drills.storage import can_mount
 
 ALL: tuple[Drill, ...] = (
     *kills.DRILLS,
@@ -16,4 +16,4 @@ ALL: tuple[Drill, ...] = (
     *sabotage.DRILLS,
 )
 
-__all__ = ["ALL", "left_out"]
+__all__ = ["ALL", "can_mount"]

@@ -212,24 +212,16 @@ def _clock(scene: Scene, seconds: int) -> str:
     return "entries skipped and alerted, the exit ran, entries again when the clock was right"
 
 
-def _disk_drills() -> list[Drill]:
-    if not can_mount():
-        return []  # listed as left out: see `left_out`
-    return [
-        Drill("storage.full", "the disk is full", _full, folder=small_disk, give_back=_give_back),
-        Drill("storage.read_only", "the file system is read-only", _read_only, folder=small_disk, give_back=_give_back),
-    ]
-
-
-def left_out() -> str | None:
-    """Return which drills this user cannot run here, and why."""
-    if can_mount():
-        return None
-    return "storage.full and storage.read_only need the right to mount a small disk (run as root, or in a container)"
-
-
 DRILLS = [
-    *_disk_drills(),
+    Drill("storage.full", "the disk is full", _full, folder=small_disk, give_back=_give_back, root=True),
+    Drill(
+        "storage.read_only",
+        "the file system is read-only",
+        _read_only,
+        folder=small_disk,
+        give_back=_give_back,
+        root=True,
+    ),
     Drill("storage.locked", "another program holds the ledger's write lock", _locked),
     Drill("storage.corrupt", "pages of the ledger are overwritten", partial(_restored, damage=_scribble)),
     Drill("storage.truncated", "the ledger is cut to 40 %", partial(_restored, damage=partial(_cut, keep=40))),
