@@ -59,7 +59,8 @@ def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int) -> int:
     from bot.lab.drills import can_mount
 
     began = time.monotonic()
-    left_out = [d.name for d in wanted if d.root] if not can_mount() else []
+    rooted = [d.name for d in wanted if d.root]
+    left_out = rooted if rooted and not can_mount() else []
     playable = [d for d in wanted if d.name not in left_out]
     if not playable:
         raise UsageError(f"drill: {', '.join(left_out)} mounts a small disk, which takes root")

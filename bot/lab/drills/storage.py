@@ -24,10 +24,21 @@ _DISK_MB = 24
 def small_disk() -> Path:
     """Return a folder on a disk of its own, of a few megabytes; it needs the right to mount."""
     folder = Path(tempfile.mkdtemp(prefix="copybot-disk-"))
-    subprocess.run(
-        ["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m,mode=0700", "copybot-drill", str(folder)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command = [
+        "/usr/bin/env",
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={_DISK_MB}m,mode=0700",
+        "copybot-drill",
+        str(folder),
+    ]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (subprocess.CalledProcessError, OSError):
+        folder.rmdir()
+        raise
     return folder
 
 
