@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from bot.units import printable
+from bot.model.units import printable
 
 _SECRET = re.compile(r"(?i)(key|secret|passphrase|signature|authorization)")
 

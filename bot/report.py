@@ -15,12 +15,13 @@ from typing import Any
 
 import psutil
 
+from bot.config.home import WORKERS
 from bot.errors import LedgerError, SchemaMismatch, StateUnknown, UsageError
-from bot.home import WORKERS
 from bot.ledger.db import SCHEMA
-from bot.model import Fill, Settlement, Side
-from bot.pnl import fold
-from bot.units import MICRO, decimal_text, printable, rfc3339, utc_day
+from bot.model.fill import Fill, Settlement
+from bot.model.market import Side
+from bot.model.pnl import fold
+from bot.model.units import MICRO, decimal_text, printable, rfc3339, utc_day
 
 #: A worker whose row is older than this many beats is not alive, whatever its pid says.
 STALE_BEATS = 5

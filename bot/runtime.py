@@ -20,15 +20,16 @@ from pathlib import Path
 import structlog
 
 from bot import failpoints
+from bot.config.home import Home, find_config, find_home
+from bot.config.load import load
+from bot.config.schema import Settings
 from bot.errors import BotError, ConfigError, LedgerAway, LedgerError
-from bot.home import Home, find_config, find_home
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
 from bot.logs import logging_to_stdout
-from bot.model import ControlMode
+from bot.model.control import ControlMode
+from bot.model.units import MICRO
 from bot.queue import Message, Ping, serve
-from bot.settings import Settings, load
-from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
 
@@ -78,9 +79,13 @@ class Boot:
         at = now_us()
         detail = json.dumps({**self.detail(), "pss_bytes": _pss_bytes()})
         await self.ledger.transact(
-            lambda tx: control.beat(
-                tx, self.id, self.state, detail, now_us=at, progress_us=self.progress_us, ready_us=self.ready_us
-            )
+            control.beat,
+            self.id,
+            self.state,
+            detail,
+            now_us=at,
+            progress_us=self.progress_us,
+            ready_us=self.ready_us,
         )
         self._notify.send("WATCHDOG=1")
 
@@ -215,7 +220,7 @@ async def _recorded(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
 async def _end_boot(boot: Boot, code: int, detail: str) -> None:
     at = now_us()
     try:
-        await boot.ledger.transact(lambda tx: control.end_boot(tx, boot.id, code, detail[:500], now_us=at))
+        await boot.ledger.transact(control.end_boot, boot.id, code, detail[:500], now_us=at)
     except LedgerError as error:
         # The row stays open, as after a kill; why the worker ended must not be covered up.
         logger.error("boot.end_not_stored", error=str(error))
@@ -231,15 +236,15 @@ async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
     limits = settings.runtime
     at = now_us()
 
-    async def begin(tx: Tx) -> int:
-        unclean = await control.unclean_boots(tx, worker, at - limits.crash_window_s * MICRO)
+    def begin(tx: Tx) -> int:
+        unclean = control.unclean_boots(tx, worker, at - limits.crash_window_s * MICRO)
         if unclean >= limits.crash_boots:
-            state = await control.read(tx, now_us=at)
+            state = control.read(tx, now_us=at)
             if state.mode is not ControlMode.HALTED:
                 reason = f"crash_loop: {worker} ended badly {unclean} times in {limits.crash_window_s} s"
-                await control.steer(tx, ControlMode.HALTED, reason=reason, actor=worker, now_us=at)
-                await control.alert(tx, f"crash_loop:{worker}", "critical", reason, now_us=at)
-        return await control.boot(tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at)
+                control.steer(tx, ControlMode.HALTED, reason=reason, actor=worker, now_us=at)
+                control.alert(tx, f"crash_loop:{worker}", "critical", reason, now_us=at)
+        return control.boot(tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at)
 
     return await ledger.transact(begin)
 
@@ -273,12 +278,12 @@ async def _brake(boot: Boot) -> None:
     """After a crash loop: wait before the next attempt, or until the operator resumes."""
     limits, began = boot.settings.runtime, time.monotonic()
 
-    async def looping(tx: Tx) -> bool:
-        unclean = await control.unclean_boots(tx, boot.worker, now_us() - limits.crash_window_s * MICRO)
-        halted = (await control.read(tx, now_us=now_us())).mode is ControlMode.HALTED
+    def looping(tx: Tx) -> bool:
+        unclean = control.unclean_boots(tx, boot.worker, now_us() - limits.crash_window_s * MICRO)
+        halted = (control.read(tx, now_us=now_us())).mode is ControlMode.HALTED
         return halted and unclean > limits.crash_boots
 
-    while await boot.ledger.transact(looping) and time.monotonic() - began < BRAKE_S and not boot.stopping.is_set():
+    while await boot.ledger.look(looping) and time.monotonic() - began < BRAKE_S and not boot.stopping.is_set():
         boot.state, boot.trouble = "braked", f"crash loop: the next attempt comes within {BRAKE_S:.0f} s"
         await _pause(boot.stopping, 1)
     boot.state, boot.trouble = "starting", ""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bot.config.home import CONFIG_ENV, HOME_ENV, WORKERS, Home
 from bot.errors import ConfigError, StateUnknown, TimedOut
-from bot.home import CONFIG_ENV, HOME_ENV, WORKERS, Home
 from bot.queue import Ping, ask, check_path
 
 CONF = Path(__file__).parents[1] / "supervisord.conf"

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
+from bot.config.home import Home
 from bot.errors import StateUnknown
-from bot.home import Home
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
 from bot.supervise import Process, Watch, restart_hung, revive, seen
@@ -28,10 +28,10 @@ class Watchdog:
         self._ended: set[str] = set()
         self._revived = time.monotonic()
 
-    async def look(self, now_us: int, more: Callable[[Tx], Awaitable[Problems]] | None = None) -> None:
+    async def look(self, now_us: int, more: Callable[[Tx], Problems] | None = None) -> None:
         """Look once: restart, revive, raise an alert for every problem and clear those that are gone."""
         found = [p for p in await seen(self._home) if p.name in self._watch.names]
-        hung = await restart_hung(self._watch, found, await self._ledger.transact(control.at_work))
+        hung = await restart_hung(self._watch, found, await self._ledger.look(control.at_work))
         ended = [p for p in found if p.state in ("FATAL", "EXITED")]
         problems = {f"{self._prefix}hung:{p.name}": self._hung(p) for p in hung}
         # Seen twice: a killed worker is EXITED for the moment before it is started again.
@@ -39,12 +39,12 @@ class Watchdog:
         self._ended = {p.name for p in ended}
         await self._revive([p for p in ended if p.state == "FATAL"])
 
-        async def store(tx: Tx) -> None:
-            standing = problems | (await more(tx) if more else {})
+        def store(tx: Tx) -> None:
+            standing = problems | (more(tx) if more else {})
             for key, text in standing.items():
-                if await control.alert(tx, key, "critical", text, now_us=now_us):
+                if control.alert(tx, key, "critical", text, now_us=now_us):
                     logger.error("alert", alert=key, text=text)
-            await control.clear_alerts(tx, set(standing), self._prefix, now_us=now_us)
+            control.clear_alerts(tx, set(standing), self._prefix, now_us=now_us)
 
         await self._ledger.transact(store)
 

@@ -9,22 +9,23 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from bot import report
+from bot.config.schema import Settings
 from bot.detect.intake import Intake
-from bot.execution.decide import Decider
-from bot.execution.life import Executor
-from bot.ledger import control, leaders, orders
+from bot.execution.assemble import Execution, assemble
+from bot.ledger import account, control, leaders
 from bot.ledger.db import Ledger
 from bot.ledger.files import migrate
-from bot.model import ControlMode, LeaderFill, Order, Side
+from bot.model.control import ControlMode
+from bot.model.leader import LeaderFill
+from bot.model.market import Side
+from bot.model.order import Order
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
-from bot.polymarket.orders import OrderSigner
+from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
 from bot.runtime import now_us
-from bot.settings import Settings
 from bot.sim.server import Plan, Simulation, serving
-from bot.strategy.mirror import Mirror
 
 M = 1_000_000
 #: How long a test waits for what must happen; sabotaged code need not be waited for as long.
@@ -53,7 +54,7 @@ class Rig:
     books: Books
     signer: OrderSigner
     boot_id: int = 0
-    executor: Executor | None = None
+    execution: Execution | None = None
     intake: Intake | None = None
     _counter: int = 0
 
@@ -85,25 +86,23 @@ class Rig:
         await self.intake.absorb(source, [(fill, (shares, fill.usdc))], seen_us=now_us())
         return fill
 
-    async def boots(self) -> None:
-        """Begin a new life of the executor on the same ledger."""
-        self.boot_id = await self.ledger.transact(
-            lambda tx: control.boot(tx, "executor", 1, 1, "test", now_us=now_us())
-        )
-        decider = Decider(
-            self.ledger, self.clob, self.books, self.signer, Mirror(), self.settings, self.boot_id, now_us
-        )
-        self.executor = Executor(self.ledger, self.clob, decider, self.settings, now_us)
+    async def boots(self, venue=None) -> None:
+        """Begin a new life of the executor on the same ledger, at another venue if one is given."""
+        self.boot_id = await self.ledger.transact(control.boot, "executor", 1, 1, "test", now_us=now_us())
+        self.execution = assemble(
+            self.ledger, venue or self.clob, self.books, self.signer, self.settings,
+            boot_id=self.boot_id, now_us=now_us,
+        )  # fmt: skip
 
     @contextlib.asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    async def working(self, venue=None) -> AsyncIterator[None]:
         """Run the executor with its streams until the block ends, then drain it."""
-        await self.boots()
-        user = UserStream(self.settings.venue.user_ws_url, self.clob, lambda trade: self.executor.book([trade]))
+        await self.boots(venue)
+        user = UserStream(self.settings.venue.user_ws_url, self.clob, self.execution.prover.apply)
         stopping = asyncio.Event()
         streams = [asyncio.create_task(self.books.run()), asyncio.create_task(user.run())]
         await until(lambda: user.stream.connected and self.books.stream.connected, "streams connect")
-        work = asyncio.create_task(self.executor.run(stopping))
+        work = asyncio.create_task(self.execution.loop.run(stopping))
         try:
             yield
         finally:
@@ -115,7 +114,7 @@ class Rig:
 
     async def settled(self) -> None:
         """Wait until nothing is undecided, in flight or unsettled."""
-        self.executor.doorbell.set()
+        self.execution.doorbell.set()
         await until(
             lambda: self.value(
                 "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
@@ -172,10 +171,10 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                 books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
                 found = Rig(sim, addresses, path, ledger, settings, clob, books, signer)
                 cash = await clob.collateral()
-                await ledger.transact(lambda tx: orders.open_account(tx, signer.maker, cash, now_us=now_us()))
+                await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
                 wallets = [(leader.wallet, "") for leader in settings.leaders]
-                await ledger.transact(lambda tx: leaders.follow(tx, wallets, now_s=int(time.time()) - 3600))
-                found.intake = Intake(ledger, lambda _: found.executor and found.executor.doorbell.set(), now_us)
+                await ledger.transact(leaders.follow, wallets, now_s=int(time.time()) - 3600)
+                found.intake = Intake(ledger, lambda _: found.execution and found.execution.doorbell.set(), now_us)
                 await found.intake.load()
                 yield found
         finally:
@@ -184,15 +183,15 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
 
 async def steer(r: Rig, mode: ControlMode) -> None:
     """Set the control row as an operator would."""
-    await r.ledger.transact(lambda tx: control.steer(tx, mode, reason="test", actor="test", now_us=now_us()))
+    await r.ledger.transact(control.steer, mode, reason="test", actor="test", now_us=now_us())
 
 
 async def stored_order(r, *, posted: bool) -> Order:
     """Store a decision with a signed order, as a life that ended before its answer would have."""
     await r.boots()
     await r.sees()
-    signal = (await r.ledger.transact(lambda tx: leaders.pending(tx, 1, now_us=now_us())))[0]
-    order = await r.executor._decider.decide(signal, asyncio.Event())
+    signal = (await r.ledger.look(leaders.pending, 1, now_us=now_us()))[0]
+    order = await r.execution.decider.decide(signal, asyncio.Event())
     if posted:
         await r.clob.post(order)
     return order

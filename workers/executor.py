@@ -6,30 +6,27 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import structlog
 
+from bot.config.schema import Settings
+from bot.config.secrets import private_key
 from bot.errors import ConfigError, Unavailable
-from bot.execution.decide import Decider
-from bot.execution.life import Executor
+from bot.execution.assemble import Execution, assemble
 from bot.execution.reconcile import Reconciler
-from bot.ledger import control, leaders, orders
+from bot.ledger import account, control, leaders
 from bot.ledger.db import Tx
-from bot.model import TokenId
+from bot.model.market import TokenId
+from bot.model.units import MICRO
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
-from bot.polymarket.orders import OrderSigner
+from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
 from bot.queue import Message, Reconcile, SignalSeen
-from bot.risk import MAX_SKEW_S
+from bot.risk.guards import MAX_SKEW_S
 from bot.runtime import Boot, harden, now_us, run
-from bot.secrets import private_key
-from bot.settings import Settings
-from bot.strategy.mirror import Mirror
-from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
 LOCK_WAIT_S = 30
@@ -83,12 +80,11 @@ async def executor(boot: Boot) -> None:
             cash = await _login(boot, clob)
             if cash is None:
                 return
-            await ledger.transact(lambda tx: orders.open_account(tx, signer.maker, cash, now_us=now_us()))
+            await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
             books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
-            decider = Decider(ledger, clob, books, signer, Mirror(), settings, boot.id, now_us)
-            worker = Executor(ledger, clob, decider, settings, now_us)
-            user = UserStream(settings.venue.user_ws_url, clob, lambda trade: worker.book([trade]))
-            await _work(boot, worker, books, clob, user, Reconciler(ledger, clob, signer.maker, worker.book))
+            built = assemble(ledger, clob, books, signer, settings, boot_id=boot.id, now_us=now_us)
+            user = UserStream(settings.venue.user_ws_url, clob, built.prover.apply)
+            await _work(boot, built, books, clob, user)
         finally:
             await transport.close()
 
@@ -113,35 +109,39 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
     return None
 
 
-async def _work(
-    boot: Boot, worker: Executor, books: Books, clob: Clob, user: UserStream, reconciler: Reconciler
-) -> None:
+async def _work(boot: Boot, execution: Execution, books: Books, clob: Clob, user: UserStream) -> None:
+    loop, reconciler = execution.loop, execution.reconciler
+
     async def on_message(message: Message) -> str:
         # The signal's row is committed by its sender: waking the loop is all there is to do.
         if isinstance(message, SignalSeen):
-            worker.doorbell.set()
+            execution.doorbell.set()
         if isinstance(message, Reconcile):
             return await reconciler.answer(adopt=message.adopt, now_us=now_us())
         return ""
 
     async def progress() -> None:
         while True:
-            boot.progress_us = worker.progress_us or boot.progress_us
+            boot.progress_us = loop.progress_us or boot.progress_us
             await asyncio.sleep(1)
 
     boot.on_message = on_message
     boot.detail = lambda: {"books_live": books.stream.connected, "user_live": user.stream.connected}
     async with asyncio.TaskGroup() as group:
-        tasks = (
-            books.run(), user.run(), _keep_fresh(boot, books, clob), _mind_clock(boot, clob), progress(),
-            _watch_differences(reconciler, RETRY_S),
-        )  # fmt: skip
-        background = [group.create_task(task) for task in tasks]
+        tasks = {
+            "books": books.run(),
+            "user": user.run(),
+            "prefetch": _keep_fresh(boot, books, clob),
+            "clock": _mind_clock(boot, clob),
+            "progress": progress(),
+            "reconcile": _watch_differences(reconciler, RETRY_S),
+        }
+        background = [group.create_task(work, name=name) for name, work in tasks.items()]
         # Before anything new is decided; entries wait until it has been possible once.
-        await boot.ledger.transact(lambda tx: control.lock(tx, control.UNCOMPARED, "not compared with the exchange"))
+        await boot.ledger.transact(control.lock, control.UNCOMPARED, "not compared with the exchange")
         await _compare(reconciler, balances=False)
         await boot.ready()
-        await worker.run(boot.stopping)
+        await loop.run(boot.stopping)
         for task in background:
             task.cancel()
 
@@ -157,7 +157,7 @@ async def _mind_clock(boot: Boot, clob: Clob) -> None:
         skew, before = clob.skew_s, off
         off = abs(skew) > MAX_SKEW_S
         if off is not before:
-            await boot.ledger.transact(partial(_tell_skew, skew=skew if off else 0))
+            await boot.ledger.transact(_tell_skew, skew if off else 0)
         await asyncio.sleep(CLOCK_S)
 
 
@@ -177,17 +177,17 @@ async def _watch_differences(reconciler: Reconciler, wait: int) -> None:
         wait = await _compare(reconciler)
 
 
-async def _tell_skew(tx: Tx, skew: int) -> None:
+def _tell_skew(tx: Tx, skew: int) -> None:
     if skew:
         text = f"our clock is off the exchange's by {skew} s; entries stop, check the machine's time service"
-        await control.alert(tx, "clock:skew", "critical", text, now_us=now_us())
+        control.alert(tx, "clock:skew", "critical", text, now_us=now_us())
     else:
-        await control.clear_alerts(tx, set(), "clock:", now_us=now_us())
+        control.clear_alerts(tx, set(), "clock:", now_us=now_us())
 
 
 async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
     """Have facts and books ready for every market in use, so that no decision waits for them."""
-    markets = await boot.ledger.transact(lambda tx: leaders.recent_markets(tx, now_us() - RECENT_US))
+    markets = await boot.ledger.look(leaders.recent_markets, now_us() - RECENT_US)
     tokens: list[TokenId] = []
     for condition in {condition for condition, _ in markets}:
         try:

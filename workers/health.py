@@ -6,11 +6,11 @@ from functools import partial
 
 import structlog
 
-from bot.home import WORKERS
+from bot.config.home import WORKERS
 from bot.ledger import leaders
 from bot.ledger.db import Tx, rows, scalar
+from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.units import MICRO
 from bot.watchdog import Problems, Watchdog
 
 logger = structlog.get_logger(__name__)
@@ -37,11 +37,11 @@ async def _watch(boot: Boot) -> None:
         await asyncio.sleep(CHECK_S)
 
 
-async def _problems(tx: Tx, at: int) -> Problems:
+def _problems(tx: Tx, at: int) -> Problems:
     """Return what only the ledger knows: workers that get nothing done, orders that stay unknown."""
     text = f"lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
-    problems = {f"worker:stalled:{name}": f"{name} {text}" for name in await _stalled(tx, at)}
-    old = await scalar(
+    problems = {f"worker:stalled:{name}": f"{name} {text}" for name in _stalled(tx, at)}
+    old = scalar(
         tx, "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit", limit=at - UNKNOWN_ALERT_US
     )
     if old:
@@ -49,9 +49,9 @@ async def _problems(tx: Tx, at: int) -> Problems:
     return problems
 
 
-async def _stalled(tx: Tx, now_us: int) -> list[str]:
+def _stalled(tx: Tx, now_us: int) -> list[str]:
     """Return workers whose loop turns while no work gets done."""
-    found = await rows(
+    found = rows(
         tx,
         "SELECT worker FROM boot b WHERE ended_us IS NULL AND id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
         " AND started_us < :limit AND COALESCE(progress_us, 0) < :limit",
@@ -63,7 +63,7 @@ async def _stalled(tx: Tx, now_us: int) -> list[str]:
 async def _prune(boot: Boot) -> None:
     while True:
         before = now_us() // MICRO - boot.settings.runtime.keep_days * 86_400
-        gone = await boot.ledger.transact(partial(leaders.prune, before_s=before))
+        gone = await boot.ledger.transact(leaders.prune, before)
         if gone:
             logger.info("ledger.pruned", leader_trades=gone)
         await asyncio.sleep(PRUNE_S)

@@ -9,11 +9,11 @@ from bot.detect.activity import Activity
 from bot.detect.intake import Intake
 from bot.detect.rtds import Rtds
 from bot.ledger import leaders
+from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.units import MICRO
 from bot.watchdog import Watchdog
 
 #: Well below the Data API's published limits.
@@ -69,7 +69,7 @@ async def monitor(boot: Boot) -> None:
     """Watch every leader through every source until stopped."""
     settings = boot.settings
     wallets = [(leader.wallet, leader.label) for leader in settings.leaders]
-    await boot.ledger.transact(lambda tx: leaders.follow(tx, wallets, now_s=now_us() // MICRO))
+    await boot.ledger.transact(leaders.follow, wallets, now_s=now_us() // MICRO)
     transport = Transport(
         settings.venue.data_url, timeout_s=settings.execution.timeout_s, requests_per_s=DATA_REQUESTS_PER_S
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bot.cli.output import cli, console, emit, say, table
 from bot.errors import UsageError
-from bot.units import printable
+from bot.model.units import printable
 
 if TYPE_CHECKING:
     from bot.lab.drill import Drill, Result
@@ -101,8 +101,8 @@ def _storm(context: typer.Context, kills: int, seed: int) -> int:
 
 
 def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | None) -> int:
-    from bot.lab.sabotage import SABOTAGES
-    from bot.lab.simulate import run
+    from bot.lab.virtual.sabotage import SABOTAGES
+    from bot.lab.virtual.simulate import run
 
     if sabotage is not None and sabotage not in SABOTAGES:
         raise UsageError(f"--sabotage: expected one of {', '.join(SABOTAGES)}, found {sabotage[:40]!a}")

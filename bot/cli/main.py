@@ -13,8 +13,8 @@ from typer.exceptions import TyperException
 from bot import __version__
 from bot.cli import drill, maintain, observe, proof, run, setup
 from bot.cli.output import INTERRUPTED, Cli, emit, fail
+from bot.config.home import find_config, find_home
 from bot.errors import BotError, ConfigError, UsageError
-from bot.home import find_config, find_home
 
 EXAMPLES = """A Polymarket copy-trading bot that remembers, never buys twice, and says why it did not trade.
 

@@ -11,10 +11,10 @@ import typer
 from bot import report, supervise
 from bot.cli.observe import ledger_path
 from bot.cli.output import cli, emit, say, short, table
+from bot.config.load import load
 from bot.errors import ConfigError, LedgerDamaged, NotRunning, StateUnknown, Unavailable, UsageError
+from bot.model.units import decimal_text, printable
 from bot.queue import Reconcile, ask
-from bot.settings import load
-from bot.units import decimal_text, printable
 
 #: The executor asks the exchange for trades and balances, page by page.
 ANSWER_S = 120

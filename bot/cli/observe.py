@@ -13,12 +13,12 @@ from rich.text import Text
 
 from bot import report
 from bot.cli.output import Cli, age, cli, console, emit, say, short, table
+from bot.config.home import WORKERS
+from bot.config.load import load
 from bot.errors import StateUnknown, UsageError
-from bot.home import WORKERS
 from bot.ledger.files import busy
+from bot.model.units import decimal_text, money, printable, rfc3339
 from bot.queue import Ping, ask
-from bot.settings import load
-from bot.units import decimal_text, money, printable, rfc3339
 
 Full = Annotated[bool, typer.Option("--full", help="whole ids")]
 Count = Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="how many rows")]

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bot.config.home import Home
 from bot.errors import BotError
-from bot.home import Home
+from bot.model.units import printable
 from bot.report import plain
-from bot.units import printable
 
 SCHEMA = 1
 INTERRUPTED = 130

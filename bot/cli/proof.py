@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cli.output import cli, console, emit, say, table
+from bot.config.home import WORKERS
 from bot.errors import ConfigError, UsageError
-from bot.home import WORKERS
 from bot.lab import demo as lab
-from bot.units import decimal_text, money, printable
+from bot.model.units import decimal_text, money, printable
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, same story")]
 
@@ -37,7 +37,7 @@ def demo(
     )
     if cli(context).json:
         verdict = lab.run(options, lambda _: None)
-        emit({name: getattr(verdict, name) for name in lab.Verdict.__slots__})
+        emit({name: getattr(verdict, name) for name in lab.DemoVerdict.__slots__})
         return 0 if verdict.ok else 1
     screen = Console(stderr=True, highlight=False)
     if screen.is_terminal:
@@ -67,7 +67,7 @@ def _screen(now: lab.Progress, total: int) -> Group:
     return Group(head, bar, Text(), workers, counts, Text(), grid)
 
 
-def _summary(v: lab.Verdict) -> None:
+def _summary(v: lab.DemoVerdict) -> None:
     out = console()
     skipped = ", ".join(f"{name} {n}" for name, n in v.skipped.items()) or "none"
     latency = v.latency_ms["detect_to_post"]

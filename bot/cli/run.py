@@ -13,9 +13,10 @@ import typer
 from bot import failpoints, report, supervise
 from bot.cli.observe import ledger_path
 from bot.cli.output import Cli, cli, emit
+from bot.config.load import load
+from bot.config.schema import Settings
 from bot.errors import ConfigError, NotRunning, UsageError
-from bot.settings import Settings, load
-from bot.units import MICRO, money, rfc3339, utc_day
+from bot.model.units import MICRO, money, rfc3339, utc_day
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 Reason = Annotated[str, typer.Option("--reason", help="stored with the change", show_default=False)]
@@ -157,18 +158,18 @@ def _steer(context: typer.Context, mode: str, reason: str, until_us: int | None)
 
 
 async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> None:
-    from bot.ledger import control, orders
+    from bot.ledger import account, control
     from bot.ledger.db import Ledger, Tx
-    from bot.model import ControlMode
+    from bot.model.control import ControlMode
 
-    async def store(tx: Tx) -> None:
+    def store(tx: Tx) -> None:
         now = _now()
         if mode == ControlMode.RUNNING:
-            realized, _ = await orders.daily(tx, utc_day(now))
-            await control.rearm(tx, utc_day(now), realized)
-            await control.clear_alerts(tx, set(), "breaker:", now_us=now)
-            await control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
-        await control.steer(tx, ControlMode(mode), reason=reason[:200], actor="operator", now_us=now, until_us=until_us)
+            realized, _ = account.daily(tx, utc_day(now))
+            control.rearm(tx, utc_day(now), realized)
+            control.clear_alerts(tx, set(), "breaker:", now_us=now)
+            control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
+        control.steer(tx, ControlMode(mode), reason=reason[:200], actor="operator", now_us=now, until_us=until_us)
 
     async with Ledger(ledger_path(options)).open() as ledger:
         await ledger.transact(store)

@@ -6,8 +6,9 @@ import typer
 from pydantic import BaseModel
 
 from bot.cli.output import cli, emit, table
+from bot.config.load import load, origins
+from bot.config.schema import section_of
 from bot.errors import ConfigError
-from bot.settings import load, origins, section_of
 
 config = typer.Typer(help="Show, check or print configuration.", rich_markup_mode=None)
 

@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import structlog
 
-from bot.detect import merge
+from bot.config.schema import DetectSettings
 from bot.detect.intake import Intake
 from bot.errors import Unavailable
 from bot.ledger import leaders
 from bot.ledger.db import Ledger, Tx
-from bot.model import Wallet
+from bot.model import totals
+from bot.model.leader import Holding, Wallet
+from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
-from bot.settings import Detect
-from bot.units import MICRO
 
 logger = structlog.get_logger(__name__)
 SOURCE = "data_api"
@@ -31,7 +31,7 @@ class Activity:
     """Polls every leader for ever."""
 
     def __init__(
-        self, api: DataApi, ledger: Ledger, intake: Intake, settings: Detect, now_us: Callable[[], int]
+        self, api: DataApi, ledger: Ledger, intake: Intake, settings: DetectSettings, now_us: Callable[[], int]
     ) -> None:
         self._api, self._ledger, self._intake, self._settings, self._now = api, ledger, intake, settings, now_us
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -59,10 +59,10 @@ class Activity:
     async def poll(self, wallet: Wallet) -> None:
         """Read one leader's activity since the cursor, less the overlap, and store it."""
 
-        async def read(tx: Tx) -> tuple[int | None, int]:
-            return await leaders.cursor(tx, SOURCE, wallet), (await leaders.watch_starts(tx))[wallet]
+        def read(tx: Tx) -> tuple[int | None, int]:
+            return leaders.cursor(tx, SOURCE, wallet), (leaders.watch_starts(tx))[wallet]
 
-        cursor, start = await self._ledger.transact(read)
+        cursor, start = await self._ledger.look(read)
         since = max((cursor or start) - self._settings.overlap_s, start)
         # One second earlier than needed, so that a group's whole second is surely inside.
         answer = await self._api.activity(wallet, since_s=since - 1, limit=self._settings.page_limit)
@@ -70,7 +70,7 @@ class Activity:
         for problem in answer.refused:
             self._intake.refused += 1
             logger.warning("activity.refused", leader=wallet, error=problem)
-        groups = merge.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
+        groups = totals.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
         # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes next.
         newest = min(max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO)
         moved = (SOURCE, wallet, newest) if newest > (cursor or 0) else None
@@ -78,17 +78,17 @@ class Activity:
 
     async def _inventory(self, wallet: Wallet) -> None:
         """Store once what a leader held when we began to watch: exits are in proportion to it."""
-        if await self._ledger.transact(lambda tx: leaders.cursor(tx, INVENTORY, wallet)) is not None:
+        if await self._ledger.look(leaders.cursor, INVENTORY, wallet) is not None:
             return
         held = await self._api.positions(wallet)
 
-        async def store(tx: Tx) -> None:
+        def store(tx: Tx) -> None:
             now = self._now()
             for token, condition, shares in held:
-                known = await leaders.holding(tx, wallet, token)
+                known = leaders.holding(tx, wallet, token)
                 # What we saw being bought meanwhile is part of the answer already.
-                whole = leaders.Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
-                await leaders.hold(tx, wallet, token, condition, whole, now_us=now)
-            await leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
+                whole = Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
+                leaders.hold(tx, wallet, token, condition, whole, now_us=now)
+            leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
 
         await self._ledger.transact(store)

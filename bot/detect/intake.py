@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from bot import failpoints
-from bot.detect import merge
 from bot.ledger import leaders
 from bot.ledger.db import Ledger, Tx
-from bot.model import LeaderFill, Signal, Wallet
+from bot.model import totals
+from bot.model.leader import LeaderFill, Wallet
+from bot.model.signal import Signal
 
-Observation = tuple[LeaderFill, merge.Total]
+Observation = tuple[LeaderFill, totals.Total]
 
 
 class Intake:
@@ -22,7 +23,7 @@ class Intake:
 
     async def load(self) -> list[Wallet]:
         """Read whom we follow from the ledger and return the wallets."""
-        starts = await self._ledger.transact(leaders.watch_starts)
+        starts = await self._ledger.look(leaders.watch_starts)
         self._watched = {wallet.lower(): (wallet, start) for wallet, start in starts.items()}
         return list(starts)
 
@@ -44,10 +45,10 @@ class Intake:
         if not rows and cursor is None:
             return 0
 
-        async def store(tx: Tx) -> list[str]:
-            found = [await self._fold(tx, source, fill, total, seen_us) for fill, total in rows]
+        def store(tx: Tx) -> list[str]:
+            found = [self._fold(tx, source, fill, total, seen_us) for fill, total in rows]
             if cursor is not None:
-                await leaders.advance(tx, *cursor, now_us=self._now())
+                leaders.advance(tx, *cursor, now_us=self._now())
             failpoints.reach("seen.written")
             return [signal for signal in found if signal is not None]
 
@@ -58,22 +59,22 @@ class Intake:
             failpoints.reach("seen.announced")
         return len(signals)
 
-    async def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: merge.Total, seen_us: int) -> str | None:
-        trade = await leaders.trade(tx, fill.group)
+    def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int) -> str | None:
+        trade = leaders.trade(tx, fill.group)
         if trade is None:
-            trade = await leaders.add_trade(tx, fill, now_us=seen_us)
+            trade = leaders.add_trade(tx, fill, now_us=seen_us)
         if total <= trade.totals.get(source, (0, 0)):
             return None
-        target = merge.target({**trade.totals, source: total})
-        await leaders.store_total(tx, trade.id, source, total, target)
-        grown = merge.growth(target, trade.emitted)
+        target = totals.target({**trade.totals, source: total})
+        leaders.store_total(tx, trade.id, source, total, target)
+        grown = totals.growth(target, trade.emitted)
         if grown is None:
             return None
-        before = await leaders.holding(tx, fill.wallet, fill.token)
-        after = merge.moved(before, fill.side, grown[0])
-        await leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
+        before = leaders.holding(tx, fill.wallet, fill.token)
+        after = totals.moved(before, fill.side, grown[0])
+        leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
         signal = Signal(
-            id=merge.signal_id(fill.group, target), trade_id=trade.id, seq=trade.signals, tx=fill.tx,
+            id=totals.signal_id(fill.group, target), trade_id=trade.id, seq=trade.signals, tx=fill.tx,
             wallet=Wallet(fill.wallet), token=fill.token, condition=fill.condition, side=fill.side,
             shares=grown[0], usdc=grown[1], group_shares=target[0], group_usdc=target[1],
             leader_before=max(before.shares, 0), leader_after=max(after.shares, 0),
@@ -81,5 +82,5 @@ class Intake:
             leader_watched=after.watched, title=fill.title, outcome=fill.outcome, traded_s=fill.traded_s,
             seen_us=seen_us, source=source.split(":")[0],
         )  # fmt: skip
-        await leaders.emit(tx, signal)
+        leaders.emit(tx, signal)
         return signal.id

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import structlog
 from cachetools import TTLCache
 
-from bot.detect import merge
 from bot.detect.intake import Intake
-from bot.model import LeaderFill
+from bot.model import totals
+from bot.model.leader import LeaderFill
 from bot.polymarket import wire
 from bot.polymarket.stream import Stream
 
@@ -27,7 +27,7 @@ class Rtds:
         self, url: str, intake: Intake, *, boot_id: int, silence_s: int, reconnect_s: int, now_us: Callable[[], int]
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
-        self._rows: TTLCache[tuple[str, merge.Group], set[LeaderFill]] = TTLCache(50_000, 900)
+        self._rows: TTLCache[tuple[str, totals.Group], set[LeaderFill]] = TTLCache(50_000, 900)
         self.stream = Stream(url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s)
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class Rtds:
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
         rows = self._rows.setdefault((source, fill.group), set())
         rows.add(fill)
-        await self._intake.absorb(source, [(fill, merge.stream_total(rows))], seen_us=seen_us)
+        await self._intake.absorb(source, [(fill, totals.stream_total(rows))], seen_us=seen_us)
 
 
 def _subscription() -> list[str]:

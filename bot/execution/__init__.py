@@ -1,5 +1,5 @@
-"""The life of an order: decide, reserve and sign; post; settle; recover.
+"""One trade, after it was seen: `decide`, `send`, `evidence` (prove), `fills` (apply), `reconcile` (compare).
 
-`decide` turns a signal into a stored decision, `booking` turns evidence into fills, positions
-and PnL, `life` carries every order to its end, and begins with those of an earlier life.
+`loop` carries every signal and every order to its end, beginning with what an earlier life left;
+`assemble` wires all of it, for the worker, the tests and the lab alike.
 """

@@ -1,4 +1,4 @@
-"""Decide one signal: evaluate, check, reserve, sign and store, in one transaction."""
+"""DECIDE one signal: evaluate, check, reserve, sign and store, in one transaction."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from bot import failpoints
+from bot.config.schema import Settings
 from bot.errors import InvariantBroken
-from bot.execution.venue import BookSource, Venue
-from bot.ledger import control, leaders, orders
+from bot.ledger import control, leaders, orders, positions
 from bot.ledger.db import Ledger, Tx
-from bot.model import Book, Market, Order, OrderState, Proposal, Side, Signal, Skip, SkipReason, View
-from bot.polymarket.amounts import Amounts, market_amounts
-from bot.polymarket.fees import most
-from bot.polymarket.orders import OrderSigner
-from bot.risk import Usage, check, tripped
-from bot.settings import Settings
-from bot.strategy.base import Strategy
-from bot.units import MICRO, printable, utc_day
+from bot.model.amounts import Amounts, market_amounts
+from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
+from bot.model.fees import highest_fee
+from bot.model.market import Book, Market, Side
+from bot.model.order import Order, OrderState
+from bot.model.signal import Signal
+from bot.model.units import MICRO, printable, utc_day
+from bot.polymarket.signer import OrderSigner
+from bot.ports import MarketData, OrderVenue
+from bot.risk.breaker import tripped
+from bot.risk.guards import Usage, check
+from bot.strategy import build
 
 #: An exit stopped by one of these is not over.
 _TRY_AGAIN = frozenset({SkipReason.NO_LIQUIDITY, SkipReason.MARKET_CLOSED, SkipReason.HALTED, SkipReason.GUARD_ERROR})
@@ -32,14 +36,24 @@ class Later(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What was known of the world when a decision began: frozen, because it goes to another thread."""
+
+    market: Market
+    book: Book
+    complement_book: Book
+    skew_s: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decider:
     """Turns signals into decisions. `boot_id` fences out an executor that outlived its successor."""
 
     ledger: Ledger
-    venue: Venue
-    books: BookSource
+    venue: OrderVenue
+    data: MarketData
     signer: OrderSigner
-    strategy: Strategy
     settings: Settings
     boot_id: int
     now_us: Callable[[], int]
@@ -53,82 +67,93 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        market = await self.venue.market(signal.condition)
+        market = await self.data.market(signal.condition)
         if market is None or signal.token not in market.tokens:
-            return await self.ledger.transact(lambda tx: self._skip_unknown(tx, signal))
-        await self.books.watch(list(market.tokens), max_age_us=self.settings.strategy.book_max_age_s * MICRO)
+            return await self.ledger.transact(self._skip_unknown, signal)
+        max_age_us = self.settings.strategy.book_max_age_s * MICRO
+        await self.data.watch(list(market.tokens), max_age_us=max_age_us)
         failpoints.reach("decide.begun")
-        return await self.ledger.transact(lambda tx: self._decide(tx, signal.id, market, stopping))
+        seen = Seen(
+            market,
+            self.data.book(signal.token) or _NO_BOOK,
+            self.data.book(market.complement(signal.token)) or _NO_BOOK,
+            self.venue.skew_s,
+            self.venue.owner,
+        )
+        return await self.ledger.transact(self._decide, signal.id, seen, stopping)
 
     async def give_up(self, signal: Signal) -> bool:
-        """Skip an entry that has grown stale while the exchange was away; return whether it is decided now."""
+        """Skip an entry that went stale while the exchange was away; return if it is decided."""
         settings = self.settings.followed(signal.wallet)
         age_s = self.now_us() // MICRO - signal.traded_s
-        if signal.side is Side.SELL or (settings is not None and age_s <= settings.max_signal_age_s):
+        fresh = settings is not None and age_s <= settings.max_signal_age_s
+        if signal.side is Side.SELL or fresh:
             return False
 
-        async def skip(tx: Tx) -> bool:
-            if await orders.holds_other(tx, signal):
+        def skip(tx: Tx) -> bool:
+            if positions.holds_other(tx, signal):
                 return False  # buying the other side is an exit: it waits for the exchange
-            if await leaders.undecided(tx, signal.id) is not None:
-                await self._record(tx, signal, Skip(SkipReason.STALE, {"age_s": age_s, "exchange": "unavailable"}))
+            if leaders.undecided(tx, signal.id) is not None:
+                numbers: Numbers = {"age_s": age_s, "exchange": "unavailable"}
+                self._record(tx, signal, Skip(SkipReason.STALE, numbers))
             return True
 
         return await self.ledger.transact(skip)
 
-    async def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
+    def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
         skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
-        if await leaders.undecided(tx, signal.id) is not None:
-            await self._record(tx, signal, skip)
+        if leaders.undecided(tx, signal.id) is not None:
+            self._record(tx, signal, skip)
         return skip
 
-    async def _decide(self, tx: Tx, signal_id: str, market: Market, stopping: asyncio.Event) -> Order | Skip | Later:
+    def _decide(self, tx: Tx, signal_id: str, seen: Seen, stopping: asyncio.Event) -> Order | Skip | Later:
         if stopping.is_set():
             return Later.BUSY
-        if await control.newest_boot(tx, "executor") != self.boot_id:
+        if control.newest_boot(tx, "executor") != self.boot_id:
             raise InvariantBroken("another executor was started on this ledger; this one stops")
         # Read again: the leader trade may have grown since it was queued.
-        signal = await leaders.undecided(tx, signal_id)
+        signal = leaders.undecided(tx, signal_id)
         if signal is None:
             return Later.GONE
-        if await orders.moving(tx, signal.wallet, signal.condition):
+        if orders.moving(tx, signal.wallet, signal.condition):
             return Later.BUSY
-        wanted = await self._wanted(tx, signal, market)
+        wanted = self._wanted(tx, signal, seen)
         found: Proposal | Skip = wanted
         if isinstance(wanted, Proposal):
-            if wanted.side is Side.SELL and await orders.arriving(tx, signal.wallet, signal.condition):
+            selling = wanted.side is Side.SELL
+            if selling and orders.arriving(tx, signal.wallet, signal.condition):
                 return Later.BUSY
-            found = check(wanted, await self._usage(tx, signal, wanted, market), self.settings.risk) or wanted
+            usage = self._usage(tx, signal, wanted, seen)
+            found = check(wanted, usage, self.settings.risk) or wanted
         if isinstance(found, Proposal):
-            return await self._place(tx, signal, found, market)
-        await self._record(tx, signal, found)
+            return self._place(tx, signal, found, seen)
+        self._record(tx, signal, found)
         rest = _to_sell(wanted)
         if found.reason in _TRY_AGAIN and rest is not None:
             # The leader has left all the same: late exits still run.
-            await leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
+            leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
         return found
 
-    async def _wanted(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
+    def _wanted(self, tx: Tx, signal: Signal, seen: Seen) -> Proposal | Skip:
         try:
-            wanted = await self._evaluate(tx, signal, market)
+            wanted = self._evaluate(tx, signal, seen)
             if isinstance(wanted, Proposal):
-                _amounts(wanted, market)
+                _amounts(wanted, seen.market)
             return wanted
         except (ValueError, ArithmeticError) as error:
             # One odd signal must not stop those behind it.
             return Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
 
-    async def _evaluate(self, tx: Tx, signal: Signal, market: Market) -> Proposal | Skip:
+    def _evaluate(self, tx: Tx, signal: Signal, seen: Seen) -> Proposal | Skip:
         settings = self.settings.followed(signal.wallet)
         if settings is None:
             return Skip(SkipReason.NOT_FOLLOWED, {})
-        other = market.complement(signal.token)
-        held = await orders.held(tx, signal, other)
+        held = positions.held(tx, signal, seen.market.complement(signal.token))
         view = View(
             signal=signal,
-            market=market,
-            book=self.books.book(signal.token) or _NO_BOOK,
-            complement_book=self.books.book(other) or _NO_BOOK,
+            market=seen.market,
+            book=seen.book,
+            complement_book=seen.complement_book,
             held=held.ours,
             held_complement=held.complement,
             held_opposite=held.complement_by_anyone,
@@ -136,33 +161,39 @@ class Decider:
             copied_before=bool(held.copied_before),
             now_us=self.now_us(),
         )
-        return self.strategy.evaluate(view, settings)
+        return build(settings).evaluate(view)
 
-    async def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Usage:
+    def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Usage:
         now = self.now_us()
-        used = await orders.budget(tx, signal.condition, utc_day(now))
+        used = positions.budget(tx, signal.condition, utc_day(now))
         scopes = [*control.EVERYWHERE, f"leader:{signal.wallet}", f"market:{signal.condition}"]
-        state = await control.read(tx, now_us=now)
+        state = control.read(tx, now_us=now)
+        loss = state.loss(utc_day(now), used.realized)
         return Usage(
             mode=state.mode,
-            tripped=tripped(state.loss(utc_day(now), used.realized), state.errors, self.settings.risk),
-            lock=await control.locked(tx, scopes, now_us=now),
+            tripped=tripped(loss, state.errors, self.settings.risk),
+            lock=control.locked(tx, scopes, now_us=now),
             market_stake=used.stake_market + used.reserved_market,
             total_stake=used.stake + used.reserved,
             bought_today=used.bought + used.reserved,
             cash=used.cash - used.reserved,
-            fee=most(proposal.usdc, market.fee_rate),
-            skew_s=self.venue.skew_s,
+            fee=highest_fee(proposal.usdc, seen.market.fee_rate),
+            skew_s=seen.skew_s,
         )
 
-    async def _place(self, tx: Tx, signal: Signal, proposal: Proposal, market: Market) -> Order:
-        now = self.now_us()
-        buy = proposal.side is Side.BUY
+    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Order:
+        now, market = self.now_us(), seen.market
         amounts = _amounts(proposal, market)
         signed = self.signer.sign(
-            proposal.token, proposal.side, amounts, neg_risk=market.neg_risk, owner=self.venue.owner, now_us=now
+            proposal.token,
+            proposal.side,
+            amounts,
+            neg_risk=market.neg_risk,
+            owner=seen.owner,
+            now_us=now,
         )
         failpoints.reach("decide.signed")
+        fee = highest_fee(amounts.making, market.fee_rate)
         order = Order(
             id=signed.id,
             signal_id=signal.id,
@@ -173,19 +204,19 @@ class Decider:
             price=proposal.price,
             making=amounts.making,
             taking=amounts.taking,
-            reserved=amounts.making + most(amounts.making, market.fee_rate) if buy else 0,
+            reserved=amounts.making + fee if proposal.side is Side.BUY else 0,
             body=signed.body,
             state=OrderState.POSTING,
             created_us=now,
             deadline_us=now + self.settings.execution.validity_s * MICRO,
         )
-        await orders.add(tx, order)
-        await self._record(tx, signal, proposal, order.id)
+        orders.add(tx, order)
+        self._record(tx, signal, proposal, order.id)
         failpoints.reach("decide.written")
         return order
 
-    async def _record(self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None) -> None:
-        await orders.decide(
+    def _record(self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None) -> None:
+        orders.decide(
             tx,
             signal,
             reason=found.reason if isinstance(found, Skip) else None,

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.config.schema import Contracts
 from bot.lab import demo
 from bot.ledger.db import PRAGMAS
-from bot.model import Side, TokenId
-from bot.polymarket.amounts import market_amounts
-from bot.polymarket.orders import OrderSigner
+from bot.model.amounts import market_amounts
+from bot.model.market import Side, TokenId
+from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.queue import Ping, Sender, serve
-from bot.settings import Contracts
 from bot.sim.server import Plan, serving
 
 ROUNDS = 200

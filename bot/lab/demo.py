@@ -13,8 +13,8 @@ from typing import Any
 
 from bot import report
 from bot.lab.judge import judge, settled
-from bot.lab.stage import Stage, stage
-from bot.units import MICRO, decimal_text
+from bot.lab.testbed import Testbed, set_up
+from bot.model.units import MICRO, decimal_text
 
 FINISH_S = 240
 
@@ -47,7 +47,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """What happened, and whether every promise held. `problems` says which did not."""
 
     ok: bool
@@ -77,7 +77,7 @@ class Verdict:
 Watcher = Callable[[Progress], None]
 
 
-def run(options: Options, watch: Watcher) -> Verdict:
+def run(options: Options, watch: Watcher) -> DemoVerdict:
     """Run the demo and return its verdict; nothing is left behind, neither files nor processes.
 
     Raises ConfigError if the feed or the options are wrong.
@@ -88,8 +88,8 @@ def run(options: Options, watch: Watcher) -> Verdict:
         "seed": options.seed, "trades": options.trades, "repeat": options.repeat,
         "signature_type": options.signature_type, "feed": str(options.feed.absolute()) if options.feed else None,
     }  # fmt: skip
-    facts = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
-    with stage(plan, follow=options.follow, facts=facts) as found:
+    overrides = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
+    with set_up(plan, follow=options.follow, overrides=overrides) as found:
         watch(Progress("starting three workers under supervisord"))
         found.up()
         return _observe(found, options, watch, began)
@@ -105,7 +105,7 @@ def _interrupt(number: int, _: object) -> None:
     raise KeyboardInterrupt(f"signal {number}")
 
 
-def _observe(on: Stage, options: Options, watch: Watcher, began: float) -> Verdict:
+def _observe(on: Testbed, options: Options, watch: Watcher, began: float) -> DemoVerdict:
     on.venue.post("/sim/start")
     victim = _Victim(options.kill, on)
     finished = False
@@ -127,8 +127,8 @@ def _observe(on: Stage, options: Options, watch: Watcher, began: float) -> Verdi
 class _Victim:
     """Kills one worker with SIGKILL when a third of the story is told, and times its return."""
 
-    def __init__(self, worker: str | None, on: Stage) -> None:
-        self._worker, self._stage = worker, on
+    def __init__(self, worker: str | None, on: Testbed) -> None:
+        self._worker, self._testbed = worker, on
         self._killed_us: int | None = None
         self.recovered_s: float | None = None
 
@@ -142,7 +142,7 @@ class _Victim:
         if self._killed_us is None:
             if left * 3 <= total * 2:
                 self._killed_us = time.time_ns() // 1000
-                self._stage.kill(self._worker)
+                self._testbed.kill(self._worker)
             return
         ready = found.value(
             "SELECT ready_us FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL ORDER BY id",
@@ -169,7 +169,7 @@ def _progress(found: report.Report, truth: dict[str, Any]) -> Progress:
 def _verdict(
     found: report.Report, truth: dict[str, Any], options: Options, memory: dict[str, float], recovered: float | None,
     duration: float,
-) -> Verdict:  # fmt: skip
+) -> DemoVerdict:  # fmt: skip
     judgement = judge(found, truth)
     trades = found.value("SELECT COUNT(*) FROM leader_trade")
     followups = found.value("SELECT COUNT(*) FROM signal WHERE seq > 0")
@@ -186,7 +186,7 @@ def _verdict(
         problems.append(f"{copied} copied decisions, {orders} orders, {venue} orders at the exchange")
     if options.kill and recovered is None:
         problems.append(f"{options.kill} was killed and did not come back")
-    return Verdict(
+    return DemoVerdict(
         ok=not problems, leader_trades=trades, followups=followups, decisions=decisions, copied=copied,
         skipped=skipped, orders=orders, order_states=states, venue_orders=venue, duplicates=len(judgement.twice),
         lost=len(judgement.missing), ledger_matches_venue=not judgement.differences,

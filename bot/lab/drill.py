@@ -15,11 +15,11 @@ from typing import Any
 
 from bot import report
 from bot.lab.judge import Judgement, judge, settled
-from bot.lab.stage import Facts, Stage, interrupted, stage
-from bot.units import MICRO
+from bot.lab.testbed import Overrides, Testbed, interrupted, set_up
+from bot.model.units import MICRO
 
 #: Answers of the exchange count as late after this long, so that drills need not wait for ten seconds.
-FACTS: Facts = {"execution": {"timeout_s": 3}}
+OVERRIDES: Overrides = {"execution": {"timeout_s": 3}}
 
 
 class Unmet(Exception):
@@ -44,9 +44,9 @@ class Result:
 
 @dataclass
 class Scene:
-    """A stage during one drill, with what has been done to it."""
+    """A testbed during one drill, with what has been done to it."""
 
-    on: Stage
+    on: Testbed
     kills: int = 0
     faults: int = 0
     recovered_s: float | None = None
@@ -155,13 +155,13 @@ class Drill:
 
     name: str
     what: str
-    play: Callable[[Scene], str]
-    facts: Facts = field(default_factory=dict)
+    act: Callable[[Scene], str]
+    overrides: Overrides = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     #: Makes a folder for the home that is not the temporary folder (a small disk, say).
     folder: Callable[[], Path] | None = None
     give_back: Callable[[Path], None] = lambda _: None
-    #: A play without a stage: it proves something in this process.
+    #: An act without a testbed: it proves something in this process.
     alone: bool = False
     #: Needs the right to mount a small disk, which an ordinary user has not.
     root: bool = False
@@ -179,12 +179,12 @@ def run_one(drill: Drill) -> Result:
     scene: Scene | None = None
     try:
         if drill.alone:
-            found = drill.play(Scene(None))  # type: ignore[arg-type]
+            found = drill.act(Scene(None))  # type: ignore[arg-type]
             return Result(drill.name, True, None, 0, 0, drill.what, found, 0, 1, _since(began))
         with _staged(drill) as on:
             scene = Scene(on)
             on.up()
-            found = drill.play(scene)
+            found = drill.act(scene)
             scene.rest()
             problems = scene.judge().problems
             passed = not problems
@@ -200,12 +200,14 @@ def run_one(drill: Drill) -> Result:
 
 
 @contextmanager
-def _staged(drill: Drill) -> Iterator[Stage]:
+def _staged(drill: Drill) -> Iterator[Testbed]:
     plan = {"seed": 1, "failed_share": 0, "retried_share": 0, **drill.plan}
-    facts = {name: {**FACTS.get(name, {}), **drill.facts.get(name, {})} for name in {**FACTS, **drill.facts}}
+    overrides = {
+        name: {**OVERRIDES.get(name, {}), **drill.overrides.get(name, {})} for name in {**OVERRIDES, **drill.overrides}
+    }
     folder = drill.folder() if drill.folder else None
     try:
-        with stage(plan, facts=facts, folder=folder) as found:
+        with set_up(plan, overrides=overrides, folder=folder) as found:
             yield found
     finally:
         if folder is not None:

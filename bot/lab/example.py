@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from bot.settings import Leader, Settings, section_of
-from bot.units import decimal_text
+from bot.config.schema import LeaderSettings, Settings, section_of
+from bot.model.units import decimal_text
 
 HEAD = (
     "Every setting with its default. Copy to config.toml and change what you need.",
@@ -26,7 +26,7 @@ def example_toml() -> str:
     document.add(tomlkit.nl())
     _fill(document, Settings)
     leader = tomlkit.table()
-    _fill(leader, Leader)
+    _fill(leader, LeaderSettings)
     leader["wallet"] = "0x0000000000000000000000000000000000000001"
     leaders = tomlkit.aot()
     leaders.append(leader)

@@ -7,8 +7,8 @@ has passed.
 from dataclasses import dataclass
 from typing import Any
 
+from bot.model.units import decimal_text
 from bot.report import Report
-from bot.units import decimal_text
 
 #: A leader trade is complete when less than a hundredth of a share is missing.
 TOLERANCE = 10_000

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 
 from bot import report, supervise
+from bot.config.home import WORKERS
 from bot.errors import BotError, StateUnknown
-from bot.home import WORKERS
 from bot.lab.judge import judge, settled
-from bot.lab.stage import Stage, stage
-from bot.units import MICRO
+from bot.lab.testbed import Testbed, set_up
+from bot.model.units import MICRO
 
 #: Generous limits: the storm is to place orders all the time, and its kills are no crash loop.
 _FACTS = {
@@ -39,7 +39,7 @@ _HEAL_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StormVerdict:
     """What a storm left behind."""
 
     ok: bool
@@ -59,11 +59,11 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def run(kills: int, seed: int, watch: Callable[[str], None]) -> Verdict:
+def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
     """Kill `kills` times and return what the checker found; `watch` hears now and then how it goes."""
     began = time.monotonic()
     plan = {"seed": seed, "loop": True, "gap_ms": 300, "collateral": 100_000 * MICRO}
-    with stage(plan, facts=_FACTS) as on:
+    with set_up(plan, overrides=_FACTS) as on:
         on.up()
         on.venue.post("/sim/start")
         weather = _Weather(on, random.Random(seed), watch)  # noqa: S311 (repeatable on purpose)
@@ -77,7 +77,7 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> Verdict:
             return _verdict(found, truth, weather, seed, weather.faults + struck, time.monotonic() - began)
 
 
-def _rests(on: Stage) -> bool:
+def _rests(on: Testbed) -> bool:
     truth = on.truth()
     with report.read(on.ledger) as found:
         return settled(found, truth)
@@ -86,7 +86,7 @@ def _rests(on: Stage) -> bool:
 class _Weather:
     """Kills and faults, all drawn from one seed."""
 
-    def __init__(self, on: Stage, rng: random.Random, watch: Callable[[str], None]) -> None:
+    def __init__(self, on: Testbed, rng: random.Random, watch: Callable[[str], None]) -> None:
         self._on, self._rng, self._watch = on, rng, watch
         self._healed = time.monotonic()
         self.struck: list[tuple[str, int]] = []  #: (worker, moment of the kill)
@@ -147,10 +147,10 @@ class _Weather:
 
 def _verdict(
     found: report.Report, truth: dict[str, Any], weather: _Weather, seed: int, faults: int, duration: float
-) -> Verdict:
+) -> StormVerdict:
     judgement = judge(found, truth)
     problems = judgement.problems
-    return Verdict(
+    return StormVerdict(
         ok=not problems, seed=seed, kills=len(weather.struck), faults=faults,
         leader_trades=found.value("SELECT COUNT(*) FROM leader_trade"),
         decisions=found.value("SELECT COUNT(*) FROM decision"), orders=found.value("SELECT COUNT(*) FROM orders"),

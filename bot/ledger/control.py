@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
-from bot.model import ControlMode
+from bot.model.control import ControlMode
 
 #: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not know.
 UNCOMPARED, FORGOTTEN = "uncompared", "forgotten"
@@ -27,9 +27,9 @@ class ControlState:
         return max(0, (self.loss_base if day == self.loss_day else 0) - realized)
 
 
-async def read(tx: Tx, *, now_us: int) -> ControlState:
+def read(tx: Tx, *, now_us: int) -> ControlState:
     """Return the control row; a pause whose time is over counts as running."""
-    row = await one(tx, "SELECT * FROM control WHERE id = 1")
+    row = one(tx, "SELECT * FROM control WHERE id = 1")
     assert row is not None
     mode = ControlMode(row["mode"])
     over = mode == ControlMode.PAUSED and row["until_us"] is not None and row["until_us"] <= now_us
@@ -39,54 +39,48 @@ async def read(tx: Tx, *, now_us: int) -> ControlState:
     )
 
 
-async def steer(
-    tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None
-) -> None:
+def steer(tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None) -> None:
     """Set the mode and record the event. Whoever sets `halted` is not softened by a pause."""
-    await run(
+    run(
         tx,
         "UPDATE control SET mode = :mode, reason = :reason, actor = :actor, since_us = :now, until_us = :until"
         " WHERE id = 1 AND NOT (mode = 'halted' AND :mode = 'paused')",
         mode=str(mode), reason=reason, actor=actor, now=now_us, until=until_us,
     )  # fmt: skip
-    await record(tx, actor, f"control.{mode}", reason, now_us=now_us)
+    record(tx, actor, f"control.{mode}", reason, now_us=now_us)
 
 
-async def rearm(tx: Tx, day: str, realized: int) -> None:
+def rearm(tx: Tx, day: str, realized: int) -> None:
     """Reset the breaker: errors to 0, and losses counted from the day's present PnL."""
-    await run(
-        tx, "UPDATE control SET errors = 0, loss_day = :day, loss_base = :base WHERE id = 1", day=day, base=realized
-    )
+    run(tx, "UPDATE control SET errors = 0, loss_day = :day, loss_base = :base WHERE id = 1", day=day, base=realized)
 
 
-async def count_error(tx: Tx, *, reset: bool) -> int:
+def count_error(tx: Tx, *, reset: bool) -> int:
     """Count one more consecutive error, or start again at 0; return the count."""
-    await run(tx, f"UPDATE control SET errors = {'0' if reset else 'errors + 1'} WHERE id = 1")
-    return int(await scalar(tx, "SELECT errors FROM control WHERE id = 1"))
+    run(tx, f"UPDATE control SET errors = {'0' if reset else 'errors + 1'} WHERE id = 1")
+    return int(scalar(tx, "SELECT errors FROM control WHERE id = 1"))
 
 
-async def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
+def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
     """Return the reason of a lock on any of `scopes`, or None."""
     for scope in scopes:
-        found = await scalar(
-            tx, "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now", scope=scope, now=now_us
-        )
+        found = scalar(tx, "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now", scope=scope, now=now_us)
         if found is not None:
             return str(found)
     return None
 
 
-async def lock(tx: Tx, scope: str, reason: str) -> None:
+def lock(tx: Tx, scope: str, reason: str) -> None:
     """Stop entries in a scope (one of `EVERYWHERE`, 'leader:0x…', 'market:0x…') until it is unlocked."""
-    await upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": FOREVER_US, "reason": reason})
+    upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": FOREVER_US, "reason": reason})
 
 
-async def unlock(tx: Tx, scope: str) -> None:
+def unlock(tx: Tx, scope: str) -> None:
     """Take a lock away; one that is not there is no error."""
-    await run(tx, "DELETE FROM lock WHERE scope = :scope", scope=scope)
+    run(tx, "DELETE FROM lock WHERE scope = :scope", scope=scope)
 
 
-async def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now_us: int) -> int:
+def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now_us: int) -> int:
     """Insert a boot row and return its id. An earlier row left open stays: it was killed."""
     values = {
         "worker": worker,
@@ -98,27 +92,25 @@ async def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, 
         "beat_us": now_us,
         "detail": "",
     }
-    await insert(tx, "boot", values)
-    return int(await scalar(tx, "SELECT MAX(id) FROM boot WHERE worker = :worker", worker=worker))
+    insert(tx, "boot", values)
+    return int(scalar(tx, "SELECT MAX(id) FROM boot WHERE worker = :worker", worker=worker))
 
 
-async def at_work(tx: Tx) -> set[int]:
+def at_work(tx: Tx) -> set[int]:
     """Return the pids of lives that have begun work and have not ended, as far as is known."""
-    return {
-        row["pid"] for row in await rows(tx, "SELECT pid FROM boot WHERE ready_us IS NOT NULL AND ended_us IS NULL")
-    }
+    return {row["pid"] for row in rows(tx, "SELECT pid FROM boot WHERE ready_us IS NOT NULL AND ended_us IS NULL")}
 
 
-async def newest_boot(tx: Tx, worker: str) -> int:
+def newest_boot(tx: Tx, worker: str) -> int:
     """Return the id of a worker's newest boot; an older one must not write orders any more."""
-    return int(await scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker))
+    return int(scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker))
 
 
-async def beat(
+def beat(
     tx: Tx, boot_id: int, state: str, detail: str, *, now_us: int, progress_us: int | None, ready_us: int | None
 ) -> None:
     """Store that a worker lives, what it does, and when it last got work done."""
-    await run(
+    run(
         tx,
         "UPDATE boot SET state = :state, detail = :detail, beat_us = :now, progress_us = :progress,"
         " ready_us = :ready WHERE id = :id",
@@ -126,19 +118,19 @@ async def beat(
     )  # fmt: skip
 
 
-async def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) -> None:
+def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) -> None:
     """Store how a worker's life ended."""
-    await run(
+    run(
         tx,
         "UPDATE boot SET state = 'ended', ended_us = :now, exit_code = :code, detail = :detail WHERE id = :id",
         now=now_us, code=exit_code, detail=detail, id=boot_id,
     )  # fmt: skip
 
 
-async def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
+def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
     """Return how many boots of a worker since `since_us` ended by a crash (not 0, 75 or 78) or never ended."""
     return int(
-        await scalar(
+        scalar(
             tx,
             "SELECT COUNT(*) FROM boot WHERE worker = :worker AND started_us >= :since"
             " AND (exit_code IS NULL OR exit_code NOT IN (0, 75, 78))",
@@ -148,21 +140,21 @@ async def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
     )
 
 
-async def record(tx: Tx, worker: str, kind: str, text: str, *, now_us: int) -> None:
+def record(tx: Tx, worker: str, kind: str, text: str, *, now_us: int) -> None:
     """Append an event that an operator should be able to read later."""
-    await insert(tx, "event", {"at_us": now_us, "worker": worker, "kind": kind, "text": text})
+    insert(tx, "event", {"at_us": now_us, "worker": worker, "kind": kind, "text": text})
 
 
-async def alert(tx: Tx, key: str, severity: str, text: str, *, now_us: int) -> bool:
+def alert(tx: Tx, key: str, severity: str, text: str, *, now_us: int) -> bool:
     """Raise an alert once per key; return True if it is new."""
-    if await scalar(tx, "SELECT 1 FROM alert WHERE key = :key AND cleared_us IS NULL", key=key):
+    if scalar(tx, "SELECT 1 FROM alert WHERE key = :key AND cleared_us IS NULL", key=key):
         return False
-    await insert(tx, "alert", {"at_us": now_us, "severity": severity, "key": key, "text": text})
+    insert(tx, "alert", {"at_us": now_us, "severity": severity, "key": key, "text": text})
     return True
 
 
-async def clear_alerts(tx: Tx, keep: set[str], prefix: str, *, now_us: int) -> None:
+def clear_alerts(tx: Tx, keep: set[str], prefix: str, *, now_us: int) -> None:
     """Clear every open alert whose key starts with `prefix` and is not in `keep`."""
-    for row in await rows(tx, "SELECT id, key FROM alert WHERE cleared_us IS NULL"):
+    for row in rows(tx, "SELECT id, key FROM alert WHERE cleared_us IS NULL"):
         if row["key"].startswith(prefix) and row["key"] not in keep:
-            await run(tx, "UPDATE alert SET cleared_us = :now WHERE id = :id", now=now_us, id=row["id"])
+            run(tx, "UPDATE alert SET cleared_us = :now WHERE id = :id", now=now_us, id=row["id"])

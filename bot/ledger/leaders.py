@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
-from bot.model import ConditionId, LeaderFill, Side, Signal, TokenId, Wallet
-from bot.units import MICRO
+from bot.model.leader import Holding, LeaderFill, Wallet
+from bot.model.market import ConditionId, Side, TokenId
+from bot.model.signal import Signal
+from bot.model.units import MICRO
 
 #: An exit that did not come through is tried again after this long, and at most this long.
 FIRST_RETRY_S = 10
@@ -25,46 +27,37 @@ class TradeRow:
     signals: int
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A leader's shares of one token; `watched` is the part bought since we watch."""
-
-    shares: int = 0
-    watched: int = 0
-    peak: int = 0
-
-
-async def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
+def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
     """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start."""
-    await run(tx, "UPDATE leader SET active = 0")
+    run(tx, "UPDATE leader SET active = 0")
     for wallet, label in leaders:
-        await insert(tx, "leader", {"wallet": wallet, "label": label, "watch_start_s": now_s, "active": 1}, ignore=True)
-        await run(tx, "UPDATE leader SET active = 1, label = :label WHERE wallet = :wallet", wallet=wallet, label=label)
+        insert(tx, "leader", {"wallet": wallet, "label": label, "watch_start_s": now_s, "active": 1}, ignore=True)
+        run(tx, "UPDATE leader SET active = 1, label = :label WHERE wallet = :wallet", wallet=wallet, label=label)
 
 
-async def watch_starts(tx: Tx) -> dict[Wallet, int]:
+def watch_starts(tx: Tx) -> dict[Wallet, int]:
     """Return for each active leader the second from which its trades count."""
-    found = await rows(tx, "SELECT wallet, watch_start_s FROM leader WHERE active = 1")
+    found = rows(tx, "SELECT wallet, watch_start_s FROM leader WHERE active = 1")
     return {Wallet(row["wallet"]): row["watch_start_s"] for row in found}
 
 
-async def cursor(tx: Tx, source: str, wallet: str) -> int | None:
+def cursor(tx: Tx, source: str, wallet: str) -> int | None:
     """Return the second up to which `source` has been read for `wallet`, or None."""
-    found = await scalar(
+    found = scalar(
         tx, "SELECT position_s FROM cursor WHERE source = :source AND wallet = :wallet", source=source, wallet=wallet
     )
     return None if found is None else int(found)
 
 
-async def advance(tx: Tx, source: str, wallet: str, position_s: int, *, now_us: int) -> None:
+def advance(tx: Tx, source: str, wallet: str, position_s: int, *, now_us: int) -> None:
     """Store a cursor. Call it in the transaction that stores the rows it covers."""
     values = {"source": source, "wallet": wallet, "position_s": position_s, "updated_us": now_us}
-    await upsert(tx, "cursor", ["source", "wallet"], values)
+    upsert(tx, "cursor", ["source", "wallet"], values)
 
 
-async def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
+def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     """Return the leader trade of a group key (tx, wallet, token, side), or None."""
-    row = await one(
+    row = one(
         tx,
         "SELECT id, emitted_shares, emitted_usdc, signals FROM leader_trade"
         " WHERE tx = :tx AND wallet = :wallet AND token = :token AND side = :side",
@@ -72,7 +65,7 @@ async def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     )
     if row is None:
         return None
-    totals = await rows(tx, "SELECT source, shares, usdc FROM leader_trade_source WHERE trade_id = :id", id=row["id"])
+    totals = rows(tx, "SELECT source, shares, usdc FROM leader_trade_source WHERE trade_id = :id", id=row["id"])
     return TradeRow(
         id=row["id"],
         totals={t["source"]: (t["shares"], t["usdc"]) for t in totals},
@@ -81,7 +74,7 @@ async def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     )
 
 
-async def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
+def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
     """Insert a leader trade with no totals yet."""
     values = {
         "tx": fill.tx,
@@ -100,23 +93,23 @@ async def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
         "seen_us": now_us,
     }
     columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-    number = await scalar(tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values)
+    number = scalar(tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values)
     return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
 
 
-async def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]) -> None:
+def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]) -> None:
     """Store one source's running total and the group's target, both as (shares, usdc)."""
     values = {"trade_id": trade_id, "source": source, "shares": total[0], "usdc": total[1]}
-    await upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
-    await run(
+    upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
+    run(
         tx, "UPDATE leader_trade SET shares = :shares, usdc = :usdc WHERE id = :id",
         shares=target[0], usdc=target[1], id=trade_id,
     )  # fmt: skip
 
 
-async def holding(tx: Tx, wallet: str, token: str) -> Holding:
+def holding(tx: Tx, wallet: str, token: str) -> Holding:
     """Return a leader's holding; nothing stored means nothing held."""
-    row = await one(
+    row = one(
         tx,
         "SELECT shares, watched, peak FROM leader_position WHERE wallet = :wallet AND token = :token",
         wallet=wallet,
@@ -125,7 +118,7 @@ async def holding(tx: Tx, wallet: str, token: str) -> Holding:
     return Holding(**row) if row else Holding()
 
 
-async def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *, now_us: int) -> None:
+def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *, now_us: int) -> None:
     """Store a leader's holding."""
     values = {
         "wallet": wallet,
@@ -136,12 +129,12 @@ async def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *
         "peak": held.peak,
         "updated_us": now_us,
     }
-    await upsert(tx, "leader_position", ["wallet", "token"], values)
+    upsert(tx, "leader_position", ["wallet", "token"], values)
 
 
-async def emit(tx: Tx, signal: Signal) -> bool:
+def emit(tx: Tx, signal: Signal) -> bool:
     """Store a signal; return True if it joined the trade's last, still undecided one."""
-    joined = signal.seq > 0 and await run(
+    joined = signal.seq > 0 and run(
         tx,
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
         " leader_peak = :peak, leader_watched = :watched"
@@ -164,8 +157,8 @@ async def emit(tx: Tx, signal: Signal) -> bool:
             "seen_us": signal.seen_us,
             "decided": 0,
         }
-        await insert(tx, "signal", values)
-    await run(
+        insert(tx, "signal", values)
+    run(
         tx,
         "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc, signals = signals + :new"
         " WHERE id = :id",
@@ -174,13 +167,13 @@ async def emit(tx: Tx, signal: Signal) -> bool:
     return bool(joined)
 
 
-async def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
+def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
     """Emit a follow-up of an exit that did not sell `rest` of our shares, due after a pause.
 
     The pause doubles with every follow-up of the trade, from 10 s to an hour: a leader who has
     left is followed for as long as it takes.
     """
-    row = await one(
+    row = one(
         tx,
         "SELECT s.trade_id, s.leader_watched, t.signals FROM signal s"
         " JOIN leader_trade t ON t.id = s.trade_id WHERE s.id = :id",
@@ -203,8 +196,8 @@ async def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
         "seen_us": now_us + pause_us,
         "decided": 0,
     }
-    await insert(tx, "signal", values)
-    await run(tx, "UPDATE leader_trade SET signals = signals + 1 WHERE id = :id", id=row["trade_id"])
+    insert(tx, "signal", values)
+    run(tx, "UPDATE leader_trade SET signals = signals + 1 WHERE id = :id", id=row["trade_id"])
 
 
 _SIGNAL = (
@@ -215,11 +208,11 @@ _SIGNAL = (
 )
 
 
-async def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
+def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
     """Return the oldest undecided signals that are due, in the order they were seen."""
     return [
         _signal(r)
-        for r in await rows(
+        for r in rows(
             tx,
             f"{_SIGNAL} WHERE s.decided = 0 AND s.seen_us <= :now ORDER BY s.seen_us, s.id LIMIT {limit:d}",
             now=now_us,
@@ -227,9 +220,9 @@ async def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
     ]
 
 
-async def undecided(tx: Tx, signal_id: str) -> Signal | None:
+def undecided(tx: Tx, signal_id: str) -> Signal | None:
     """Return a signal as it stands now, or None if it has been decided."""
-    row = await one(tx, f"{_SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
+    row = one(tx, f"{_SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
     return _signal(row) if row else None
 
 
@@ -237,9 +230,9 @@ def _signal(row: dict[str, object]) -> Signal:
     return Signal(**{**row, "side": Side(str(row["side"]))})  # type: ignore[arg-type]
 
 
-async def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
+def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
     """Return (condition, token) that a leader traded or that we hold, to be kept ready."""
-    found = await rows(
+    found = rows(
         tx,
         "SELECT condition, token FROM position WHERE shares > 0"
         " UNION SELECT condition, token FROM leader_position WHERE updated_us >= :since",
@@ -248,14 +241,14 @@ async def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, Token
     return [(ConditionId(row["condition"]), TokenId(row["token"])) for row in found]
 
 
-async def prune(tx: Tx, before_s: int) -> int:
+def prune(tx: Tx, before_s: int) -> int:
     """Delete decided leader trades older than `before_s` and return how many.
 
     Never deletes what a source could still show: rows at or after the oldest cursor stay, and so
     do trades whose order still has an unsettled fill.
     """
-    floor = await scalar(tx, "SELECT MIN(position_s) FROM cursor WHERE source = 'data_api'")
-    return await run(
+    floor = scalar(tx, "SELECT MIN(position_s) FROM cursor WHERE source = 'data_api'")
+    return run(
         tx,
         "DELETE FROM leader_trade WHERE traded_s < :before AND id NOT IN ("
         " SELECT s.trade_id FROM signal s WHERE s.decided = 0"

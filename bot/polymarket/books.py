@@ -1,4 +1,4 @@
-"""Order books kept current by the market channel, so that the hot path needs no request."""
+"""Market data of the exchange: facts, and books kept current by the market channel."""
 
 import asyncio
 import json
@@ -9,11 +9,11 @@ import msgspec
 import structlog
 
 from bot.errors import Unavailable
-from bot.model import Book, TokenId
+from bot.model.market import Book, Market, TokenId
+from bot.model.units import MICRO, parse_micros, parse_price
 from bot.polymarket import wire
 from bot.polymarket.clob import Clob
 from bot.polymarket.stream import Stream
-from bot.units import MICRO, parse_micros, parse_price
 
 logger = structlog.get_logger(__name__)
 MAX_TOKENS = 400  #: the exchange goes silent above about 500 tokens a connection
@@ -46,6 +46,14 @@ class Books:
     async def run(self) -> None:
         """Keep the books current until cancelled."""
         await self.stream.run(self._on_frame)
+
+    async def market(self, condition: str) -> Market | None:
+        """Return a market's facts, cached for ten minutes; None if unknown or not understood."""
+        return await self._clob.market(condition)
+
+    def forget_market(self, condition: str) -> None:
+        """Drop cached facts, because the exchange said that they changed."""
+        self._clob.forget_market(condition)
 
     async def watch(self, tokens: Iterable[TokenId], *, max_age_us: int) -> None:
         """Subscribe to tokens, and fetch the books that are missing or older than `max_age_us`.

@@ -11,13 +11,15 @@ import structlog
 from cachetools import TTLCache
 
 from bot.errors import ConfigError, Unavailable
-from bot.model import Book, Market, Order, OrderId, Outcome, Rejected, RejectReason, TokenId, Unknown
+from bot.model.fill import Evidence, Fill
+from bot.model.market import Book, Market, TokenId
+from bot.model.order import Deferred, LiveOrder, Order, OrderId, Outcome, Unknown
+from bot.model.units import printable
 from bot.polymarket import wire
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers
-from bot.polymarket.orders import OrderSigner, is_v3
 from bot.polymarket.outcomes import read_outcome
+from bot.polymarket.signer import OrderSigner, is_v3
 from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
-from bot.units import printable
 
 logger = structlog.get_logger(__name__)
 END_CURSOR = "LTE="
@@ -156,7 +158,7 @@ class Clob:
         except TimeoutError:
             return Unknown("timeout")
         except NotSent as error:
-            return Rejected(RejectReason.BUSY, f"not sent: {error}")
+            return Deferred(f"not sent: {error}")
         except NoAnswer as error:
             return Unknown(str(error))
         if reply.status == 401:
@@ -164,32 +166,56 @@ class Clob:
                 async with asyncio.timeout(self._timeout_s):
                     await self._log_in_again()
             except (Unavailable, TimeoutError) as error:
-                return Rejected(RejectReason.BUSY, f"HTTP 401, {error}")
+                return Deferred(f"HTTP 401, {error}")
             if self.owner == json.loads(order.body)["owner"]:
-                return Rejected(RejectReason.BUSY, "HTTP 401, logged in again")
+                return Deferred("HTTP 401, logged in again")
         return read_outcome(
             reply.status, reply.body, order_id=order.id, making=order.making, retry_after=reply.retry_after
         )
 
-    async def order(self, order_id: OrderId) -> wire.OpenOrder | None:
+    async def order(self, order_id: OrderId) -> LiveOrder | None:
         """Return a live order, or None. None proves nothing: filled orders are not found either."""
         reply = await self._evidence(f"/data/order/{order_id}", {})
         if reply.status == 404 or reply.body.strip() in (b"", b"null"):
             return None
         found = _decode(reply, wire.OpenOrder)
-        return found if found.status.upper().removeprefix("ORDER_STATUS_") in ("LIVE", "DELAYED") else None
+        status = found.status.upper().removeprefix("ORDER_STATUS_")
+        return LiveOrder(OrderId(found.id)) if status in ("LIVE", "DELAYED") else None
 
-    async def open_orders(self) -> list[wire.OpenOrder]:
+    async def open_orders(self) -> list[LiveOrder]:
         """Return every order of ours that rests at the exchange."""
-        return await self._pages("/data/orders", {}, wire.OpenOrder)
+        found, unreadable = await self._pages("/data/orders", {}, wire.OpenOrder)
+        if unreadable:
+            raise Unavailable(f"GET /data/orders: unreadable row: {unreadable[0]}")
+        return [LiveOrder(OrderId(order.id)) for order in found]
 
-    async def trades(self, market: str | None, *, after_s: int) -> list[wire.Trade]:
-        """Return our trades of a condition (None: of all) since `after_s`, all pages."""
-        params = {"after": str(after_s), **({"market": market} if market else {})}
-        return await self._pages("/data/trades", params, wire.Trade)
+    async def fills(self, condition: str | None, *, after_s: int) -> Evidence:
+        """Return our fills of a condition (None: of all) since `after_s`, all pages of them."""
+        params = {"after": str(after_s), **({"market": condition} if condition else {})}
+        trades, unreadable = await self._pages("/data/trades", params, wire.Trade)
+        found: list[Fill] = []
+        for trade in trades:
+            evidence = await self.read_trade(trade)
+            found += evidence.fills
+            unreadable += evidence.unreadable
+        return Evidence(tuple(found), tuple(unreadable))
 
-    async def _pages(self, path: str, params: dict[str, str], kind: type[wire.T]) -> list[wire.T]:
+    async def read_trade(self, trade: wire.Trade) -> Evidence:
+        """Return what one trade says of our orders. Raises Unavailable where facts are missing."""
+        market = await self.market(trade.market.lower())
+        if market is None:
+            return Evidence((), (f"trade {trade.id[:80]}: market {trade.market[:20]} is unknown",))
+        try:
+            wallet = self._signer.maker
+            found = wire.our_fills(trade, owner=self.owner, wallet=wallet, market=market)
+        except wire.BadInput as error:
+            return Evidence((), (f"trade {printable(trade.id, 80)}: {error}",))
+        return Evidence(tuple(found))
+
+    async def _pages(self, path: str, params: dict[str, str], kind: type[wire.T]) -> tuple[list[wire.T], list[str]]:
+        """Return all rows of all pages, and why those are missing that nobody could read."""
         found: list[wire.T] = []
+        unreadable: list[str] = []
         cursor = "MA=="
         while cursor != END_CURSOR:
             page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), _Page)
@@ -197,11 +223,11 @@ class Clob:
                 try:
                     found.append(wire.decode(bytes(row), kind))
                 except wire.BadInput as error:
-                    raise Unavailable(f"GET {path}: unreadable row: {error}") from None
+                    unreadable.append(str(error))
             if page.next_cursor == cursor:
                 raise Unavailable(f"GET {path}: the cursor does not move")
             cursor = page.next_cursor
-        return found
+        return found, unreadable
 
     async def shares(self, token: TokenId) -> int:
         """Return our settled shares of a token in micro-shares."""

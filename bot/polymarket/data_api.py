@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from bot.errors import Unavailable
-from bot.model import ConditionId, LeaderFill, TokenId
+from bot.model.leader import LeaderFill
+from bot.model.market import ConditionId, TokenId
 from bot.polymarket import wire
 from bot.polymarket.transport import Transport
 

@@ -1,4 +1,4 @@
-"""Read an answer to POST /order: accepted, rejected with proof, or unknown.
+"""Read an answer to POST /order: accepted, deferred, rejected with proof, or unknown.
 
 Only a text that proves that nothing was booked is a rejection. Everything unrecognised is
 unknown, and unknown ends by evidence alone (py-clob-client#273: timeouts that had filled).
@@ -8,15 +8,12 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.model import Accepted, Outcome, Rejected, RejectReason, Unknown
-from bot.units import MICRO, printable
+from bot.model.order import Accepted, Deferred, Outcome, Rejected, RejectReason, Unknown
+from bot.model.units import MICRO, printable
 
 _R = RejectReason
 #: Lower-case fragment of every documented refusal, most specific first, and its meaning.
 REFUSALS: tuple[tuple[str, RejectReason], ...] = (
-    ("no orders found to match with fak", _R.NO_MATCH),
-    ("fok orders are fully filled or killed", _R.NO_MATCH),
-    ("there are no matching orders", _R.NO_MATCH),
     ("breaks minimum tick size", _R.TICK),
     ("lower than the minimum", _R.MIN_SIZE),
     ("min size: $1", _R.MIN_SIZE),
@@ -43,6 +40,13 @@ REFUSALS: tuple[tuple[str, RejectReason], ...] = (
     ("not found", _R.NOT_FOUND),
 )
 
+#: Texts of an order that reached the book and found nothing there, or so it is said.
+KILLED = (
+    "no orders found to match with fak",
+    "fok orders are fully filled or killed",
+    "there are no matching orders",
+)
+
 
 class _Answer(msgspec.Struct):
     success: bool | None = None
@@ -58,7 +62,7 @@ class _Answer(msgspec.Struct):
 def read_outcome(status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None) -> Outcome:
     """Return what an answer proves about the order with id `order_id` and maker amount `making`."""
     if status in (425, 429, 503):
-        return Rejected(RejectReason.BUSY, f"HTTP {status}", _seconds(retry_after) or _hint(body))
+        return Deferred(f"HTTP {status}", _seconds(retry_after) or _hint(body))
     if status >= 500 or status < 200:
         return Unknown(f"HTTP {status}")
     try:
@@ -76,6 +80,8 @@ def _refused(status: int, text: str) -> Outcome:
     lowered = text.lower()
     if "duplicated" in lowered:
         return Accepted("duplicate")
+    if any(fragment in lowered for fragment in KILLED):
+        return Accepted("killed", text=printable(text))
     for fragment, reason in REFUSALS:
         if fragment in lowered:
             return Rejected(reason, printable(text))

@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bot.model import Book, ConditionId, Fill, LeaderFill, Market, OrderId, Settlement, Side, TokenId
-from bot.polymarket.amounts import TICKS
-from bot.polymarket.fees import taker_fee
-from bot.units import MAX_MICROS, MICRO, notional, parse_micros, parse_price, printable
+from bot.model.amounts import TICKS
+from bot.model.fees import taker_fee
+from bot.model.fill import Fill, Settlement
+from bot.model.leader import LeaderFill
+from bot.model.market import Book, ConditionId, Market, Side, TokenId
+from bot.model.order import OrderId
+from bot.model.units import MAX_MICROS, MICRO, notional, parse_micros, parse_price, printable
 
 T = TypeVar("T")
 Number = Decimal  #: JSON numbers and numbers in strings alike
@@ -281,6 +284,24 @@ def status_of(text: str) -> Settlement:
     return known[bare]
 
 
+def our_fills(trade: Trade, *, owner: str, wallet: str, market: Market) -> list[Fill]:
+    """Return the parts of a trade that belong to this wallet's orders, whichever key placed them.
+
+    `owner` is the id of our API key. Raises BadInput if it names no order of ours: it was shown
+    to us because it does.
+    """
+    ids = [trade.taker_order_id] if _is_ours(trade, owner, wallet) else []
+    ids += [m.order_id for m in trade.maker_orders if _is_ours(m, owner, wallet)]
+    if not ids:
+        raise BadInput("a trade that names neither our API key nor our wallet")
+    found = [our_fill(trade, OrderId(order_id), market) for order_id in dict.fromkeys(ids)]
+    return [fill for fill in found if fill is not None]
+
+
+def _is_ours(named: Trade | MakerOrder, owner: str, wallet: str) -> bool:
+    return named.owner == owner or named.maker_address.lower() == wallet.lower()
+
+
 def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
     """Return the part of a trade that belongs to our order, or None.
 
@@ -306,6 +327,7 @@ def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
     return Fill(
         trade_id=printable(trade.id, 80),
         order_id=order_id,
+        condition=market.condition,
         token=token_id(token),
         side=Side(side),
         shares=shares,

@@ -3,10 +3,12 @@
 Reasons for every stage and default are in the comments; amounts are integer millionths.
 """
 
-from bot.model import RETRY, Book, Numbers, Proposal, Side, Skip, SkipReason, TokenId, View
-from bot.polymarket.amounts import CENT, floor_to_tick
-from bot.settings import Strategy
-from bot.units import MICRO, average_price, notional
+from bot.config.schema import StrategySettings
+from bot.model.amounts import CENT, floor_to_tick
+from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
+from bot.model.market import Book, Side, TokenId
+from bot.model.signal import RETRY
+from bot.model.units import MICRO, average_price, notional
 
 #: The exchange refuses a marketable BUY below one dollar.
 MIN_BUY_USDC = MICRO
@@ -15,11 +17,14 @@ DUST_SHARES = 5 * MICRO
 
 
 class Mirror:
-    """The default strategy."""
+    """The default strategy, with the settings of one leader."""
 
-    def evaluate(self, view: View, settings: Strategy) -> Proposal | Skip:
+    def __init__(self, settings: StrategySettings) -> None:
+        self._settings = settings
+
+    def evaluate(self, view: View) -> Proposal | Skip:
         """Return an entry, an exit, or the reason for neither."""
-        signal = view.signal
+        signal, settings = view.signal, self._settings
         if signal.source == RETRY:
             return _again(view, settings)
         if signal.side is Side.SELL:
@@ -37,7 +42,7 @@ class Mirror:
         return _entry(view, settings)
 
 
-def _again(view: View, s: Strategy) -> Proposal | Skip:
+def _again(view: View, s: StrategySettings) -> Proposal | Skip:
     """Sell what an earlier exit left: an absolute number of shares, never more than is held."""
     if view.signal.side is Side.SELL:
         token, held, book = view.signal.token, view.held, view.book
@@ -46,7 +51,7 @@ def _again(view: View, s: Strategy) -> Proposal | Skip:
     return _exit(view, s, token, held, book, (min(view.signal.shares, held), max(held, 1)), False)
 
 
-def _entry(view: View, s: Strategy) -> Proposal | Skip:
+def _entry(view: View, s: StrategySettings) -> Proposal | Skip:
     signal = view.signal
     leader_price = average_price(signal.group_usdc, signal.group_shares)
     age_s = view.now_us // MICRO - signal.traded_s
@@ -79,13 +84,13 @@ def _entry(view: View, s: Strategy) -> Proposal | Skip:
     return _walk(view, s, limit, wanted, numbers)
 
 
-def _wanted(view: View, s: Strategy, limit: int) -> int:
+def _wanted(view: View, s: StrategySettings, limit: int) -> int:
     if s.sizing == "fixed":
         return 0 if view.copied_before else s.fixed_usdc * MICRO // limit
     return notional(max(view.signal.leader_watched, 0), s.ratio) - view.held
 
 
-def _walk(view: View, s: Strategy, limit: int, wanted: int, numbers: Numbers) -> Proposal | Skip:
+def _walk(view: View, s: StrategySettings, limit: int, wanted: int, numbers: Numbers) -> Proposal | Skip:
     inside = sum(shares for price, shares in view.book.asks if price <= limit)
     best = view.book.asks[0][0] if view.book.asks else None
     seen = {**numbers, "limit": limit, "best_ask": best, "inside": inside, "wanted": wanted}
@@ -102,7 +107,7 @@ def _walk(view: View, s: Strategy, limit: int, wanted: int, numbers: Numbers) ->
 
 
 def _exit(
-    view: View, s: Strategy, token: TokenId, held: int, book: Book, sold: tuple[int, int], full: bool
+    view: View, s: StrategySettings, token: TokenId, held: int, book: Book, sold: tuple[int, int], full: bool
 ) -> Proposal | Skip:
     part, whole = sold
     numbers: dict[str, int | str | None] = {"held": held, "leader_sold": part, "leader_before": whole}

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from bot.lab.stage import stage
+from bot.lab.testbed import stage
 from tests.e2e.botctl import answer, botctl
 
 

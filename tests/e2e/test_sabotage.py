@@ -25,7 +25,7 @@ MUTANTS = {
         "tests/integration/test_ledger.py::test_three_processes_that_read_and_write_lose_no_update",
     ),
     "a guard that raises says no": (
-        "bot/risk.py", "        except Exception as error:  # a guard that cannot answer says no\n            return",
+        "bot/risk/guards.py", "        except Exception as error:  # a guard that cannot answer says no\n            return",
         "        except Exception as error:\n            continue\n            return",
         "tests/unit/test_risk.py::test_a_guard_that_raises_counts_as_no",
     ),
@@ -38,23 +38,32 @@ MUTANTS = {
         "tests/unit/test_outcomes.py::test_a_server_error_proves_nothing",
     ),
     "facts are grouped by maximum": (
-        "bot/detect/merge.py", "return max(totals.values(), default=(0, 0))", "return min(totals.values(), default=(0, 0))",
-        "tests/unit/test_merge.py::test_streams_never_exceed_and_complete_answers_always_reach_the_truth",
+        "bot/model/totals.py", "return max(totals.values(), default=(0, 0))", "return min(totals.values(), default=(0, 0))",
+        "tests/unit/test_totals.py::test_streams_never_exceed_and_complete_answers_always_reach_the_truth",
     ),
     "no byte leaves after the deadline": (
-        "bot/execution/life.py", "if sent_us >= order.deadline_us:", "if sent_us < 0:",
+        "bot/execution/send.py", "if sent_us >= order.deadline_us:", "if sent_us < 0:",
         "tests/integration/test_recovery.py::test_no_byte_leaves_after_the_deadline",
     ),
     "a failed fill is taken back": (
-        "bot/execution/booking.py", "if known is None or fill.settlement is Settlement.FAILED:", "if known is None:",
+        "bot/execution/fills.py", "if known is None or fill.settlement is Settlement.FAILED:", "if known is None:",
         "tests/integration/test_execution.py::test_a_failed_settlement_is_taken_back_once",
     ),
     "what is in flight counts against the caps": (
-        "bot/ledger/orders.py", 'flying = "SELECT SUM(reserved) FROM', 'flying = "SELECT 0 * SUM(reserved) FROM',
+        "bot/ledger/positions.py", 'flying = f"SELECT SUM(reserved) FROM', 'flying = f"SELECT 0 * SUM(reserved) FROM',
         "tests/integration/test_execution.py::test_concurrent_signals_never_exceed_the_caps",
     ),
+    "work that raises takes no neighbour with it": (
+        "bot/ledger/db.py", '        db.execute("ROLLBACK TO item")\n        db.execute("RELEASE item")\n        return error',
+        '        db.execute("RELEASE item")\n        return error',
+        "tests/integration/test_ledger.py::test_what_waits_together_commits_together_and_one_that_raises_is_undone_alone",
+    ),
+    "a state is changed from the state that was read": (
+        "bot/ledger/orders.py", " WHERE id = :id AND state = :old", " WHERE id = :id AND :old = :old",
+        "tests/integration/test_ledger.py::test_an_order_is_moved_only_from_the_state_it_was_read_in",
+    ),
     "an ended order frees its budget once it is proven": (
-        "bot/execution/booking.py", "if shares < (current.matched or 0) or", "if",
+        "bot/execution/fills.py", "if shares < (current.matched or 0) or", "if",
         "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
     ),
 }  # fmt: skip

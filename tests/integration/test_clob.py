@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from bot.errors import ConfigError, Unavailable
-from bot.model import Rejected, RejectReason, Unknown
+from bot.model.order import Deferred, Unknown
 from bot.polymarket.transport import NoAnswer, NotSent, Transport
 from tests.rig import M, rig, stored_order, until
 
@@ -94,7 +94,7 @@ async def test_no_connection_is_a_definite_no(tmp_path):
         order = await stored_order(r, posted=False)
         r.clob._http = Transport("http://127.0.0.1:9", timeout_s=1, requests_per_s=10)
         outcome = await r.clob.post(order)
-        assert isinstance(outcome, Rejected) and outcome.reason is RejectReason.BUSY
+        assert isinstance(outcome, Deferred)
 
 
 async def test_a_dropped_answer_to_a_post_is_unknown(tmp_path):
@@ -128,7 +128,7 @@ async def test_an_unreadable_answer_is_unavailable(tmp_path):
         for call in (
             r.clob.collateral(),
             r.clob.refresh_market("0x1"),
-            r.clob.trades("0x1", after_s=0),
+            r.clob.fills("0x1", after_s=0),
             r.clob.read_clock(),
         ):
             with pytest.raises(Unavailable):
@@ -177,4 +177,4 @@ async def test_all_pages_of_trades_are_read(tmp_path):
             r.sim.exchange.inside(r.sim.trader, market.tokens[0], "BUY", 990_000, M, "FAK")
         for trade in r.sim.exchange.trades.values():
             trade.taker.owner_key = r.clob.owner
-        assert len(await r.clob.trades(market.condition, after_s=0)) == len(r.sim.exchange.trades)
+        assert len((await r.clob.fills(market.condition, after_s=0)).fills) == len(r.sim.exchange.trades)

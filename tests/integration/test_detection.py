@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
 from bot.detect.rtds import Rtds
 from bot.errors import Unavailable
@@ -15,7 +16,6 @@ from bot.ledger import leaders
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
-from bot.settings import Detect
 from bot.sim.server import Plan
 from tests.rig import M, rig, until
 
@@ -25,7 +25,7 @@ FAST = Plan(gap_ms=20, data_lag_ms=300, rtds_delay_ms=10, failed_share=0, retrie
 @contextlib.asynccontextmanager
 async def watching(r, *, rtds=True, data=True, **detect):
     transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
-    settings = Detect(poll_s=1, **detect)
+    settings = DetectSettings(poll_s=1, **detect)
     stream = Rtds(r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us)
     polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
     tasks = [asyncio.create_task(stream.run())] if rtds else []
@@ -94,8 +94,8 @@ async def test_history_before_we_watch_is_no_signal(tmp_path):
         await until(lambda: r.sim.finished, "history is made")
         later = int(time.time()) + 2
 
-        async def begin(tx):
-            await tx.execute("UPDATE leader SET watch_start_s = ?", (later,))
+        def begin(tx):
+            tx.execute("UPDATE leader SET watch_start_s = ?", (later,))
 
         await r.ledger.transact(begin)
         async with watching(r) as (_, polling):
@@ -148,7 +148,7 @@ async def test_a_silent_stream_is_subscribed_again_and_then_reconnected(tmp_path
 async def test_an_unreachable_data_api_is_unavailable_and_loses_nothing(tmp_path):
     async with rig(tmp_path, FAST) as r:
         transport = Transport("http://127.0.0.1:9", timeout_s=1, requests_per_s=100)
-        polling = Activity(DataApi(transport), r.ledger, r.intake, Detect(), now_us)
+        polling = Activity(DataApi(transport), r.ledger, r.intake, DetectSettings(), now_us)
         with pytest.raises(Unavailable, match="GET"):
             await polling.poll(r.leader)
         await transport.close()

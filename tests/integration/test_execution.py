@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from bot.ledger import control, orders
-from bot.model import ControlMode, Side
+from bot.ledger import account, control
+from bot.model.control import ControlMode
+from bot.model.market import Side
 from bot.runtime import now_us
 from bot.sim.server import Plan
 from tests.rig import M, rig, steer, until
@@ -131,7 +132,7 @@ async def test_a_killed_order_is_a_business_outcome(tmp_path):
         await until(lambda: r.reasons() == ["copied"], "a decision")
         await r.settled()
         assert r.value("SELECT state FROM orders") == "cancelled"
-        assert "no_match" in r.value("SELECT reason FROM orders")
+        assert "killed" in r.value("SELECT reason FROM orders")
         assert r.value("SELECT errors FROM control") == 0
         r.assert_equal_to_exchange()
 
@@ -155,7 +156,7 @@ async def test_each_limit_trips_through_the_executor(tmp_path, risk, strategy, r
     async with rig(tmp_path, risk=risk, strategy=strategy) as r, r.working():
         if reason == "no_balance":
             r.sim.trader.collateral = 10 * M
-            await r.ledger.transact(lambda tx: orders.add_cash(tx, -990 * M, now_us=now_us()))
+            await r.ledger.transact(lambda tx: account.add_cash(tx, -990 * M, now_us=now_us()))
         await r.sees(shares=1000 * M if reason == "no_balance" else 100 * M)
         await until(lambda: r.reasons() == [reason], reason)
         assert r.sim.exchange.outside == []
@@ -307,8 +308,8 @@ async def test_an_exit_that_nobody_buys_is_tried_again_until_it_is_sold(tmp_path
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
         r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 480_000, 7 * M, "GTC")
 
-        async def now(tx):
-            await tx.execute("UPDATE signal SET seen_us = ? WHERE decided = 0", (now_us(),))
+        def now(tx):
+            tx.execute("UPDATE signal SET seen_us = ? WHERE decided = 0", (now_us(),))
 
         await r.ledger.transact(now)
         await until(lambda: r.value("SELECT SUM(shares) FROM fill WHERE side = 'SELL'") == 7 * M, "a first part")

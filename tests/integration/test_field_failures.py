@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bot.lab.drills import ALL
-from bot.model import Side, Unknown
-from bot.polymarket.amounts import limit_amounts
+from bot.model.amounts import limit_amounts
+from bot.model.market import Side
+from bot.model.order import Unknown
 from tests.integration.test_recovery import Script
 from tests.rig import M, rig, until
 
@@ -80,7 +81,7 @@ async def test_three_deliveries_and_a_slow_post_make_one_order(tmp_path):
         await until(lambda: r.reasons() == ["copied"], "a decision")
         for source in ("rtds:2", "data_api", "rtds:1"):
             await r.sees(tx="0x" + "e" * 64, source=source)
-            r.executor.doorbell.set()
+            r.execution.doorbell.set()
         await r.settled()
         assert len(r.sim.exchange.outside) == 1
         r.assert_equal_to_exchange()
@@ -137,8 +138,7 @@ async def test_a_hundred_and_twenty_trades_in_one_second_are_all_seen(tmp_path):
 
 
 async def test_an_exit_after_a_lost_entry_answer_sells_what_was_bought(tmp_path):
-    async with rig(tmp_path) as r, r.working():
-        r.executor._venue = Script(r.clob, answers=[Unknown("timeout")])
+    async with rig(tmp_path) as r, r.working(Script(r.clob, answers=[Unknown("timeout")])):
         await r.sees()
         await r.sees(Side.SELL)
         await until(lambda: r.reasons() == ["copied", "copied"], "both decided")

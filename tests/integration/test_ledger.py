@@ -1,9 +1,12 @@
 """The ledger on real SQLite files."""
 
 import asyncio
+import contextvars
 import multiprocessing
 import sqlite3
 import stat
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +18,13 @@ from sqlmodel import SQLModel
 
 import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
-from bot.errors import LedgerError, SchemaMismatch, StateUnknown
-from bot.ledger import control, leaders, orders
-from bot.ledger.db import SCHEMA, Ledger, insert, one, run, scalar
+from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
+from bot.ledger import account, control, leaders, orders
+from bot.ledger.db import SCHEMA, Ledger, insert, one, rows, run, scalar
 from bot.ledger.files import migrate
-from bot.model import ControlMode
+from bot.model.control import ControlMode
+from bot.model.market import Side
+from bot.model.order import Order, OrderState
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,8 +69,8 @@ async def test_every_connection_is_durable(path):
 async def test_a_failed_transaction_leaves_nothing(path):
     async with Ledger(path).open() as ledger:
 
-        async def broken(tx):
-            await control.record(tx, "t", "k", "x", now_us=1)
+        def broken(tx):
+            control.record(tx, "t", "k", "x", now_us=1)
             raise RuntimeError("on purpose")
 
         with pytest.raises(RuntimeError, match="on purpose"):
@@ -77,19 +82,102 @@ async def test_a_failed_transaction_leaves_nothing(path):
 
 async def test_a_cancelled_caller_does_not_cancel_the_commit(path):
     async with Ledger(path).open() as ledger:
-        begun = asyncio.Event()
+        loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-        async def slow(tx):
-            begun.set()
-            await asyncio.sleep(0.05)
-            await control.record(tx, "t", "k", "x", now_us=1)
+        def slow(tx):
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.wait(60)
+            control.record(tx, "t", "k", "x", now_us=1)
 
         task = asyncio.create_task(ledger.transact(slow))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await ledger.transact(lambda tx: scalar(tx, "SELECT COUNT(*) FROM event")) == 1
+        go_on.set()
+        assert await ledger.transact(scalar, "SELECT COUNT(*) FROM event") == 1
+
+
+async def grouped(ledger, works):
+    """Let works wait for one commit together and return how each has ended."""
+    go_on = threading.Event()
+    first = asyncio.create_task(ledger.transact(lambda _: go_on.wait(60)))
+    await asyncio.sleep(0)  # it is on the ledger's thread: what comes now waits for it
+    tasks = [asyncio.create_task(ledger.transact(work)) for work in works]
+    await asyncio.sleep(0)
+    go_on.set()
+    await first
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def noting(text):
+    return lambda tx: control.record(tx, "t", "k", text, now_us=1)
+
+
+async def test_what_waits_together_commits_together_and_one_that_raises_is_undone_alone(path):
+    async with Ledger(path).open() as ledger:
+
+        def broken(tx):
+            noting("broken")(tx)
+            raise RuntimeError("on purpose")
+
+        def refused(tx):
+            noting("refused")(tx)
+            run(tx, "INSERT INTO nowhere VALUES (1)")
+
+        statements = []
+        await ledger.look(lambda tx: tx.set_trace_callback(statements.append))
+        ends = await grouped(ledger, [noting("a"), broken, noting("b"), refused, noting("c")])
+        assert [type(end) for end in ends] == [type(None), RuntimeError, type(None), LedgerError, type(None)]
+        assert statements.count("BEGIN IMMEDIATE") == 2, "the one they waited for, and theirs"
+        texts = await ledger.look(rows, "SELECT text FROM event ORDER BY id")
+        assert [row["text"] for row in texts] == ["a", "b", "c"]
+
+
+async def test_a_transaction_that_has_written_many_rows_takes_no_more(path):
+    def many(tx):
+        for number in range(150):
+            noting(str(number))(tx)
+
+    async with Ledger(path).open() as ledger:
+        statements = []
+        await ledger.look(lambda tx: tx.set_trace_callback(statements.append))
+        ends = await grouped(ledger, [many] * 5)
+        assert ends == [None] * 5
+        assert statements.count("BEGIN IMMEDIATE") == 1 + 3
+        assert await ledger.look(scalar, "SELECT COUNT(*) FROM event") == 750
+
+
+async def test_a_look_needs_no_write_lock_and_sees_one_moment(path):
+    writer = sqlite3.connect(path, isolation_level=None)
+    async with Ledger(path).open() as ledger:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE control SET reason = 'half done'")
+
+        def twice(tx):
+            before = scalar(tx, "SELECT reason FROM control")
+            writer_commits.set()
+            assert committed.wait(60)
+            return before, scalar(tx, "SELECT reason FROM control")
+
+        writer_commits, committed = threading.Event(), threading.Event()
+        look = asyncio.create_task(ledger.look(twice))
+        await asyncio.to_thread(writer_commits.wait, 60)
+        writer.execute("COMMIT")
+        committed.set()
+        assert await look == ("first start", "first start")
+        assert await ledger.look(scalar, "SELECT reason FROM control") == "half done"
+    writer.close()
+
+
+async def test_work_runs_on_the_connections_own_thread_in_the_callers_context(path):
+    word = contextvars.ContextVar("word", default="nobody's")
+    async with Ledger(path).open() as ledger:
+        word.set("the caller's")
+        thread, said = await ledger.transact(lambda tx: (threading.get_ident(), word.get()))
+        assert said == "the caller's"
+        assert thread != threading.get_ident()
+        assert await ledger.look(lambda tx: threading.get_ident()) == thread
 
 
 @pytest.mark.parametrize("value", [1.5, "abc", float("nan"), 2**63])
@@ -105,10 +193,9 @@ def _spend(path: str, times: int, barrier) -> None:
         async with Ledger(Path(path)).open() as ledger:
             barrier.wait(60)  # all at once, or nobody reads between another's read and write
 
-            async def once(tx):
-                cash = await scalar(tx, "SELECT cash FROM account")
-                await asyncio.sleep(0)
-                await run(tx, "UPDATE account SET cash = :cash", cash=cash - 1)
+            def once(tx):
+                cash = scalar(tx, "SELECT cash FROM account")
+                run(tx, "UPDATE account SET cash = :cash", cash=cash - 1)
 
             for _ in range(times):
                 await ledger.transact(once)
@@ -118,7 +205,7 @@ def _spend(path: str, times: int, barrier) -> None:
 
 async def test_three_processes_that_read_and_write_lose_no_update(path):
     async with Ledger(path).open() as ledger:
-        await ledger.transact(lambda tx: orders.open_account(tx, "w", 1000, now_us=1))
+        await ledger.transact(lambda tx: account.open_account(tx, "w", 1000, now_us=1))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     processes = [context.Process(target=_spend, args=(str(path), 200, barrier)) for _ in range(3)]
@@ -198,19 +285,19 @@ async def test_locks_hold_until_their_time(path):
 async def test_pruning_never_forgets_what_could_be_seen_again(path):
     day = 86_400
 
-    async def fill(tx):
+    def fill(tx):
         for i, (traded, decided) in enumerate([(10, 1), (10, 0), (200 * day, 1)]):
             row = {
                 "id": i + 1, "tx": f"0x{i}", "wallet": "w", "token": "7", "side": "BUY", "condition": "c", "outcome": "o",
                 "title": "t", "shares": 1, "usdc": 1, "emitted_shares": 1, "emitted_usdc": 1, "signals": 1,
                 "traded_s": traded, "seen_us": 1,
             }  # fmt: skip
-            await insert(tx, "leader_trade", row)
+            insert(tx, "leader_trade", row)
             signal = {
                 "id": f"s{i}", "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_before": 0, "leader_after": 1,
                 "leader_peak": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
             }  # fmt: skip
-            await insert(tx, "signal", signal)
+            insert(tx, "signal", signal)
 
     async with Ledger(path).open() as ledger:
         await ledger.transact(fill)
@@ -231,3 +318,15 @@ def test_a_report_reads_while_another_process_writes(path):
         found.rows("UPDATE control SET mode = 'halted'")
     writer.execute("ROLLBACK")
     writer.close()
+
+
+async def test_an_order_is_moved_only_from_the_state_it_was_read_in(path):
+    read = Order("0x1", "s1", "w", "c", "7", Side.BUY, 500_000, 1, 2, 0, "{}", OrderState.POSTING, 1, 2)
+    async with Ledger(path).open() as ledger:
+        await ledger.transact(orders.add, read)
+        await ledger.transact(orders.move, read, OrderState.OPEN)
+        with pytest.raises(InvariantBroken, match="no longer posting, cannot become rejected"):
+            await ledger.transact(orders.move, read, OrderState.REJECTED)
+        with pytest.raises(ValueError, match="no edge from filled"):
+            await ledger.transact(orders.move, replace(read, state=OrderState.FILLED), OrderState.OPEN)
+        assert (await ledger.look(orders.order, "0x1")).state is OrderState.OPEN

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bot import report
-from bot.lab.model import ANSWERS, WAYS
-from bot.lab.virtual import VirtualLoop
-from bot.lab.world import Parts, World
-from bot.model import Side
+from bot.lab.virtual.clock import VirtualLoop
+from bot.lab.virtual.exchange import ANSWERS, WAYS
+from bot.lab.virtual.run import VirtualRun
+from bot.model.fill import Settlement
+from bot.model.market import Side
 
 #: (market, leader, side, shares): few of each, so that they meet.
 MOVES = st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from(Side), st.integers(60, 300))
@@ -32,13 +33,13 @@ class OrderLife(RuleBasedStateMachine):
     def begins(self, seed):
         self.folder = tempfile.TemporaryDirectory()
         self.loop = VirtualLoop()
-        self.world = World(Path(self.folder.name) / "ledger-demo.db", seed, Parts(), self.loop.time)
-        self.loop.set_exception_handler(self.world.unheard)
+        self.run = VirtualRun(Path(self.folder.name) / "ledger-demo.db", seed, self.loop.time)
+        self.loop.set_exception_handler(self.run.unheard)
         self.starts()
 
     def starts(self):
-        self.life = self.world.new_life()
-        self.working = self.loop.create_task(self.life.work())
+        self.process = self.run.new_process()
+        self.working = self.loop.create_task(self.process.work())
         self.passes(0.1)
 
     def passes(self, seconds):
@@ -46,19 +47,19 @@ class OrderLife(RuleBasedStateMachine):
 
     @rule(answers=st.lists(st.sampled_from(sorted(ANSWERS)), max_size=4))
     def the_exchange_will_answer(self, answers):
-        self.world.venue.fates = answers
+        self.run.exchange.answers = answers
 
     @rule(ways=st.lists(st.sampled_from(WAYS), min_size=1, max_size=4))
     def trades_will_settle(self, ways):
-        self.world.venue.ways = ways
+        self.run.exchange.ways = ways
 
     @rule(moves=st.lists(MOVES, min_size=1, max_size=4))
     def leaders_trade(self, moves):
-        self.loop.run_until_complete(self.world.trade(self.life.intake, moves))
+        self.loop.run_until_complete(self.run.trade(self.process.intake, moves))
 
     @rule()
     def everything_is_shown_again(self):
-        self.loop.run_until_complete(self.world.replay(self.life.intake))
+        self.loop.run_until_complete(self.run.replay(self.process.intake))
 
     @rule(seconds=st.sampled_from([0.02, 0.5, 2, 11, 40]))
     def time_passes(self, seconds):
@@ -66,42 +67,44 @@ class OrderLife(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def the_channel_repeats_old_news(self, times):
-        trades = [t for order in self.world.venue.orders.values() for t in order.trades]
+        trades = [t for order in self.run.exchange.orders.values() for t in order.trades]
 
         async def announce():
             for trade in trades[-3:] * times:
-                self.world.venue.announce(trade, "MATCHED")
+                self.run.exchange.announce(trade.fill(Settlement.MATCHED))
 
         self.loop.run_until_complete(announce())
 
     @rule()
     def the_process_dies(self):
-        self.life.die()
-        self.loop.run_until_complete(self.life.bury())
+        self.process.die()
+        self.loop.run_until_complete(self.process.reap())
         self.starts()
 
     @invariant()
     def at_most_one_order_a_decision(self):
-        signals = [signal for signal, _ in self.world.venue.landed]
-        assert len(signals) == len(set(signals))
-        assert not self.world.venue.broken
+        with report.read(self.run.path, now_us=self.run.now_us()) as found:
+            asked = {row["order_id"] for row in found.rows("SELECT order_id FROM decision WHERE order_id IS NOT NULL")}
+        assert set(self.run.exchange.accepted) <= asked
+        assert len(self.run.exchange.accepted) == len(set(self.run.exchange.accepted))
+        assert not self.run.exchange.broken
 
     @invariant()
     def everything_follows_from_the_fills(self):
-        with report.read(self.world.path, now_us=self.world.now_us()) as found:
+        with report.read(self.run.path, now_us=self.run.now_us()) as found:
             assert found.mismatches() == []
 
     def teardown(self):
-        if not hasattr(self, "world"):
+        if not hasattr(self, "run"):
             return
-        self.world.venue.calm, self.world.venue.fates, self.world.venue.ways = True, [], []
+        self.run.exchange.calm, self.run.exchange.answers, self.run.exchange.ways = True, [], []
         for _ in range(240):
             self.passes(5)
-            if self.world.rests():
+            if self.run.rests():
                 break
-        verdict = self.world.judge()
-        self.life.die()
-        self.loop.run_until_complete(self.life.bury())
+        verdict = self.run.judge()
+        self.process.die()
+        self.loop.run_until_complete(self.process.reap())
         self.loop.close()
         self.folder.cleanup()
         assert verdict.ok, verdict.problems

@@ -110,12 +110,15 @@ class Rows:
     def __init__(self, rows, changed):
         self._rows, self.rowcount = rows, changed
 
-    async def fetchall(self):
-        return self._rows
+    def __iter__(self):
+        return iter(self._rows)
+
+    def fetchone(self):
+        return self._rows[0] if self._rows else None
 
 
-class Connection:
-    """The ledger's asynchronous face over a recorded SQLite."""
+class Recorded:
+    """A recorded SQLite with the face of the driver that the ledger's verbs know."""
 
     def __init__(self, path: Path):
         self._db = apsw.Connection(str(path), vfs="recording")
@@ -124,14 +127,26 @@ class Connection:
 
     in_transaction = property(lambda self: self._db.in_transaction)
 
-    async def execute(self, sql, values=()):
+    total_changes = property(lambda self: self._db.total_changes())
+
+    def execute(self, sql, values=()):
         return Rows(self._db.execute(sql, values).fetchall(), self._db.changes())
 
-    async def execute_fetchall(self, sql, values=()):
-        return self._db.execute(sql, values).fetchall()
+    def close(self):
+        self._db.close()
+
+
+class Inline:
+    """The ledger's connection to it, without a thread."""
+
+    def __init__(self, path: Path):
+        self.db = Recorded(path)
+
+    async def run(self, work):
+        return work(self.db)
 
     async def close(self):
-        self._db.close()
+        self.db.close()
 
 
 async def record(path: Path) -> Disk:
@@ -141,7 +156,7 @@ async def record(path: Path) -> Disk:
     recorder = Recorder(disk, path)
 
     async def connect(_uri):
-        return Connection(path)
+        return Inline(path)
 
     async with Ledger(path, connect=connect).open() as ledger:
         for number in range(TRANSACTIONS):
@@ -149,7 +164,7 @@ async def record(path: Path) -> Disk:
             await ledger.transact(lambda tx, t=text: control.record(tx, "test", "power", t, now_us=1))
             disk.note("", "acknowledged")
             if number % 7 == 6:
-                await ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                ledger._connection.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     recorder.unregister()
     return disk
 

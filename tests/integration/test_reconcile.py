@@ -7,8 +7,8 @@ import pytest
 from bot import report
 from bot.errors import SchemaMismatch
 from bot.execution.reconcile import NOBODY, Reconciler
-from bot.ledger import orders
-from bot.model import Side
+from bot.ledger import account
+from bot.model.market import Side
 from bot.runtime import now_us
 from tests.rig import M, rig, until
 
@@ -20,7 +20,7 @@ async def settled_entry(r, **more) -> None:
 
 
 def reconciler_of(r) -> Reconciler:
-    return Reconciler(r.ledger, r.clob, r.signer.maker, r.executor.book)
+    return r.execution.reconciler
 
 
 def sound(r) -> list[str]:
@@ -125,11 +125,11 @@ async def test_a_fill_that_was_never_heard_of_is_found(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
 
-        async def forget(tx):
-            await tx.execute("DELETE FROM fill")
-            await tx.execute("UPDATE position SET shares = 0, cost = 0")
-            await tx.execute("DELETE FROM daily_pnl")
-            await tx.execute("UPDATE account SET cash = opening")
+        def forget(tx):
+            tx.execute("DELETE FROM fill")
+            tx.execute("UPDATE position SET shares = 0, cost = 0")
+            tx.execute("DELETE FROM daily_pnl")
+            tx.execute("UPDATE account SET cash = opening")
 
         await r.ledger.transact(forget)
         await reconciler_of(r).compare(now_us=now_us())
@@ -171,4 +171,4 @@ async def test_a_forgotten_trade_stays_forgotten_until_it_is_adopted(tmp_path):
 async def test_a_ledger_of_another_wallet_is_refused(tmp_path):
     async with rig(tmp_path) as r:
         with pytest.raises(SchemaMismatch, match="belongs to wallet"):
-            await r.ledger.transact(lambda tx: orders.open_account(tx, "0x" + "9" * 40, 1, now_us=1))
+            await r.ledger.transact(lambda tx: account.open_account(tx, "0x" + "9" * 40, 1, now_us=1))

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from bot.errors import InvariantBroken
-from bot.model import Accepted, ControlMode, Order, Rejected, RejectReason, Unknown
+from bot.model.control import ControlMode
+from bot.model.fill import Evidence
+from bot.model.order import Accepted, Deferred, Order, Rejected, RejectReason, Unknown
 from bot.polymarket.clob import Clob
 from bot.runtime import now_us
 from tests.rig import M, rig, steer, stored_order, until
@@ -30,30 +32,25 @@ class Lossy:
 
 
 async def test_a_lost_answer_is_resolved_by_evidence_and_never_signed_again(tmp_path):
-    async with rig(tmp_path) as r, r.working():
-        venue = await lossy_in_place(r, [Unknown("timeout")])
-        await r.sees()
-        await until(lambda: r.reasons() == ["copied"], "a decision")
-        await r.settled()
+    async with rig(tmp_path) as r:
+        venue = Lossy(r.clob, answers=[Unknown("timeout")])
+        async with r.working(venue):
+            await r.sees()
+            await until(lambda: r.reasons() == ["copied"], "a decision")
+            await r.settled()
         assert r.value("SELECT state FROM orders") == "filled"
         assert len(set(venue.posts)) == 1
         assert len(r.sim.exchange.outside) == 1
         r.assert_equal_to_exchange()
 
 
-async def lossy_in_place(r, answers):
-    venue = Lossy(r.clob, answers=answers)
-    r.executor._venue = venue
-    return venue
-
-
 async def test_a_busy_exchange_gets_the_same_bytes_again(tmp_path):
-    async with rig(tmp_path) as r, r.working():
+    async with rig(tmp_path) as r:
         venue = Busy(r.clob)
-        r.executor._venue = venue
-        await r.sees()
-        await until(lambda: r.reasons() == ["copied"], "a decision")
-        await r.settled()
+        async with r.working(venue):
+            await r.sees()
+            await until(lambda: r.reasons() == ["copied"], "a decision")
+            await r.settled()
         assert r.value("SELECT state FROM orders") == "filled"
         assert len(venue.bodies) == 2 and len(set(venue.bodies)) == 1
         r.assert_equal_to_exchange()
@@ -70,7 +67,7 @@ class Busy:
 
     async def post(self, order: Order):
         self.bodies.append(order.body)
-        return Rejected(RejectReason.BUSY, "HTTP 425", 1) if len(self.bodies) == 1 else await self._clob.post(order)
+        return Deferred("HTTP 425", 1) if len(self.bodies) == 1 else await self._clob.post(order)
 
 
 @pytest.mark.parametrize("posted", [False, True], ids=["killed before the POST", "killed after the POST"])
@@ -89,8 +86,8 @@ async def test_an_order_that_never_arrived_expires_and_frees_its_budget(tmp_path
         order = await stored_order(r, posted=False)
         past = now_us() - 60 * M
 
-        async def age(tx):
-            await tx.execute("UPDATE orders SET deadline_us = ?, created_us = ? WHERE id = ?", (past, past, order.id))
+        def age(tx):
+            tx.execute("UPDATE orders SET deadline_us = ?, created_us = ? WHERE id = ?", (past, past, order.id))
 
         await r.ledger.transact(age)
         async with r.working():
@@ -102,7 +99,7 @@ async def test_an_order_that_never_arrived_expires_and_frees_its_budget(tmp_path
 async def test_a_second_executor_stops_the_first(tmp_path):
     async with rig(tmp_path) as r:
         await r.boots()
-        old = r.executor
+        old = r.execution.loop
         await r.boots()
         await r.sees()
         with pytest.raises(InvariantBroken, match="another executor"):
@@ -126,17 +123,18 @@ class Script:
         outcome = await self._clob.post(order)
         return self._answers.pop(0) if self._answers else outcome
 
-    async def trades(self, market, *, after_s):
-        return [] if time.monotonic() < self._sees_at else await self._clob.trades(market, after_s=after_s)
+    async def fills(self, condition, *, after_s):
+        if time.monotonic() < self._sees_at:
+            return Evidence()
+        return await self._clob.fills(condition, after_s=after_s)
 
 
 async def carried(r, venue) -> None:
     """Carry one entry to its end without the user channel: lookups are the only evidence."""
-    await r.boots()
-    r.executor._venue = venue
+    await r.boots(venue)
     stopping = asyncio.Event()
     books = asyncio.create_task(r.books.run())
-    work = asyncio.create_task(r.executor.run(stopping))
+    work = asyncio.create_task(r.execution.loop.run(stopping))
     await r.sees()
     await until(lambda: r.reasons() == ["copied"], "a decision")
     await r.settled()
@@ -169,8 +167,8 @@ async def test_no_byte_leaves_after_the_deadline(tmp_path):
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=False)
         venue = Script(r.clob)
-        r.executor._venue = venue
-        await r.executor._send(dataclasses.replace(order, deadline_us=now_us() - 1), again=True)
+        await r.boots(venue)
+        await r.execution.poster.send(dataclasses.replace(order, deadline_us=now_us() - 1), again=True)
         assert venue.bodies == []
 
 
@@ -179,9 +177,8 @@ async def test_a_halt_stops_bytes_that_were_to_be_sent_again(tmp_path):
         await stored_order(r, posted=False)
         await steer(r, ControlMode.HALTED)
         venue = Script(r.clob)
-        await r.boots()
-        r.executor._venue = venue
-        await r.executor.settle(first=True)
+        await r.boots(venue)
+        await r.execution.loop._settle(first=True)
         assert venue.bodies == []
 
 
@@ -190,7 +187,7 @@ async def test_no_order_is_born_once_stopping_began(tmp_path):
         await r.boots()
         await r.sees()
         stopping, fetching = asyncio.Event(), asyncio.Event()
-        original = r.clob.market
+        original = r.books.market
 
         async def market(condition):
             # The stop arrives while a decision waits for the exchange.
@@ -198,8 +195,8 @@ async def test_no_order_is_born_once_stopping_began(tmp_path):
             await stopping.wait()
             return await original(condition)
 
-        r.clob.market = market
-        work = asyncio.create_task(r.executor.run(stopping))
+        r.books.market = market
+        work = asyncio.create_task(r.execution.loop.run(stopping))
         await fetching.wait()
         stopping.set()
         await work
@@ -210,7 +207,7 @@ async def test_no_order_is_born_once_stopping_began(tmp_path):
 
 async def test_a_killed_reply_that_comes_late_hides_no_fill(tmp_path):
     async with rig(tmp_path, execution={"evidence_lag_s": 3, "timeout_s": 10}) as r:
-        venue = Script(r.clob, answers=[Rejected(RejectReason.NO_MATCH, "killed")], blind_s=60)
+        venue = Script(r.clob, answers=[Accepted("killed", text="killed")], blind_s=60)
         original = venue.post
 
         async def slow(order: Order):

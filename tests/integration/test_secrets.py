@@ -7,10 +7,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from bot.config.home import WORKERS
+from bot.config.schema import AccountSettings
+from bot.config.secrets import KEY_ENV, KEY_FILE_ENV, SECRET_ENV, AwsSecrets, private_key
 from bot.errors import ConfigError, Unavailable
-from bot.home import WORKERS
-from bot.secrets import KEY_ENV, KEY_FILE_ENV, SECRET_ENV, AwsSecrets, private_key
-from bot.settings import Account
 
 KEY = "0x" + "1a" * 32
 
@@ -49,29 +49,29 @@ def test_no_worker_but_the_executor_inherits_a_secret():
 
 
 def test_a_closed_file_gives_the_key(tmp_path):
-    assert private_key(Account(key_file=key_file(tmp_path, f" {KEY[2:]}\n"))) == KEY
+    assert private_key(AccountSettings(key_file=key_file(tmp_path, f" {KEY[2:]}\n"))) == KEY
 
 
 def test_an_open_file_is_refused_with_the_fix(tmp_path):
     path = key_file(tmp_path, mode=0o640)
     with pytest.raises(ConfigError, match=r"can be read by others; run: chmod 600"):
-        private_key(Account(key_file=path))
+        private_key(AccountSettings(key_file=path))
 
 
 def test_the_environment_gives_the_key_and_forgets_it(tmp_path, monkeypatch):
     import os
 
     monkeypatch.setenv(KEY_ENV, KEY)
-    assert private_key(Account()) == KEY
+    assert private_key(AccountSettings()) == KEY
     assert KEY_ENV not in os.environ
     monkeypatch.setenv(KEY_FILE_ENV, str(key_file(tmp_path)))
-    assert private_key(Account()) == KEY
+    assert private_key(AccountSettings()) == KEY
 
 
 @pytest.mark.parametrize("text", ["", "0x12", "zz" * 32, KEY + "00", "\x00"])
 def test_a_bad_key_is_refused_and_never_shown(tmp_path, text):
     with pytest.raises(ConfigError) as refused:
-        private_key(Account(key_file=key_file(tmp_path, text)))
+        private_key(AccountSettings(key_file=key_file(tmp_path, text)))
     assert not text.strip() or text not in str(refused.value)
 
 
@@ -79,15 +79,15 @@ def test_no_key_at_all_names_every_place(tmp_path):
     with pytest.raises(
         ConfigError, match=r"account\.key_file .*BOT_PRIVATE_KEY_FILE, BOT_PRIVATE_KEY or account.aws_secret_id"
     ):
-        private_key(Account())
+        private_key(AccountSettings())
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        private_key(Account(key_file=tmp_path / "none"))
+        private_key(AccountSettings(key_file=tmp_path / "none"))
 
 
 def test_aws_gives_the_key_and_is_asked_once(aws):
     client = boto3.client("secretsmanager", region_name="eu-west-1", endpoint_url=aws)
     client.create_secret(Name="bot", SecretString=json.dumps({"private_key": KEY}))
-    account = Account(aws_secret_id="bot", aws_region="eu-west-1", aws_endpoint_url=aws)
+    account = AccountSettings(aws_secret_id="bot", aws_region="eu-west-1", aws_endpoint_url=aws)
     assert private_key(account) == KEY
     store = AwsSecrets("bot", "eu-west-1", aws)
     assert store.get("private_key") == KEY

@@ -3,9 +3,9 @@
 from freezegun import freeze_time
 
 from bot.ledger.control import ControlState
-from bot.model import ControlMode
+from bot.model.control import ControlMode
+from bot.model.units import utc_day
 from bot.runtime import now_us
-from bot.units import utc_day
 
 
 def test_the_breaker_counts_losses_of_one_utc_day_since_the_last_resume():

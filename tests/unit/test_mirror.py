@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model import Book, Market, Proposal, Side, Signal, SkipReason, View
-from bot.polymarket.amounts import TICKS, market_amounts
-from bot.settings import Strategy
+from bot.config.schema import StrategySettings
+from bot.model.amounts import TICKS, market_amounts
+from bot.model.decision import Proposal, SkipReason, View
+from bot.model.market import Book, Market, Side
+from bot.model.signal import Signal
 from bot.strategy.mirror import Mirror
 
 M = 1_000_000
 NOW = 1_790_000_000 * M
-SETTINGS = Strategy()
+SETTINGS = StrategySettings()
 MARKET = Market("0xc", ("7", "8"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 40_000, 1, True)
 SIGNAL = Signal(
     id="s", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
@@ -25,7 +27,7 @@ VIEW = View(SIGNAL, MARKET, BOOK, BOOK, 0, 0, 0, 0, False, NOW)
 
 
 def decide(view=VIEW, settings=SETTINGS, **signal):
-    return Mirror().evaluate(replace(view, signal=replace(view.signal, **signal)), settings)
+    return Mirror(settings).evaluate(replace(view, signal=replace(view.signal, **signal)))
 
 
 def test_a_plain_entry_spends_the_fixed_budget_at_the_limit():

@@ -4,16 +4,16 @@ from itertools import product
 
 import pytest
 
-from bot.model import EDGES, IN_FLIGHT, OrderState, move
+from bot.model.order import EDGES, IN_FLIGHT, OrderState, edge
 
 
 @pytest.mark.parametrize(("old", "new"), list(product(OrderState, OrderState)))
 def test_only_edges_of_the_table_may_be_gone(old, new):
     if new in EDGES[old]:
-        assert move(old, new) is new
+        assert edge(old, new) is new
     else:
         with pytest.raises(ValueError, match="no edge"):
-            move(old, new)
+            edge(old, new)
 
 
 def test_an_end_is_for_ever_and_every_end_can_be_reached():

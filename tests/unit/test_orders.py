@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from bot.model import Side
-from bot.polymarket.amounts import Amounts, limit_amounts, market_amounts
+from bot.config.schema import Contracts
+from bot.model.amounts import Amounts, limit_amounts, market_amounts
+from bot.model.market import Side
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers
-from bot.polymarket.orders import OrderSigner, is_v3
-from bot.settings import Contracts
+from bot.polymarket.signer import OrderSigner, is_v3
 from tests.samples import SHARED, needs_shared
 
 pytestmark = needs_shared

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model import Accepted, Rejected, RejectReason, Unknown
+from bot.model.order import Accepted, Deferred, Outcome, Rejected, RejectReason, Unknown
 from bot.polymarket.outcomes import REFUSALS, read_outcome
 
 ID = "0x" + "ab" * 32
@@ -49,11 +49,8 @@ TEXTS = [
     ("order_version_mismatch", RejectReason.VERSION),
     ("invalid amount for a marketable BUY order ($0.5), min size: $1", RejectReason.MIN_SIZE),
     ("invalid amounts, the market buy orders maker amount supports a max accuracy of 2 decimals", RejectReason.AMOUNTS),
-    ("order couldn't be fully filled. FOK orders are fully filled or killed.", RejectReason.NO_MATCH),
-    ("no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.", RejectReason.NO_MATCH),
     ("the market is not yet ready to process new orders", RejectReason.MARKET_NOT_READY),
     ("order canceled in the CTF exchange contract", RejectReason.EXCHANGE),
-    ("there are no matching orders", RejectReason.NO_MATCH),
     ("the trade contains rounding issues", RejectReason.AMOUNTS),
     ("the price of the taker's order has a discrepancy greater than allowed with the worst maker order", RejectReason.CROSSES_BOOK),
 ]  # fmt: skip
@@ -70,6 +67,20 @@ def test_every_fragment_of_the_table_is_documented():
         assert any(fragment in text.lower() for text, _ in TEXTS) or reason is RejectReason.NOT_FOUND, fragment
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order couldn't be fully filled. FOK orders are fully filled or killed.",
+        "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.",
+        "there are no matching orders",
+    ],
+)
+def test_killed_is_an_order_that_reached_the_book(text):
+    for status, body in ((400, {"error": text}), (200, {"success": False, "errorMsg": text, "orderID": ID})):
+        found = read(status, body)
+        assert isinstance(found, Accepted) and (found.status, found.making, found.taking) == ("killed", 0, 0)
+
+
 def test_duplicated_means_landed():
     assert read(400, {"error": f"order {ID} is invalid. Duplicated."}) == Accepted("duplicate")
 
@@ -81,7 +92,7 @@ def test_a_server_error_proves_nothing(status):
 
 @pytest.mark.parametrize("status", [425, 429, 503])
 def test_busy_is_a_definite_no_that_may_be_sent_again(status):
-    assert read(status, b"", retry_after="7") == Rejected(RejectReason.BUSY, f"HTTP {status}", 7)
+    assert read(status, b"", retry_after="7") == Deferred(f"HTTP {status}", 7)
     assert read(status, b"", retry_after="soon").retry_after_s is None
     assert read(status, {"error": "post-only mode", "retry_after_seconds": 9}).retry_after_s == 9
 
@@ -116,4 +127,4 @@ def test_an_impossible_acceptance_proves_nothing(change):
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_no_answer_raises(status, body):
-    assert isinstance(read(status, body), (Accepted, Rejected, Unknown))
+    assert isinstance(read(status, body), Outcome)

@@ -5,14 +5,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model import Fill, Settlement, Side
-from bot.pnl import fold
+from bot.model.fill import Fill, Settlement
+from bot.model.market import Side
+from bot.model.pnl import fold
 
 DAY = 86_400_000_000
 
 
 def fill(number: int, side: Side, shares: int, usdc: int, fee: int = 0, day: int = 0, settlement=Settlement.CONFIRMED):
-    return Fill(f"t{number}", "0xo", "7", side, shares, usdc, fee, settlement, None, day * DAY + number)
+    return Fill(f"t{number}", "0xo", "0xc", "7", side, shares, usdc, fee, settlement, None, day * DAY + number)
 
 
 fills = st.lists(

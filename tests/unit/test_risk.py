@@ -4,19 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from bot import risk
-from bot.model import ControlMode, Proposal, Side, SkipReason
-from bot.settings import Risk
+from bot.config.schema import RiskSettings
+from bot.model.control import ControlMode
+from bot.model.decision import Proposal, SkipReason
+from bot.model.market import Side
+from bot.risk import breaker, guards
 
 M = 1_000_000
-LIMITS = Risk()
+LIMITS = RiskSettings()
 ENTRY = Proposal("7", Side.BUY, 500_000, 20 * M, 10 * M, {})
 EXIT = replace(ENTRY, side=Side.SELL)
-IDLE = risk.Usage(ControlMode.RUNNING, None, None, 0, 0, 0, 1000 * M, 0)
+IDLE = guards.Usage(ControlMode.RUNNING, None, None, 0, 0, 0, 1000 * M, 0)
 
 
 def reason(proposal, **usage):
-    skip = risk.check(proposal, replace(IDLE, **usage), LIMITS)
+    skip = guards.check(proposal, replace(IDLE, **usage), LIMITS)
     return skip.reason if skip else None
 
 
@@ -57,12 +59,12 @@ def test_an_exit_is_stopped_by_halted_alone():
 
 
 def test_a_guard_that_raises_counts_as_no():
-    skip = risk.check(ENTRY, replace(IDLE, cash="broken"), LIMITS)
+    skip = guards.check(ENTRY, replace(IDLE, cash="broken"), LIMITS)
     assert skip.reason is SkipReason.GUARD_ERROR
     assert skip.numbers == {"guard": "balance", "error": "TypeError"}
 
 
 def test_the_breaker_trips_on_loss_and_on_errors():
-    assert risk.tripped(25 * M - 1, 4, LIMITS) is None
-    assert "daily loss" in risk.tripped(25 * M, 0, LIMITS)
-    assert "5 consecutive errors" in risk.tripped(0, 5, LIMITS)
+    assert breaker.tripped(25 * M - 1, 4, LIMITS) is None
+    assert "daily loss" in breaker.tripped(25 * M, 0, LIMITS)
+    assert "5 consecutive errors" in breaker.tripped(0, 5, LIMITS)

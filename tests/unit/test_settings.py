@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.config.load import load, origins
+from bot.config.schema import CONTRACTS, Settings, section_of
 from bot.errors import ConfigError
 from bot.lab.example import example_toml
-from bot.settings import CONTRACTS, Settings, load, origins, section_of
 
 ROOT = Path(__file__).parents[2]
 LEADER = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"

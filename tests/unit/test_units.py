@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.units import (
+from bot.model.units import (
     MAX_MICROS,
     MICRO,
     average_price,
@@ -18,7 +18,7 @@ from bot.units import (
     printable,
     rfc3339,
     utc_day,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model import Market, Settlement, Side
+from bot.model.fees import highest_fee, taker_fee
+from bot.model.fill import Settlement
+from bot.model.market import Market, Side
 from bot.polymarket import wire
-from bot.polymarket.fees import most, taker_fee
 from tests.samples import SAMPLES, needs_shared
 
 M = 1_000_000
@@ -155,4 +156,4 @@ def test_fees_match_the_documented_example_and_are_never_above_the_reservation()
 
 @given(st.integers(1, 999_999), st.integers(M, 1000 * M), st.integers(0, 100_000), st.integers(1, 3))
 def test_the_reserved_fee_covers_every_fill(price, budget, rate, exponent):
-    assert taker_fee([(budget * M // price, price)], rate, exponent) <= most(budget, rate)
+    assert taker_fee([(budget * M // price, price)], rate, exponent) <= highest_fee(budget, rate)

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from bot.lab import simulate
 from bot.lab.drill import Drill, Scene, expect
-from bot.lab.sabotage import SABOTAGES
+from bot.lab.virtual import simulate
+from bot.lab.virtual.sabotage import SABOTAGES
 
 _ORDERS, _SEED = 300, 11
 #: Lives are short here: a law that matters when a process dies needs many deaths.

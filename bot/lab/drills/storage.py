@@ -11,8 +11,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from bot.config.home import WORKERS
 from bot.errors import BotError, LedgerDamaged, SchemaMismatch
-from bot.home import WORKERS
 from bot.lab.drill import Drill, Scene, Unmet, expect
 from bot.lab.drills.supervision import steer
 from bot.ledger import files

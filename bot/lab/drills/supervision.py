@@ -4,7 +4,7 @@ import signal
 from functools import partial
 
 from bot import supervise
-from bot.home import WORKERS
+from bot.config.home import WORKERS
 from bot.lab.drill import Drill, Scene, expect
 
 
@@ -59,14 +59,12 @@ def steer(scene: Scene, mode: str) -> None:
 
     from bot.ledger import control
     from bot.ledger.db import Ledger
-    from bot.model import ControlMode
+    from bot.model.control import ControlMode
     from bot.runtime import now_us
 
     async def store() -> None:
         async with Ledger(scene.on.ledger).open() as ledger:
-            await ledger.transact(
-                lambda tx: control.steer(tx, ControlMode(mode), reason="drill", actor="drill", now_us=now_us())
-            )
+            await ledger.transact(control.steer, ControlMode(mode), reason="drill", actor="drill", now_us=now_us())
 
     asyncio.run(store())
 

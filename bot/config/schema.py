@@ -4,16 +4,12 @@ Every field carries its unit, bounds and description; `config.example.toml` is g
 them. Nothing secret lives here, only where a secret may be found.
 """
 
-import difflib
 import hashlib
-import os
-import tomllib
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,23 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from bot.errors import ConfigError
-from bot.units import MICRO, decimal_text, parse_micros, printable
+from bot.model.units import MICRO, decimal_text, parse_micros
 
 ENV_PREFIX = "BOT__"
-#: Variables that are no settings; anything else that starts with BOT_ is a mistake.
-OTHER_ENV = frozenset(
-    {
-        "BOT_FAILPOINTS",
-        "BOT_HOME",
-        "BOT_CONFIG",
-        "BOT_PYTHON",
-        "BOT_CODE",
-        "BOT_PRIVATE_KEY",
-        "BOT_PRIVATE_KEY_FILE",
-        "BOT_I_UNDERSTAND",
-    }
-)
 
 
 def _wallet(text: str) -> str:
@@ -104,7 +86,7 @@ class Contracts(Section):
 CONTRACTS = {137: Contracts(), 80002: Contracts(v3="0x9fE6e61422AdB6F610d8597F9684b16912D50C3D")}
 
 
-class Venue(Section):
+class VenueSettings(Section):
     """Where the exchange is. Plain http and ws are accepted on loopback only."""
 
     clob_url: HttpUrl = Field("https://clob.polymarket.com", description="CLOB REST")
@@ -125,7 +107,7 @@ class Venue(Section):
         return self.contracts or CONTRACTS[self.chain_id]
 
 
-class Account(Section):
+class AccountSettings(Section):
     """The wallet that trades, and where the executor finds its secrets."""
 
     signature_type: Literal[0, 1, 2, 3] = Field(3, description="0 EOA, 1 proxy, 2 Safe, 3 deposit wallet")
@@ -136,7 +118,7 @@ class Account(Section):
     aws_endpoint_url: HttpUrl | None = Field(None, description="other endpoint of Secrets Manager, for tests")
 
 
-class Leader(Section):
+class LeaderSettings(Section):
     """One wallet to follow; values given here override [strategy] for it."""
 
     wallet: Address = Field(description="the leader's wallet (Polymarket calls it proxyWallet)")
@@ -146,7 +128,7 @@ class Leader(Section):
     ratio: Ratio | None = Field(None, description="overrides strategy.ratio, fraction")
 
 
-class Strategy(Section):
+class StrategySettings(Section):
     """How leader trades become orders (strategy `mirror`)."""
 
     name: Literal["mirror"] = Field("mirror", description="which strategy decides")
@@ -165,7 +147,7 @@ class Strategy(Section):
     exit_slip_ticks: int = Field(3, ge=0, le=100, description="sell down to this many ticks under the best bid")
 
     @model_validator(mode="after")
-    def _band(self) -> "Strategy":
+    def _band(self) -> "StrategySettings":
         if self.min_price >= self.max_price:
             raise ValueError(
                 f"min_price {decimal_text(self.min_price)} must be below max_price {decimal_text(self.max_price)}"
@@ -173,7 +155,7 @@ class Strategy(Section):
         return self
 
 
-class Risk(Section):
+class RiskSettings(Section):
     """Hard limits. They hold for every strategy and survive restarts."""
 
     max_market_usdc: Usdc = Field(50 * MICRO, description="stake in one market, USDC")
@@ -184,13 +166,13 @@ class Risk(Section):
     min_shares: Shares = Field(5 * MICRO, description="smallest entry, shares")
 
     @model_validator(mode="after")
-    def _limits(self) -> "Risk":
+    def _limits(self) -> "RiskSettings":
         if self.max_market_usdc > self.max_exposure_usdc:
             raise ValueError("max_market_usdc must not exceed max_exposure_usdc")
         return self
 
 
-class Detect(Section):
+class DetectSettings(Section):
     """How leaders are watched."""
 
     rtds: bool = Field(True, description="use the real-time stream")
@@ -201,13 +183,13 @@ class Detect(Section):
     reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
 
     @model_validator(mode="after")
-    def _watchdog(self) -> "Detect":
+    def _watchdog(self) -> "DetectSettings":
         if self.silence_s >= self.reconnect_s:
             raise ValueError(f"silence_s {self.silence_s} must be below reconnect_s {self.reconnect_s}")
         return self
 
 
-class Execution(Section):
+class ExecutionSettings(Section):
     """How orders are sent and settled."""
 
     validity_s: int = Field(10, ge=1, le=300, description="signed bytes may be sent for this long, seconds")
@@ -217,7 +199,7 @@ class Execution(Section):
     requests_per_s: int = Field(20, ge=1, le=500, description="ceiling for the CLOB, below its published limits")
 
 
-class Runtime(Section):
+class RuntimeSettings(Section):
     """How workers live."""
 
     crash_boots: int = Field(5, ge=2, le=100, description="unclean boots that halt the bot")
@@ -230,7 +212,7 @@ class Runtime(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe line written")
 
     @model_validator(mode="after")
-    def _clocks(self) -> "Runtime":
+    def _clocks(self) -> "RuntimeSettings":
         if self.beat_s > self.hung_s:
             raise ValueError(f"beat_s {self.beat_s} must not exceed hung_s {self.hung_s}")
         return self
@@ -242,14 +224,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
 
     mode: Literal["demo", "live"] = Field("demo", description="demo: a simulated exchange on loopback; live: money")
-    venue: Venue = Venue()
-    account: Account = Account()
-    leaders: tuple[Leader, ...] = Field((), max_length=1000, description="wallets to follow")
-    strategy: Strategy = Strategy()
-    risk: Risk = Risk()
-    detect: Detect = Detect()
-    execution: Execution = Execution()
-    runtime: Runtime = Runtime()
+    venue: VenueSettings = VenueSettings()
+    account: AccountSettings = AccountSettings()
+    leaders: tuple[LeaderSettings, ...] = Field((), max_length=1000, description="wallets to follow")
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    detect: DetectSettings = DetectSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -284,7 +266,7 @@ class Settings(BaseSettings):
         """Return six hex digits that change whenever any value changes."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
 
-    def followed(self, wallet: str) -> Strategy | None:
+    def followed(self, wallet: str) -> StrategySettings | None:
         """Return the strategy settings for a leader, or None if the wallet is not followed."""
         for leader in self.leaders:
             if leader.wallet == wallet:
@@ -293,82 +275,7 @@ class Settings(BaseSettings):
         return None
 
 
-def load(path: Path | None) -> Settings:
-    """Read the file (None: defaults and environment only) and return checked settings.
-
-    Raises ConfigError with one line per problem: the field, what was expected, what was found
-    and, for an unknown name, the nearest known one.
-    """
-    document = _read(path)
-    problems = [_unknown(name.split(".")) for name in _stray_env()]
-    for name in os.environ:
-        if name.startswith("BOT_") and not name.startswith(ENV_PREFIX) and name not in OTHER_ENV:
-            problems.append(f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY, two underscores")
-    try:
-        if problems:
-            raise ConfigError("; ".join(problems))
-        return Settings(**document)
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {printable(error)}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give another with --config") from None
-
-
-def _explain(item: Any) -> str:
-    path = [str(part) for part in item["loc"]]
-    name = ".".join(path) or "settings"
-    if item["type"] == "extra_forbidden":
-        return _unknown(path)
-    found = item.get("input")
-    said = "found" in item["msg"]
-    shown = "" if said or found is None or isinstance(found, (dict, BaseModel)) else f", found {printable(found, 60)!r}"
-    return f"{name}: {item['msg'].removeprefix('Value error, ').removeprefix('value: ')}{shown}"
-
-
-def _unknown(path: list[str]) -> str:
-    depth = next(i for i, part in enumerate(path) if not part.isdigit() and part not in _children(path[:i]))
-    known = _children(path[:depth])
-    near = difflib.get_close_matches(path[depth], known, 1, 0.5)
-    hint = f"did you mean {'.'.join([*path[:depth], near[0]])}?" if near else f"known here: {', '.join(known)}"
-    return f"{printable('.'.join(path))}: unknown setting; {hint}"
-
-
-def _children(path: list[str]) -> list[str]:
-    model: type[BaseModel] | None = Settings
-    for part in path:
-        if model is not None and not part.isdigit():
-            field = model.model_fields.get(part)
-            model = section_of(field) if field else None
-    return sorted(model.model_fields) if model else []
-
-
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a field that is a table (or a list or option of one), else None."""
     candidates = (field.annotation, *getattr(field.annotation, "__args__", ()))
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-
-
-def _stray_env() -> list[str]:
-    names = [n[len(ENV_PREFIX) :].lower().replace("__", ".") for n in os.environ if n.startswith(ENV_PREFIX)]
-    return [n for n in names if n.split(".")[-1] not in _children(n.split(".")[:-1])]
-
-
-def origins(path: Path | None) -> dict[str, str]:
-    """Return for each top-level `section.key` that is set where it comes from: env name or file."""
-    found: dict[str, str] = {}
-    for section, values in _read(path).items():
-        for key in values if isinstance(values, dict) else [None]:
-            found[f"{section}.{key}" if key else section] = str(path)
-    for name in os.environ:
-        if name.startswith(ENV_PREFIX):
-            found[name[len(ENV_PREFIX) :].lower().replace("__", ".")] = name
-    return found

@@ -7,7 +7,7 @@ than the clock on the wall.
 import asyncio
 import selectors
 import sqlite3
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -45,36 +45,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-class Cursor:
-    """Rows of a statement that has run."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
-        self.rowcount, self.description = cursor.rowcount, cursor.description
-
-    async def fetchall(self) -> list[Any]:
-        """Return every row."""
-        return self._cursor.fetchall()
-
-
 class Inline:
-    """A connection with the ledger's asynchronous face that runs each statement at once."""
+    """A ledger's connection without a thread: work runs at once, in the caller's."""
 
     def __init__(self, uri: str) -> None:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
 
-    @property
-    def in_transaction(self) -> bool:
-        """Return whether a transaction is open."""
-        return self._db.in_transaction
-
-    async def execute(self, sql: str, values: Any = ()) -> Cursor:
-        """Run one statement."""
-        return Cursor(self._db.execute(sql, values))
-
-    async def execute_fetchall(self, sql: str, values: Any = ()) -> Iterable[Any]:
-        """Run one statement and return its rows."""
-        return self._db.execute(sql, values).fetchall()
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` with the connection."""
+        return work(self._db)
 
     async def close(self) -> None:
         """Close; safe to call twice."""

@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.detect import merge
-from bot.ledger.leaders import Holding
-from bot.model import LeaderFill, Side
+from bot.model import totals
+from bot.model.leader import Holding, LeaderFill
+from bot.model.market import Side
 
 WALLETS = ["0x" + c * 40 for c in "ab"]
 
@@ -27,14 +27,14 @@ rows = st.builds(
 
 @given(st.lists(rows, max_size=30), st.integers(1, 5), st.randoms())
 def test_streams_never_exceed_and_complete_answers_always_reach_the_truth(facts, repeats, rng):
-    truth = {group: total for group, (_, total) in merge.snapshot(facts).items()}
+    truth = {group: total for group, (_, total) in totals.snapshot(facts).items()}
     replayed = facts * repeats
     rng.shuffle(replayed)
     lost = [row for row in replayed if rng.random() < 0.8]
     for group, total in truth.items():
-        streamed = merge.stream_total(row for row in lost if row.group == group)
+        streamed = totals.stream_total(row for row in lost if row.group == group)
         assert streamed <= total
-        assert merge.target({"rtds:1": streamed, "rtds:2": streamed, "data_api": total}) == total
+        assert totals.target({"rtds:1": streamed, "rtds:2": streamed, "data_api": total}) == total
 
 
 @given(st.lists(rows, min_size=1, max_size=30), st.randoms())
@@ -43,38 +43,38 @@ def test_emitted_growth_adds_up_to_the_target(facts, rng):
     emitted, total = (0, 0), (0, 0)
     for row in facts:
         total = (total[0] + row.shares, total[1] + row.usdc)
-        grown = merge.growth(total, emitted)
+        grown = totals.growth(total, emitted)
         if grown:
             seen["shares"] += grown[0]
             emitted = total
     assert seen["shares"] == emitted[0]
-    assert total[0] - emitted[0] < max(merge.MIN_GROWTH_SHARES, total[0] // merge.MIN_GROWTH_RATIO)
+    assert total[0] - emitted[0] < max(totals.MIN_GROWTH_SHARES, total[0] // totals.MIN_GROWTH_RATIO)
 
 
 def test_the_first_sight_of_dust_is_a_signal_and_its_growth_is_not():
-    assert merge.growth((1, 0), (0, 0)) == (1, 0)
-    assert merge.growth((9_999, 0), (1, 0)) is None
-    assert merge.growth((0, 0), (0, 0)) is None
+    assert totals.growth((1, 0), (0, 0)) == (1, 0)
+    assert totals.growth((9_999, 0), (1, 0)) is None
+    assert totals.growth((0, 0), (0, 0)) is None
 
 
 def test_identical_rows_of_a_complete_answer_both_count():
     twin = fill()
-    assert merge.snapshot([twin, twin])[twin.group][1] == (20_000_000, 8_400_000)
-    assert merge.stream_total([twin, twin]) == (10_000_000, 4_200_000)
+    assert totals.snapshot([twin, twin])[twin.group][1] == (20_000_000, 8_400_000)
+    assert totals.stream_total([twin, twin]) == (10_000_000, 4_200_000)
 
 
 def test_a_sale_seen_before_its_purchase_leaves_the_same_holding():
-    early = merge.moved(merge.moved(Holding(), Side.SELL, 7), Side.BUY, 12)
-    late = merge.moved(merge.moved(Holding(), Side.BUY, 12), Side.SELL, 7)
+    early = totals.moved(totals.moved(Holding(), Side.SELL, 7), Side.BUY, 12)
+    late = totals.moved(totals.moved(Holding(), Side.BUY, 12), Side.SELL, 7)
     assert early.shares == late.shares == early.watched == late.watched == 5
 
 
 def test_the_peak_begins_anew_when_everything_is_sold():
-    gone = merge.moved(Holding(9, 9, 1000), Side.SELL, 9)
-    assert merge.moved(gone, Side.BUY, 20) == Holding(20, 20, 20)
+    gone = totals.moved(Holding(9, 9, 1000), Side.SELL, 9)
+    assert totals.moved(gone, Side.BUY, 20) == Holding(20, 20, 20)
 
 
 def test_a_signal_is_identified_by_group_and_total():
     group = fill().group
-    assert merge.signal_id(group, (1, 2)) == merge.signal_id(group, (1, 2))
-    assert len({merge.signal_id(group, (i, 0)) for i in range(100)}) == 100
+    assert totals.signal_id(group, (1, 2)) == totals.signal_id(group, (1, 2))
+    assert len({totals.signal_id(group, (i, 0)) for i in range(100)}) == 100

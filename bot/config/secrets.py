@@ -11,8 +11,8 @@ import stat
 from pathlib import Path
 from typing import Any, Protocol
 
+from bot.config.schema import AccountSettings
 from bot.errors import ConfigError, Unavailable
-from bot.settings import Account
 
 KEY_ENV = "BOT_PRIVATE_KEY"
 KEY_FILE_ENV = "BOT_PRIVATE_KEY_FILE"
@@ -65,7 +65,7 @@ class AwsSecrets:
         return values
 
 
-def private_key(account: Account) -> str:
+def private_key(account: AccountSettings) -> str:
     """Return the signing key as 0x and 64 hex digits, and remove it from this environment.
 
     Raises ConfigError, which never quotes the key, if there is none, if its file can be read
@@ -79,7 +79,7 @@ def private_key(account: Account) -> str:
     return key
 
 
-def _find(account: Account) -> tuple[str, str]:
+def _find(account: AccountSettings) -> tuple[str, str]:
     from_env, from_file = os.environ.pop(KEY_ENV, None), os.environ.pop(KEY_FILE_ENV, None)
     if account.key_file:
         return f"account.key_file {account.key_file}", _read(account.key_file, "account.key_file")

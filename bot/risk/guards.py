@@ -7,8 +7,10 @@ Entries meet every guard; exits are stopped by `halted` alone. A guard that rais
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.model import ControlMode, Proposal, Side, Skip, SkipReason
-from bot.settings import Risk
+from bot.config.schema import RiskSettings
+from bot.model.control import ControlMode
+from bot.model.decision import Proposal, Skip, SkipReason
+from bot.model.market import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,10 @@ class Usage:
 #: With a clock that is further off, a leader trade's age is a guess.
 MAX_SKEW_S = 2
 
-Guard = Callable[[Proposal, Usage, Risk], Skip | None]
+Guard = Callable[[Proposal, Usage, RiskSettings], Skip | None]
 
 
-def check(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+def check(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     """Return None if the proposal may become an order, else the first guard's Skip."""
     guards: tuple[Guard, ...] = (_halted,) if proposal.side is Side.SELL else (_halted, *_ENTRY_GUARDS)
     for guard in guards:
@@ -45,50 +47,41 @@ def check(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
     return None
 
 
-def tripped(loss: int, errors: int, limits: Risk) -> str | None:
-    """Return why the breaker stops entries, or None. `loss` is the day's loss, at least 0."""
-    if loss >= limits.breaker_loss_usdc:
-        return "breaker: daily loss limit reached"
-    if errors >= limits.breaker_errors:
-        return f"breaker: {errors} consecutive errors"
-    return None
-
-
-def _halted(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+def _halted(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
     return Skip(SkipReason.HALTED, {}) if usage.mode is ControlMode.HALTED else None
 
 
-def _paused(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+def _paused(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
     if usage.tripped or usage.lock:
         return Skip(SkipReason.PAUSED, {"reason": usage.tripped or usage.lock})
     return None if usage.mode is ControlMode.RUNNING else Skip(SkipReason.PAUSED, {})
 
 
-def _clock(_: Proposal, usage: Usage, __: Risk) -> Skip | None:
+def _clock(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
     if abs(usage.skew_s) <= MAX_SKEW_S:
         return None
     return Skip(SkipReason.CLOCK_SKEW, {"skew_s": usage.skew_s, "at_most_s": MAX_SKEW_S})
 
 
-def _min_size(proposal: Proposal, _: Usage, limits: Risk) -> Skip | None:
+def _min_size(proposal: Proposal, _: Usage, limits: RiskSettings) -> Skip | None:
     if proposal.shares >= limits.min_shares:
         return None
     return Skip(SkipReason.BELOW_MIN_SIZE, {"shares": proposal.shares, "min_shares": limits.min_shares})
 
 
-def _market(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+def _market(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     return _over(SkipReason.MARKET_LIMIT, proposal.usdc + usage.fee, usage.market_stake, limits.max_market_usdc)
 
 
-def _exposure(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+def _exposure(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     return _over(SkipReason.EXPOSURE, proposal.usdc + usage.fee, usage.total_stake, limits.max_exposure_usdc)
 
 
-def _volume(proposal: Proposal, usage: Usage, limits: Risk) -> Skip | None:
+def _volume(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     return _over(SkipReason.DAILY_VOLUME, proposal.usdc, usage.bought_today, limits.max_daily_volume_usdc)
 
 
-def _balance(proposal: Proposal, usage: Usage, _: Risk) -> Skip | None:
+def _balance(proposal: Proposal, usage: Usage, _: RiskSettings) -> Skip | None:
     return _over(SkipReason.NO_BALANCE, proposal.usdc + usage.fee, 0, usage.cash)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from fractions import Fraction
 
-from bot.units import MICRO
+from bot.model.units import MICRO
 
 _STEP = 10  #: micro-USDC: 5 decimals
 
@@ -18,7 +18,7 @@ def taker_fee(pieces: Iterable[tuple[int, int]], rate: int, exponent: int) -> in
     return int((total + Fraction(_STEP, 2)) // _STEP) * _STEP
 
 
-def most(budget: int, rate: int) -> int:
+def highest_fee(budget: int, rate: int) -> int:
     """Return the highest fee that a BUY of `budget` micro-USDC can cost at any price below 1."""
     # shares × rate × p(1−p) = budget × rate × (1−p), and exponents above 1 only shrink it.
     return -(-budget * rate // MICRO) + _STEP

@@ -7,8 +7,10 @@ FAILED fill counts as if it had never been: booking is the difference of two fol
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.model import Fill, Position, Settlement, Side
-from bot.units import utc_day
+from bot.model.fill import Fill, Settlement
+from bot.model.market import Side
+from bot.model.position import Position
+from bot.model.units import utc_day
 
 
 @dataclass(slots=True)

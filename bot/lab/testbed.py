@@ -1,4 +1,4 @@
-"""A throw-away stage: a simulated Polymarket, a home, the real workers under a real supervisord.
+"""A throw-away testbed: a simulated Polymarket, a home, the real workers under a real supervisord.
 
 Demo, drills and storm all play here. Nothing is left behind, neither files nor processes.
 """
@@ -21,21 +21,21 @@ import httpx
 import psutil
 
 from bot import failpoints, report, supervise
+from bot.config.home import WORKERS, Home
 from bot.errors import BotError, ConfigError, StateUnknown, TimedOut
-from bot.home import WORKERS, Home
 from bot.ledger.files import migrate
-from bot.units import MICRO
+from bot.model.units import MICRO
 
 #: Generous: machines are shared and slow at times.
 READY_S = 120.0
 PATIENCE_S = 120.0
-#: Set when the program is asked to end: every stage stops waiting and is taken down at once.
+#: Set when the program is asked to end: every testbed stops waiting and is taken down at once.
 interrupted = threading.Event()
-Facts = Mapping[str, Mapping[str, Any]]
+Overrides = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
-class Stage:
+class Testbed:
     """One running bot, the exchange it trades on, and the means to hurt both."""
 
     home: Home
@@ -171,13 +171,13 @@ class Stage:
 
 
 @contextmanager
-def stage(
-    plan: Mapping[str, Any], *, follow: tuple[str, ...] = ("all",), facts: Facts | None = None,
+def set_up(
+    plan: Mapping[str, Any], *, follow: tuple[str, ...] = ("all",), overrides: Overrides | None = None,
     folder: Path | None = None,
-) -> Iterator[Stage]:  # fmt: skip
-    """Set a stage up and take it down again; the workers are started by `Stage.up`.
+) -> Iterator[Testbed]:  # fmt: skip
+    """Set a testbed up and take it down again; the workers are started by `Testbed.up`.
 
-    `plan` is the simulation's (see bot/sim/server.py), `facts` are settings by section, `folder`
+    `plan` is the simulation's (see bot/sim/server.py), `overrides` are settings by section, `folder`
     is where the home is made. Raises ConfigError if the plan or the leaders to follow are wrong.
     """
     # Short, because socket paths are limited to 107 bytes.
@@ -185,8 +185,8 @@ def stage(
     try:
         with _simulation(plan) as (pid, address), httpx.Client(base_url=address["clob_url"], timeout=30) as venue:
             home.create()
-            config = _configure(home, address, _followed(follow, address["leaders"]), facts or {})
-            found = Stage(home, config, address, venue, pid, points=home.path / "failpoints")
+            config = _configure(home, address, _followed(follow, address["leaders"]), overrides or {})
+            found = Testbed(home, config, address, venue, pid, points=home.path / "failpoints")
             found.points.mkdir(mode=0o700)
             migrate(found.ledger, "demo")
             try:
@@ -230,7 +230,7 @@ def _followed(follow: tuple[str, ...], leaders: list[str]) -> list[str]:
     return [known[w.lower()] for w in follow]
 
 
-def _configure(home: Home, address: Mapping[str, Any], followed: list[str], facts: Facts) -> Path:
+def _configure(home: Home, address: Mapping[str, Any], followed: list[str], overrides: Overrides) -> Path:
     key = home.path / "key"
     key.touch(0o600)
     key.write_text(address["private_key"])
@@ -246,7 +246,7 @@ def _configure(home: Home, address: Mapping[str, Any], followed: list[str], fact
         "detect": {"poll_s": 3 if len(followed) > 10 else 1},
         "execution": {"settle_poll_s": 2, "evidence_lag_s": 2},
     }  # fmt: skip
-    for name, values in facts.items():
+    for name, values in overrides.items():
         sections[name] = {**sections.get(name, {}), **values}
     lines = ['mode = "demo"']
     for name, values in sections.items():

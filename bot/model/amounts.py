@@ -6,8 +6,8 @@ vectors hold to the unit. All arguments and results are millionths.
 
 from typing import NamedTuple
 
-from bot.model import Side
-from bot.units import MICRO
+from bot.model.market import Side
+from bot.model.units import MICRO
 
 CENT = 10_000  #: sizes and budgets have at most two decimals
 

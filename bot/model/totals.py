@@ -7,8 +7,8 @@ has a running total for it; the group is their maximum, and only its growth is e
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from bot.ledger.leaders import Holding
-from bot.model import LeaderFill, Side
+from bot.model.leader import Holding, LeaderFill
+from bot.model.market import Side
 
 Total = tuple[int, int]  #: (shares, usdc), both in millionths
 Group = tuple[str, str, str, str]  #: (transaction, wallet, token, side)

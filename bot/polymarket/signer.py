@@ -14,9 +14,10 @@ from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, OrderDataV2, O
 from py_clob_client_v2.order_utils import Side as ClientSide
 from py_clob_client_v2.signer import Signer
 
-from bot.model import OrderId, Side, TokenId
-from bot.polymarket.amounts import Amounts
-from bot.settings import Contracts
+from bot.config.schema import Contracts
+from bot.model.amounts import Amounts
+from bot.model.market import Side, TokenId
+from bot.model.order import OrderId
 
 _RESERVED_BITS = ((1 << 64) - 1) << 40
 

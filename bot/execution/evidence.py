@@ -1,0 +1,121 @@
+"""PROVE: ask the exchange what has become of our orders, until it has said so."""
+
+from collections.abc import Callable
+
+import structlog
+
+from bot import failpoints
+from bot.config.schema import Settings
+from bot.errors import Unavailable
+from bot.execution import fills
+from bot.execution.send import InFlight, Poster
+from bot.ledger import control, orders
+from bot.ledger.db import Ledger, Tx
+from bot.model.control import ControlMode
+from bot.model.fill import Evidence
+from bot.model.order import IN_FLIGHT, Order, OrderState
+from bot.model.units import MICRO
+from bot.ports import OrderVenue
+
+logger = structlog.get_logger(__name__)
+#: Lookups begin this long before the moment in question: the exchange tells whole seconds.
+MARGIN_S = 60
+
+
+class Prover:
+    """Finds evidence for the orders and fills of one wallet, and books it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        venue: OrderVenue,
+        poster: Poster,
+        settings: Settings,
+        in_flight: InFlight,
+        now_us: Callable[[], int],
+        news: Callable[[], None],
+    ) -> None:
+        self._ledger, self._venue, self._poster = ledger, venue, poster
+        self._settings, self._in_flight, self._now = settings, in_flight, now_us
+        self._news = news  #: called whenever something new was booked
+
+    async def apply(self, evidence: Evidence) -> None:
+        """Book every fill of ours, wherever it was seen. Safe to repeat, in any order."""
+        for fill in evidence.fills:
+            changed = await self._ledger.transact(fills.apply, fill, self._settings.risk, now_us=self._now())
+            if changed:
+                failpoints.reach(f"{changed}.committed")
+                self._news()
+
+    async def settle(self, condition: str, oldest_us: int) -> None:
+        """Look up how far a condition's unsettled fills are on their way to the chain."""
+        try:
+            found = await self._venue.fills(condition, after_s=oldest_us // MICRO - MARGIN_S)
+        except Unavailable as error:
+            logger.warning("fills.no_evidence", condition=condition, error=str(error))
+            return
+        await self.apply(found)
+
+    async def resolve(self, order: Order) -> None:
+        """Find evidence for an order in flight; send the same bytes again, or end it."""
+        began = self._now()
+        self._in_flight.not_before[order.id] = began + MICRO
+        try:
+            live = await self._venue.order(order.id)
+            since_s = order.created_us // MICRO - MARGIN_S
+            found = await self._venue.fills(order.condition, after_s=since_s)
+        except Unavailable as error:
+            logger.warning("order.no_evidence", order=order.id, error=str(error))
+            return
+        failpoints.reach("evidence.read")
+        await self.apply(found)
+        fresh = await self._ledger.look(orders.order, order.id)
+        if fresh is None or fresh.state not in IN_FLIGHT:
+            return
+        if live is not None:
+            self._in_flight.heard[order.id] = self._now()
+            if fresh.state is not OrderState.OPEN:
+                await self._ledger.transact(_moved, fresh, OrderState.OPEN)
+        elif found.unreadable:
+            # One of the rows that nobody could read may be its fill.
+            logger.warning("order.unreadable", order=order.id, rows=list(found.unreadable[:3]))
+        else:
+            await self._unseen(fresh, began)
+
+    async def _unseen(self, order: Order, began: int) -> None:
+        """Decide about an order that the exchange does not hold and whose fills are booked."""
+        lag = self._settings.execution.evidence_lag_s * MICRO
+        # The lag counts from the last moment at which it may have been accepted. A first send is
+        # recorded with its answer: without one it may have happened as late as the deadline.
+        sent_by = order.last_sent_us or order.deadline_us
+        landed_by = sent_by + self._settings.execution.timeout_s * MICRO
+        if order.state is OrderState.OPEN:
+            heard = self._in_flight.heard.get(order.id)
+            since = max(self._in_flight.born_us, landed_by) if heard is None else heard
+            if began >= since + lag:
+                await self._ledger.transact(fills.finish, order, evidence_complete=True, now_us=self._now())
+        elif self._now() < order.deadline_us:
+            # The same bytes: the exchange answers Duplicated if an earlier send has landed.
+            if not await self._ledger.look(_halted, now_us=self._now()):
+                await self._poster.send(order, again=True)
+        elif began >= max(order.deadline_us, landed_by) + lag:
+            await self._ledger.transact(_expired, order, now_us=self._now())
+
+
+def _halted(tx: Tx, *, now_us: int) -> bool:
+    return control.read(tx, now_us=now_us).mode is ControlMode.HALTED
+
+
+def _moved(tx: Tx, order: Order, state: OrderState) -> None:
+    current = orders.order(tx, order.id)
+    if current is not None and current.state is order.state:
+        orders.move(tx, current, state)
+        logger.info("order.moved", order=order.id, state=state)
+
+
+def _expired(tx: Tx, order: Order, *, now_us: int) -> None:
+    current = orders.order(tx, order.id)
+    if current is not None and current.state is order.state:
+        reason = "no evidence before its deadline"
+        fills.end(tx, current, OrderState.EXPIRED, now_us=now_us, reason=reason)
+        logger.info("order.moved", order=order.id, state=OrderState.EXPIRED)

@@ -1,0 +1,144 @@
+"""Carry every signal and every order to its end. Every line may be the last one; a restart continues here."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+from bot import failpoints
+from bot.config.schema import Settings
+from bot.errors import Unavailable
+from bot.execution.decide import Decider, Later
+from bot.execution.evidence import Prover
+from bot.execution.send import InFlight, Poster
+from bot.ledger import leaders, orders
+from bot.ledger.db import Ledger
+from bot.model.decision import Skip
+from bot.model.order import Order
+from bot.model.signal import Signal
+from bot.model.units import MICRO
+
+logger = structlog.get_logger(__name__)
+#: Decided signals in one pass of the loop.
+BATCH = 1000
+
+
+class Loop:
+    """Decides signals one after another; posts and settles orders side by side."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        decider: Decider,
+        poster: Poster,
+        prover: Prover,
+        settings: Settings,
+        in_flight: InFlight,
+        doorbell: asyncio.Event,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._ledger, self._settings, self._now = ledger, settings, now_us
+        self._decider, self._poster, self._prover = decider, poster, prover
+        self._in_flight, self._doorbell = in_flight, doorbell
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._fills_due_us = 0
+        self._failure: BaseException | None = None
+        self.progress_us: int | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then let what is being sent come to its answer.
+
+        Startup is recovery: the first pass settles what an earlier life left in flight, before
+        any new signal is decided.
+        """
+        await self._settle(first=True)
+        while not stopping.is_set():
+            self._doorbell.clear()
+            more = await self._decide_pending(stopping)
+            await self._settle()
+            self.progress_us = self._now()
+            if not more:
+                await self._wait(stopping)
+        if self._tasks:
+            # What still runs after this is only looking; its rows carry on in the next life.
+            drain_s = self._settings.runtime.drain_s
+            _, late = await asyncio.wait(self._tasks.values(), timeout=drain_s)
+            for task in late:
+                task.cancel()
+
+    async def _wait(self, stopping: asyncio.Event) -> None:
+        # Doorbell, stop, or a second: whichever comes first. The second is the safety net.
+        waits = [
+            asyncio.create_task(self._doorbell.wait(), name="loop.doorbell"),
+            asyncio.create_task(stopping.wait(), name="loop.stopping"),
+        ]
+        await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+
+    async def _decide_pending(self, stopping: asyncio.Event) -> bool:
+        signals = await self._ledger.look(leaders.pending, BATCH, now_us=self._now())
+        waiting: set[tuple[str, str]] = set()
+        progressed = False
+        for signal in signals:
+            position = (signal.wallet, signal.condition)
+            # Signals of one position are decided in order: a waiting exit holds back what follows.
+            if stopping.is_set() or position in waiting:
+                continue
+            if await self._decide(signal, stopping):
+                progressed = True
+            else:
+                waiting.add(position)
+        return progressed and len(signals) == BATCH
+
+    async def _decide(self, signal: Signal, stopping: asyncio.Event) -> bool:
+        try:
+            found = await self._decider.decide(signal, stopping)
+        except Unavailable as error:
+            logger.warning("signal.waits", signal=signal.id, error=str(error))
+            return await self._decider.give_up(signal)
+        if found is Later.BUSY:
+            return False
+        if isinstance(found, Order):
+            failpoints.reach("decide.committed")
+            self._spawn(found.id, self._poster.send(found))
+        elif isinstance(found, Skip):
+            logger.info("signal.skipped", signal=signal.id, reason=found.reason)
+        return True
+
+    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=f"order:{name}")
+        self._tasks[name] = task
+        task.add_done_callback(lambda done: self._done(name, done))
+
+    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        self._doorbell.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            logger.error("task.failed", task=name, error=f"{type(error).__name__}: {error}")
+
+    async def _settle(self, *, first: bool = False) -> None:
+        """Look after every order in flight and every fill that is not final."""
+        if self._failure is not None:
+            raise self._failure
+        flying = await self._ledger.look(orders.in_flight)
+        self._in_flight.keep({order.id for order in flying})
+        now, not_before = self._now(), self._in_flight.not_before
+        due = [o for o in flying if o.id not in self._tasks and not_before.get(o.id, 0) <= now]
+        for order in due:
+            self._spawn(order.id, self._prover.resolve(order))
+        if first and due:
+            logger.info("recovery", orders=len(due))
+            failpoints.reach("recovery.begun")
+            await asyncio.gather(*list(self._tasks.values()))
+        if self._fills_due_us <= self._now():
+            self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
+            await self._settle_fills()
+
+    async def _settle_fills(self) -> None:
+        unsettled = await self._ledger.look(orders.unsettled)
+        for condition in sorted({fill.condition for fill in unsettled}):
+            oldest = min(f.matched_us for f in unsettled if f.condition == condition)
+            if (name := f"fills:{condition}") not in self._tasks:
+                self._spawn(name, self._prover.settle(condition, oldest))

@@ -1,0 +1,97 @@
+"""Laws broken on purpose: parts that only a simulation may use, to show that the checker can fail."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bot import failpoints
+from bot.detect.intake import Intake
+from bot.execution.assemble import Parts
+from bot.execution.decide import Decider, Later, Seen
+from bot.execution.send import Poster
+from bot.lab.virtual.run import Broken, signer
+from bot.ledger import orders
+from bot.ledger.db import Tx, scalar
+from bot.model.amounts import Amounts
+from bot.model.decision import Proposal, Skip
+from bot.model.leader import LeaderFill
+from bot.model.order import Order
+from bot.model.signal import Signal
+
+
+class ReSigning(Poster):
+    """Breaks law 2: signs anew when an answer was lost, as most public bots do."""
+
+    async def send(self, order: Order, *, again: bool = False) -> None:
+        """Send another order for the same intent before the stored bytes."""
+        if again:
+            fresh = signer().sign(
+                order.token,
+                order.side,
+                Amounts(order.making, order.taking),
+                neg_risk=False,
+                owner=self._venue.owner,
+                now_us=self._now(),
+            )
+            await self._venue.post(replace(order, id=fresh.id, body=fresh.body))
+        await super().send(order, again=again)
+
+
+class _Unstored(Exception):
+    """Carries an order out of the transaction that would have stored it."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order.id)
+        self.order = order
+
+
+class RecordAfterPost(Decider):
+    """Breaks law 2: the bytes leave before decision and order are committed."""
+
+    async def decide(self, signal: Signal, stopping: asyncio.Event) -> Order | Skip | Later:
+        """Decide, post, and only then store."""
+        try:
+            return await super().decide(signal, stopping)
+        except _Unstored as unstored:
+            await self.venue.post(unstored.order)
+            failpoints.reach("decide.written")
+            await self.ledger.transact(self._store, signal, unstored.order)
+            return unstored.order
+
+    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Order:
+        raise _Unstored(super()._place(tx, signal, proposal, seen))
+
+    def _store(self, tx: Tx, signal: Signal, order: Order) -> None:
+        orders.add(tx, order)
+        now = self.now_us()
+        orders.decide(tx, signal, reason=None, numbers={}, order_id=order.id, boot_id=self.boot_id, now_us=now)
+
+
+class OneTradeATransaction(Intake):
+    """Breaks law 7: whoever comes second in a transaction was seen already."""
+
+    def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: tuple[int, int], seen_us: int) -> str | None:
+        group = dict(zip(("tx", "wallet", "token", "side"), fill.group, strict=True))
+        other = scalar(
+            tx,
+            "SELECT 1 FROM leader_trade WHERE tx = :tx AND NOT (wallet = :wallet AND token = :token AND side = :side)",
+            **group,
+        )
+        return None if other else super()._fold(tx, source, fill, total, seen_us)
+
+
+#: Name -> what it does to the bot, and the broken part.
+SABOTAGES: Mapping[str, tuple[str, Broken]] = {
+    "re_sign": (
+        "a lost answer is answered by a new signature",
+        Broken(Parts(poster=ReSigning)),
+    ),
+    "record_after_post": (
+        "orders are recorded after they were sent",
+        Broken(Parts(decider=RecordAfterPost)),
+    ),
+    "tx_hash_dedup": (
+        "leader trades are told apart by transaction hash alone",
+        Broken(intake=OneTradeATransaction),
+    ),
+}

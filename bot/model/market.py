@@ -1,0 +1,47 @@
+"""A market: a condition with its two outcome tokens, and their books."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, NewType
+
+TokenId = NewType("TokenId", str)  #: outcome token, decimal text of a uint256
+
+
+ConditionId = NewType("ConditionId", str)  #: 0x and 64 hex digits
+
+
+class Side(StrEnum):
+    """What the order's maker does with outcome tokens."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What an order for one condition must respect."""
+
+    condition: ConditionId
+    tokens: tuple[TokenId, TokenId]
+    outcomes: tuple[str, str]
+    tick: int
+    min_shares: int
+    neg_risk: bool
+    version: Literal["v1", "v2"]
+    fee_rate: int  #: millionths
+    fee_exponent: int
+    accepting: bool
+    title: str = ""
+
+    def complement(self, token: TokenId) -> TokenId:
+        """Return the other outcome token of this condition."""
+        return self.tokens[1] if token == self.tokens[0] else self.tokens[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One outcome token's liquidity, best level first: (price, shares)."""
+
+    bids: tuple[tuple[int, int], ...]
+    asks: tuple[tuple[int, int], ...]
+    seen_us: int  #: when the exchange last proved that this is current

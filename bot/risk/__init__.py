@@ -1,0 +1,1 @@
+"""Hard limits, pure. They may only lower or refuse."""
