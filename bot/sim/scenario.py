@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.sim import crypto
+from bot.sim.entities import MICRO, Account, SimMarket, new_market
 from bot.sim.exchange import Exchange
-from bot.sim.world import MICRO, Account, SimMarket, new_market
 
 RICH = 10**9 * MICRO
 DEPTH = 400 * MICRO  #: shares a quote level holds
@@ -51,11 +51,15 @@ class Scenario:
         book = self.exchange.books[market.condition]
         for order in [o for o in book.orders.values() if o.account is self.maker]:
             self.exchange.cancel(order.id, "")
+        if market.ended:
+            return
         mid = self.mids[market.condition] // market.tick * market.tick
         for i in range(1, LEVELS + 1):
             for side, price in (("BUY", mid - i * market.tick), ("SELL", mid + i * market.tick)):
                 if market.tick <= price <= MICRO - market.tick and self.depth:
-                    self.exchange.inside(self.maker, market.tokens[0], side, price, self.depth, "GTC")
+                    self.exchange.inside(
+                        self.maker, market.tokens[0], side, price, self.depth, "GTC"
+                    )
 
     def write(self) -> list[Callable[[], None]]:
         """Return the steps of one telling; every kind of move comes at least once."""
@@ -68,16 +72,27 @@ class Scenario:
             (2, lambda: self._sell(contrary)),
             (3, lambda: self._multi(patient, self._rng.choice(tradable))),
             (1, lambda: self._sell(patient)),
-            (2, lambda: self._buy(dusty, self._rng.choice(tradable), 0, usdc=self._rng.randrange(1, 20) * MICRO)),
+            (
+                2,
+                lambda: self._buy(
+                    dusty, self._rng.choice(tradable), 0, usdc=self._rng.randrange(1, 20) * MICRO
+                ),
+            ),
             (1, lambda: self._buy(steady, self.markets[-1], 0)),
             (1, lambda: self._jump(steady, self._rng.choice(tradable))),
         ]
         weights = [w for w, _ in moves]
-        return [m for _, m in moves] + self._rng.choices([m for _, m in moves], weights, k=self.trades - len(moves))
+        return [m for _, m in moves] + self._rng.choices(
+            [m for _, m in moves], weights, k=self.trades - len(moves)
+        )
 
-    def _buy(self, leader: Account, market: SimMarket, outcome: int, usdc: int | None = None) -> None:
+    def _buy(
+        self, leader: Account, market: SimMarket, outcome: int, usdc: int | None = None
+    ) -> None:
         budget = usdc or self._rng.randrange(30, 90) * MICRO
-        self.exchange.inside(leader, market.tokens[outcome], "BUY", MICRO - market.tick, budget, "FAK")
+        self.exchange.inside(
+            leader, market.tokens[outcome], "BUY", MICRO - market.tick, budget, "FAK"
+        )
         self._requote_later(market)
 
     def _sell(self, leader: Account) -> None:
@@ -108,7 +123,9 @@ class Scenario:
 
     def _requote_later(self, market: SimMarket) -> None:
         drift = self._rng.choice((-1, 0, 0, 1)) * market.tick
-        self.mids[market.condition] = max(200_000, min(800_000, self.mids[market.condition] + drift))
+        self.mids[market.condition] = max(
+            200_000, min(800_000, self.mids[market.condition] + drift)
+        )
         if "certain" in market.slug:
             self.mids[market.condition] = 955_000
         self.quote(market)
