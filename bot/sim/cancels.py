@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = "order not found"
 ALREADY = "order can't be found - already canceled or matched"
+OVER = "CANCELED_MARKET_RESOLVED"
 _DEEP = 10**9 * MICRO
 
 

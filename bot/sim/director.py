@@ -87,6 +87,7 @@ class Director:
             "limits": {"throttled": sim.limits.throttled, "refused": sim.limits.refused},
             "gate": sim.gate.struck, "beyond": streams.beyond,
             "stuck": len(self._exchange.settlement.stuck),
+            "ways": len(self._exchange.settlement.signed + self._exchange.settlement.others),
         }  # fmt: skip
 
     def do_stop(self) -> None:

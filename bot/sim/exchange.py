@@ -259,7 +259,9 @@ class Exchange:
 
     def _end_delay(self, order: SimOrder, *, matches: bool) -> None:
         pieces = self.books[order.market.condition].match(order) if matches else []
-        if order.post_only and pieces:
+        if order.market.ended:
+            order.status = cancels.OVER
+        elif order.post_only and pieces:
             order.status, order.reason = "UNMATCHED", POST_ONLY
         elif order.kind == "FOK" and not complete(order, pieces):
             order.status, order.reason = "CANCELED", NO_FOK

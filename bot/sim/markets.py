@@ -8,11 +8,11 @@ operator has redeemed everybody's shares. What each source makes of it is in bot
 from collections.abc import Sequence
 
 from bot.errors import ConfigError
+from bot.sim import cancels
 from bot.sim.entities import MICRO, SimMarket
 from bot.sim.exchange import Exchange
 
 STAGES = ("open", "closed", "proposed", "disputed", "resolved", "paid")
-OVER = "CANCELED_MARKET_RESOLVED"
 
 
 def advance(
@@ -40,7 +40,7 @@ def close(exchange: Exchange, market: SimMarket) -> None:
     """End trading: nothing is accepted any more, and what rests is cancelled."""
     market.accepting = False
     for order in list(exchange.books[market.condition].orders.values()):
-        exchange.cancel(order.id, order.owner_key, OVER)
+        exchange.cancel(order.id, order.owner_key, cancels.OVER)
 
 
 def final_price(market: SimMarket, index: int) -> int | None:

@@ -31,6 +31,7 @@ from bot.sim.faults import Faults
 from bot.sim.gate import Gate
 from bot.sim.limits import Limits
 from bot.sim.quotes import QuoteServer
+from bot.sim.relayer import RelayerServer
 from bot.sim.resolutions import ResolutionServer
 from bot.sim.rows import FeedRow, rows_of
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
@@ -68,6 +69,8 @@ class Plan:
     max_assets: int = CEILING
     #: Requests per 10 s by name in place of the documented ones (bot/sim/limits.py); null: none.
     limits: Mapping[str, int] | None = field(default_factory=dict)
+    #: A wallet of type 3 is of the older generation.
+    uups: bool = False
     #: Reads of orders by id show cancelled and matched ones too.
     ended_lookups: bool = False
     #: A mint or merge may cost a millionth more or less for each maker.
@@ -96,7 +99,7 @@ class Simulation:
         owner = crypto.address_of(self.key)
         self.trader = self.exchange.add_account(
             Account(
-                wallets.derived(owner, plan.signature_type), owner=owner,
+                wallets.derived(owner, plan.signature_type, beacon=not plan.uups), owner=owner,
                 signature_type=plan.signature_type, collateral=plan.collateral, name="trader",
             )
         )  # fmt: skip
@@ -112,7 +115,8 @@ class Simulation:
         """Return every route of Polymarket."""
         servers = (
             self.keys, self.clob, QuoteServer(self.exchange), self.catalogue, self.data,
-            ResolutionServer(self.catalogue, self.data), self.gate, self.streams,
+            ResolutionServer(self.catalogue, self.data), RelayerServer(self.exchange), self.gate,
+            self.streams,
         )  # fmt: skip
         return [route for server in servers for route in server.routes()]
 

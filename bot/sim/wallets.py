@@ -57,11 +57,13 @@ def deposit(owner: str, *, beacon: bool = True) -> str:
     return _create2(DEPOSIT_FACTORY, keccak(arguments), keccak(code))
 
 
-def derived(owner: str, signature_type: int) -> str:
+def derived(owner: str, signature_type: int, *, beacon: bool = True) -> str:
     """Return the wallet that a signing address trades from with orders of a signature type."""
     if signature_type == 0:
         return checksum(owner)
-    return {1: proxy, 2: safe, 3: deposit}[signature_type](owner)
+    if signature_type == 3:
+        return deposit(owner, beacon=beacon)
+    return proxy(owner) if signature_type == 1 else safe(owner)
 
 
 def _create2(factory: str, salt: bytes, code_hash: bytes) -> str:
