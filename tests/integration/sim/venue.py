@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from py_clob_client_v2.headers.headers import create_level_2_headers
 from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 
 from bot.sim.server import Plan, Simulation, serving
-from tests.rig import until
+from tests.rig import PATIENCE_S, until
 
 __all__ = ["CALM", "M", "Plan", "Venue", "until", "venue"]
 M = 1_000_000
@@ -139,11 +140,11 @@ class Venue:
 
     async def eventually(self, read: Any, what: str) -> Any:
         """Ask again and again until the answer is a true one; return it."""
-        for _ in range(1500):
-            if found := await read():
-                return found
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := await read()):
+            assert time.monotonic() < deadline, f"never happened: {what}"
             await asyncio.sleep(0.02)
-        raise AssertionError(f"never happened: {what}")
+        return found
 
     @contextlib.asynccontextmanager
     async def listening(self, channel: str, *frames: Any) -> AsyncIterator[Heard]:
