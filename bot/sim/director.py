@@ -76,6 +76,7 @@ class Director:
         exchange.unmatched = False
         exchange.quirks.waiting.clear()
         exchange.coming = [(0, order) for _, order in exchange.coming]
+        exchange.held = [(0, matches, order) for _, matches, order in exchange.held]
         exchange.settlement.heal()
 
     def do_idle(self) -> dict[str, Any]:

@@ -93,10 +93,11 @@ async def test_trading_ends_and_what_rests_is_cancelled():
 
 async def test_an_order_that_is_held_back_does_not_outlive_its_market():
     async with venue() as v, v.listening("user") as user:
-        await v.do("delay", ms=500)
+        await v.do("delay", ms=3_600_000)
         _, answer = await v.order(0.6, 10)
         assert answer["status"] == "delayed"
         await v.do("life", market=0, stage="closed")
+        await v.do("heal")
         await until(lambda: user.of("order"), "it is told")
         assert user.of("order")[0]["status"] == "CANCELED_MARKET_RESOLVED"
         assert v.sim.exchange.books[v.market().condition].orders == {}

@@ -137,14 +137,14 @@ async def test_a_quirk_nobody_knows_is_refused():
 async def test_a_gtd_order_must_live_three_minutes_and_dies_a_minute_early():
     async with venue() as v, v.listening("user") as user:
         now = v.sim.exchange.clock_s
-        status, answer = await v.order(0.4, 10, kind="GTD", expiration=now + 170)
+        status, answer = await v.order(0.4, 10, kind="GTD", expiration=now + 150)
         assert (status, answer["error"]) == (400, "invalid expiration")
-        status, answer = await v.order(0.4, 10, kind="GTD", expiration=now + 200)
+        status, answer = await v.order(0.4, 10, kind="GTD", expiration=now + 400)
         assert status == 200
-        await v.do("clock", seconds=130)
+        await v.do("clock", seconds=300)
         await v.asked("GET", "/data/orders")
         assert [s[0] for s in states(user, answer["orderID"])] == ["PLACEMENT"]
-        await v.do("clock", seconds=145)
+        await v.do("clock", seconds=350)
         await until(lambda: len(states(user, answer["orderID"])) == 2, "it expires")
         assert states(user, answer["orderID"])[1] == ("CANCELLATION", "CANCELED_EXPIRED_ORDER", "0")
 

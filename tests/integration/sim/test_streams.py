@@ -94,6 +94,16 @@ async def test_assets_above_the_ceiling_get_nothing_and_nobody_says_so():
             assert {frame["asset_id"] for frame in heard.of("book")} == {*tokens[:3], *tokens[4:]}
 
 
+async def test_what_is_asked_for_twice_takes_no_room_twice():
+    async with venue(dataclasses.replace(CALM, max_assets=4)) as v:
+        tokens = [token for number in (0, 1) for token in v.market(number).tokens]
+        async with v.listening("market", {"type": "market", "assets_ids": tokens[:2]}) as heard:
+            await heard.say({"operation": "subscribe", "assets_ids": tokens})
+            await heard.pinged()
+            assert {frame["asset_id"] for frame in heard.of("book")} == set(tokens)
+            assert (await v.do("idle"))["beyond"] == 0
+
+
 async def test_the_ceiling_can_be_set_and_heals():
     async with venue() as v:
         tokens = [token for number in (0, 1) for token in v.market(number).tokens]
