@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import ConfigError
 from bot.sim import cash, markets
-from bot.sim.entities import MICRO, Account, SimMarket
+from bot.sim.entities import MICRO, Account, SimMarket, new_market
 from bot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -42,6 +42,41 @@ class Acts:
             trades = inside(who, token, "SELL", where.tick, shares - shares % 10_000, "FAK")
         self._story.quote(where)
         return {"tx": trades[0].tx if trades else None}
+
+    def do_drip(
+        self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY",
+        shares: int = 60, fills: int = 6,
+    ) -> dict[str, Any]:  # fmt: skip
+        """A leader's resting order is filled by the crowd in so many transactions."""
+        if side not in ("BUY", "SELL") or fills < 1 or shares < 1:
+            raise ConfigError("drip: expected BUY or SELL, and at least one share and fill")
+        who, where = self._story.leaders[leader], self._market(market)
+        token, inside = where.tokens[outcome], self._exchange.inside
+        mid = self._story.mids[where.condition] // where.tick * where.tick
+        price = mid if outcome == 0 else MICRO - mid
+        inside(who, token, side, price, shares * MICRO, "GTC")
+        other = "SELL" if side == "BUY" else "BUY"
+        part = shares * MICRO // fills // 10_000 * 10_000  # hundredths of a share cost whole micros
+        sizes = [part] * (fills - 1) + [shares * MICRO - part * (fills - 1)]
+        trades = [
+            trade for size in sizes
+            for trade in inside(self._story.crowd, token, other, price, size, "GTC")
+        ]  # fmt: skip
+        self._story.quote(where)
+        return {"tx": [trade.tx for trade in trades]}
+
+    def do_list(self, number: int = 1, version: str = "v1") -> dict[str, Any]:
+        """List so many new markets, each quoted like the others; the market channel tells of it."""
+        if version not in ("v1", "v2"):
+            raise ConfigError(f"version {version[:40]!a}: expected v1 or v2")
+        listed = []
+        for _ in range(number):
+            count = len(self._story.markets)
+            market = new_market(self._exchange.rng, f"New market {count}?", version=version)
+            self._story.open(market)
+            self._sim.streams.listed(market, count)
+            listed.append(market.condition)
+        return {"conditions": listed}
 
     def do_depth(self, shares: int, market: int = 0) -> None:
         """Quote this many shares a level; 0 takes every quote away."""
@@ -122,10 +157,12 @@ class Acts:
         )  # fmt: skip
         self._story.quote(where)
 
-    def do_gift(self, market: int, shares: int, outcome: int = 0) -> None:
-        """Shares arrive from elsewhere; a negative number leaves."""
+    def do_gift(
+        self, market: int, shares: int, outcome: int = 0, leader: int | None = None
+    ) -> None:
+        """Shares arrive at our wallet, or a leader's, from elsewhere; a negative number leaves."""
         token = self._market(market).tokens[outcome]
-        self._exchange.move(self._trader, token, shares * MICRO)
+        self._exchange.move(self._who(leader), token, shares * MICRO)
 
     def do_allowance(self, allowed: bool) -> None:
         """Our allowance is gone, or there again."""

@@ -102,6 +102,26 @@ def last_trade_frame(trade: SimTrade, now_us: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def new_market_frame(market: SimMarket, number: int, now_us: int) -> dict[str, Any]:
+    """Return an event of the market channel about a new market.
+
+    It lacks what one needs to trade there: neg-risk, least size, end, version.
+    """
+    return {
+        "event_type": "new_market", "id": str(number + 1), "market": market.condition,
+        "condition_id": market.condition, "question": market.title, "slug": market.slug,
+        "description": "", "assets_ids": list(market.tokens),
+        "clob_token_ids": list(market.tokens), "outcomes": list(market.outcomes), "tags": [],
+        "event_message": {
+            "id": str(number + 1), "ticker": market.slug, "slug": market.slug,
+            "title": market.title, "description": "",
+        },
+        "timestamp": str(now_us // 1000), "active": True, "game_start_time": "",
+        "order_price_min_tick_size": text(market.tick), "taker_base_fee": "1000",
+        "fees_enabled": market.fee_rate > 0,
+    }  # fmt: skip
+
+
 def changes(
     token: str, old: tuple[Levels, Levels], new: tuple[Levels, Levels]
 ) -> list[dict[str, str]]:

@@ -34,13 +34,19 @@ class Scenario:
         self.crowd = self._actor("crowd", RICH)
         names = ("steady", "contrary", "patient", "dusty")
         self.leaders = [self._actor(name, RICH) for name in names]
-        self.markets = [self.exchange.add_market(m) for m in _markets(rng)]
-        for market in self.markets:
-            self.mids[market.condition] = 955_000 if "certain" in market.slug else 500_000
-            for token in market.tokens:
-                self.maker.shares[token] = RICH
-                self.crowd.shares[token] = RICH
-            self.quote(market)
+        self.markets: list[SimMarket] = []
+        for market in _markets(rng):
+            self.open(market)
+        *self._tradable, self._certain = self.markets
+
+    def open(self, market: SimMarket) -> None:
+        """List a market and quote it. The script goes on with those it began with."""
+        self.markets.append(self.exchange.add_market(market))
+        self.mids[market.condition] = 955_000 if "certain" in market.slug else 500_000
+        for token in market.tokens:
+            self.maker.shares[token] = RICH
+            self.crowd.shares[token] = RICH
+        self.quote(market)
 
     def _actor(self, name: str, collateral: int) -> Account:
         wallet = crypto.random_address(self.exchange.rng)
@@ -64,7 +70,7 @@ class Scenario:
     def write(self) -> list[Callable[[], None]]:
         """Return the steps of one telling; every kind of move comes at least once."""
         steady, contrary, patient, dusty = self.leaders
-        tradable = self.markets[:-1]
+        tradable = self._tradable
         moves: list[tuple[int, Callable[[], None]]] = [
             (5, lambda: self._buy(steady, self._rng.choice(tradable), 0)),
             (3, lambda: self._sell(steady)),
@@ -78,7 +84,7 @@ class Scenario:
                     dusty, self._rng.choice(tradable), 0, usdc=self._rng.randrange(1, 20) * MICRO
                 ),
             ),
-            (1, lambda: self._buy(steady, self.markets[-1], 0)),
+            (1, lambda: self._buy(steady, self._certain, 0)),
             (1, lambda: self._jump(steady, self._rng.choice(tradable))),
         ]
         weights = [w for w, _ in moves]
@@ -98,7 +104,7 @@ class Scenario:
     def _sell(self, leader: Account) -> None:
         held = [(t, s) for t, s in sorted(leader.shares.items()) if s > MICRO]
         if not held:
-            self._buy(leader, self._rng.choice(self.markets[:-1]), 0)
+            self._buy(leader, self._rng.choice(self._tradable), 0)
             return
         token, shares = self._rng.choice(held)
         part = shares if self._rng.random() < 0.4 else shares * self._rng.randrange(2, 8) // 10

@@ -11,7 +11,14 @@ from bot.sim.auth import Keys
 from bot.sim.book import Levels
 from bot.sim.entities import SimMarket, SimOrder, SimTrade, text
 from bot.sim.exchange import Exchange
-from bot.sim.render import changes, last_trade_frame, order_frame, shown_book, trade_frame
+from bot.sim.render import (
+    changes,
+    last_trade_frame,
+    new_market_frame,
+    order_frame,
+    shown_book,
+    trade_frame,
+)
 from bot.sim.rows import FeedRow
 from bot.sim.taps import Client, Tap
 
@@ -144,6 +151,13 @@ class Streams:
                 "timestamp": str(self.exchange.now_us // 1000),
             }  # fmt: skip
             self._to(self.market_clients, token, frame)
+
+    def listed(self, market: SimMarket, number: int) -> None:
+        """Announce a new market to everybody who asked for such events, whatever they watch."""
+        frame = new_market_frame(market, number, self.exchange.now_us)
+        for client in self.market_clients:
+            if client.custom and client.wants:
+                client.send(frame)
 
     def resolved(self, market: SimMarket, number: int, *, winner: bool) -> None:
         """Announce a resolution to those who asked for such events: without payouts.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.sim.venue import venue
+from tests.integration.sim.venue import M, until, venue
 
 #: Each order that makes something worse, and how it is called.
 WORSE = [
@@ -82,3 +82,39 @@ async def test_healing_takes_back_what_an_order_has_made_worse(order, arguments)
 async def test_an_order_that_makes_no_sense_is_refused(order, arguments, message):
     async with venue() as v:
         assert message in (await v.ask(order, **arguments))["error"]
+
+
+@pytest.mark.parametrize(("side", "outcome"), [("BUY", 0), ("BUY", 1), ("SELL", 0)])
+async def test_one_resting_order_is_filled_in_many_transactions(side, outcome):
+    async with venue() as v:
+        leader, token = v.sim._story.leaders[2], v.market(1).tokens[outcome]
+        leader.shares[token] = 100 * M
+        txs = (
+            await v.do("drip", leader=2, market=1, outcome=outcome, side=side, shares=50, fills=7)
+        )["tx"]
+        assert len(set(txs)) == 7
+        await until(lambda: v.sim.truth()["settled"], "settled")
+        assert leader.shares[token] == (150 if side == "BUY" else 50) * M
+        rows = await v.eventually(lambda: v.activity(leader.wallet), "the index has it")
+        assert [row["side"] for row in rows] == [side] * 7
+        assert round(sum(row["size"] for row in rows) * M) == 50 * M
+
+
+async def test_leaders_receive_and_send_shares_without_a_word():
+    async with venue() as v:
+        leader, token = v.sim._story.leaders[0], v.market(0).tokens[1]
+        await v.do("gift", market=0, outcome=1, shares=30, leader=0)
+        await v.do("gift", market=0, outcome=1, shares=-10, leader=0)
+        assert leader.shares == {token: 20 * M}
+        assert await v.activity(leader.wallet) == []
+        assert [row["current_size"] for row in await v.positions(leader.wallet)] == [20]
+
+
+async def test_hundreds_of_markets_are_listed_and_can_be_traded():
+    async with venue() as v:
+        assert len((await v.do("list", number=300))["conditions"]) == 300
+        await v.do("list", version="v2")
+        assert (await v.do("trade", leader=0, market=306))["tx"]
+        assert v.market(307).version == "v2"
+        assert (await v.order(0.4, 10, market=200))[0] == 200
+        assert "expected v1 or v2" in (await v.ask("list", version="v3"))["error"]

@@ -157,6 +157,19 @@ async def test_the_end_of_a_market_on_the_stream():
         assert event.payload.winning_asset_id == v.market(0).tokens[1]
 
 
+async def test_new_markets_on_the_stream():
+    async with venue() as v, v.listening("market") as heard:
+        plain = {"type": "market", "assets_ids": list(v.market().tokens)}
+        async with v.listening("market", plain) as other:
+            (condition,) = (await v.do("list"))["conditions"]
+            await until(lambda: heard.of("new_market"), "it is told")
+            await other.pinged()
+            assert not other.of("new_market")
+        event = parse_market_event(heard.of("new_market")[0])
+        assert event.payload.condition_id == condition
+        assert (await v.do("trade", leader=0, market=7))["tx"]
+
+
 @pytest.mark.parametrize("kind", [1, 2, 3])
 async def test_smart_wallets_are_recognised_as_what_they_are(kind):
     async with venue(dataclasses.replace(CALM, signature_type=kind)) as v:
