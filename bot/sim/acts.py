@@ -30,18 +30,22 @@ class Acts:
 
     def do_trade(
         self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY",
-        usdc: int = 40, part: int = 100,
+        usdc: int = 40, part: int = 100, split: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
-        """A leader buys for `usdc`, or sells `part` percent of what it holds."""
+        """A leader buys for `usdc`, or sells `part` percent of what it holds.
+
+        `split`: each resting order it meets is another transaction.
+        """
         who, where = self._story.leaders[leader], self._market(market)
         token, inside = where.tokens[outcome], self._exchange.inside
         if side == "BUY":
-            trades = inside(who, token, "BUY", MICRO - where.tick, usdc * MICRO, "FAK")
+            size, price = usdc * MICRO, MICRO - where.tick
         else:
             shares = (who.shares.get(token, 0) - who.leaving.get(token, 0)) * part // 100
-            trades = inside(who, token, "SELL", where.tick, shares - shares % 10_000, "FAK")
+            size, price = shares - shares % 10_000, where.tick
+        trades = inside(who, token, side, price, size, "FAK", split=split)
         self._story.quote(where)
-        return {"tx": trades[0].tx if trades else None}
+        return {"tx": trades[0].tx if trades else None, "txs": [trade.tx for trade in trades]}
 
     def do_drip(
         self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY",

@@ -168,6 +168,7 @@ class SimTrade:
     status: str = "MATCHED"
     updated_us: int = 0
     hidden_until_us: int = 0  #: nothing shows it before
+    bucket: int = 0  #: which part of one match it is, where that is settled in several
     way: list[str] = field(default_factory=list)  #: what happens to it next, instead of being mined
 
     @property

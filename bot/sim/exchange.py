@@ -125,7 +125,7 @@ class Exchange:
         order.status = "DELAYED"
         self.orders[order.id] = order
         self.held.append((self.now_us + self.delay_us, not self.unmatched, order))
-        return {**self._answer(order, None), "status": "delayed"}
+        return {**self._answer(order, []), "status": "delayed"}
 
     def _build(
         self, fields: dict[str, Any], body: dict[str, Any], account: Account, market: SimMarket,
@@ -146,7 +146,7 @@ class Exchange:
 
     def inside(
         self, account: Account, token: str, side: str, price: int, size: int, kind: str,
-        owner_key: str = "",
+        owner_key: str = "", *, split: bool = False,
     ) -> list[SimTrade]:  # fmt: skip
         """Place an order of an actor of the simulation, which needs no signature.
 
@@ -166,34 +166,39 @@ class Exchange:
             side=side, price=price, making=making, taking=taking, kind=kind, size=shares,
             number=len(self.orders), created_s=self.now_us // MICRO,
         )  # fmt: skip
-        trade = self.execute(order, self.books[market.condition].match(order))
-        return [trade] if trade else []
+        return self.execute(order, self.books[market.condition].match(order), split=split)
 
-    def execute(self, order: SimOrder, pieces: list[Piece]) -> SimTrade | None:
-        """Book what matched, rest what may rest, announce all of it."""
+    def execute(
+        self, order: SimOrder, pieces: list[Piece], *, split: bool = False
+    ) -> list[SimTrade]:
+        """Book what matched, rest what may rest, announce all of it; return the trades.
+
+        `split`: the match is settled in one transaction for each resting order.
+        """
         self.orders[order.id] = order
         book = self.books[order.market.condition]
-        trade = self._trade(order, pieces) if pieces else None
+        if len(pieces) > 1 and order.owner_key and self.quirks.take("split"):
+            split = True
+        parts = [[piece] for piece in pieces] if split else [pieces] if pieces else []
+        trades = [self._trade(order, part, bucket) for bucket, part in enumerate(parts)]
         rests = order.kind in ("GTC", "GTD") and order.left > 0
         if rests:
             order.status = "LIVE"
             book.orders[order.id] = order
-        elif trade is not None:
-            order.status = "MATCHED"
         else:
-            order.status = "CANCELED"
+            order.status = "MATCHED" if trades else "CANCELED"
         if not order.hidden_until_us:
             self.tell("order", (order, "PLACEMENT"))
         self.tell("book", order.market)
-        return trade
+        return trades
 
-    def _trade(self, taker: SimOrder, pieces: list[Piece]) -> SimTrade:
+    def _trade(self, taker: SimOrder, pieces: list[Piece], bucket: int) -> SimTrade:
         if self.grit:
             self._roughen(taker, pieces)
         trade = SimTrade(
             id=str(uuid.UUID(bytes=self.rng.randbytes(16), version=4)), taker=taker, pieces=pieces,
             fee=fee(taker.market, pieces), tx=self.hash(), at_us=self.now_us + self.clock_us,
-            updated_us=self.now_us,
+            updated_us=self.now_us, bucket=bucket,
         )  # fmt: skip
         self.trades[trade.id] = trade
         for piece in pieces:
@@ -270,19 +275,19 @@ class Exchange:
             return
         self.tell("order", (order, "UPDATE"))
 
-    def _answer(self, order: SimOrder, trade: SimTrade | None) -> dict[str, Any]:
+    def _answer(self, order: SimOrder, trades: list[SimTrade]) -> dict[str, Any]:
         answer: dict[str, Any] = {
             "success": True, "errorMsg": "", "orderID": order.id, "status": "live",
             "makingAmount": "", "takingAmount": "",
         }  # fmt: skip
-        if trade is not None:
-            usdc, shares = trade.usdc, trade.shares
+        if trades:
+            usdc, shares = sum(t.usdc for t in trades), sum(t.shares for t in trades)
             if self.quirks.take("matched_more"):
                 usdc, shares = usdc + 1, shares + 1
             making, taking = (usdc, shares) if order.side == "BUY" else (shares, usdc)
             answer |= {
                 "status": "matched", "makingAmount": text(making), "takingAmount": text(taking),
-                "tradeIDs": [trade.id],
+                "tradeIDs": [trade.id for trade in trades],
             }  # fmt: skip
         return answer
 

@@ -68,7 +68,8 @@ def shown_trade(trade: SimTrade, key: str) -> dict[str, Any]:
         "fee_rate_bps": "0", "price": text(trade.usdc * MICRO // trade.shares),
         "status": f"TRADE_STATUS_{trade.status}", "match_time": str(trade.at_us // MICRO),
         "last_update": str(trade.updated_us // MICRO), "outcome": _label(taker),
-        "bucket_index": 0, "owner": taker.owner_key, "maker_address": taker.account.wallet,
+        "bucket_index": trade.bucket, "owner": taker.owner_key,
+        "maker_address": taker.account.wallet,
         "transaction_hash": "" if trade.status == "MATCHED" else trade.tx,
         "trader_side": "TAKER" if taker.owner_key == key else "MAKER",
         "maker_orders": [

@@ -100,6 +100,17 @@ async def test_one_resting_order_is_filled_in_many_transactions(side, outcome):
         assert round(sum(row["size"] for row in rows) * M) == 50 * M
 
 
+async def test_a_leaders_purchase_may_be_many_transactions():
+    async with venue() as v:
+        answer = await v.do("trade", leader=0, market=0, usdc=500, split=True)
+        assert len(set(answer["txs"])) == 3
+        assert answer["txs"][0] == answer["tx"]
+        groups = v.sim.truth()["leader_trades"]
+        assert [group[0] for group in groups] == answer["txs"]
+        await v.do("trade", leader=0, market=0, side="SELL")
+        await until(lambda: v.sim.truth()["settled"], "settled")
+
+
 async def test_leaders_receive_and_send_shares_without_a_word():
     async with venue() as v:
         leader, token = v.sim._story.leaders[0], v.market(0).tokens[1]

@@ -69,6 +69,24 @@ async def test_an_answer_may_say_a_millionth_more_than_was_traded():
         )
 
 
+async def test_one_match_may_be_settled_in_several_transactions():
+    async with venue() as v:
+        await v.do("quirk", do="split")
+        _, answer = await v.order(0.6, 500, kind="FAK")
+        trades = await v.trades()
+        assert [t["bucket_index"] for t in trades] == [0, 1, 2]
+        assert [t["id"] for t in trades] == answer["tradeIDs"]
+        assert {t["taker_order_id"] for t in trades} == {answer["orderID"]}
+        settled = list(v.sim.exchange.trades.values())
+        assert len({t.tx for t in settled}) == 3
+        assert sum(t.shares for t in settled) == round(float(answer["takingAmount"]) * M)
+        # Each transaction has a fee of its own, cut on its own.
+        assert all(t.fee % 10 == 0 and t.fee > 0 for t in settled)
+        await until(lambda: v.sim.truth()["settled"], "settled")
+        cost = sum(t.usdc + t.fee for t in settled)
+        assert v.sim.trader.collateral == CALM.collateral - cost
+
+
 async def sold_to_us(v, shares=4):
     crowd = v.sim._story.crowd
     v.sim.exchange.inside(crowd, v.market().tokens[0], "SELL", 500_000, shares * M, "FAK")
