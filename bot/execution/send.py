@@ -73,7 +73,8 @@ class Poster:
         if sent_us >= order.deadline_us:
             return  # a FAK would execute at a stale moment; evidence or expiry ends it
         if again:
-            await self._ledger.transact(_sending_again, order, now_us=sent_us)
+            if not await self._ledger.transact(_sending_again, order, now_us=sent_us):
+                return
             failpoints.reach("resend.committed")
         failpoints.reach("post.begun")
         outcome = await self._venue.post(order)
@@ -117,11 +118,16 @@ class Poster:
         logger.info("order.answered", order=order_id, state=proof.state, reason=proof.reason)
 
 
-def _sending_again(tx: Tx, order: Order, *, now_us: int) -> None:
-    # From here on only evidence may end it: an earlier send may have been booked.
+def _sending_again(tx: Tx, order: Order, *, now_us: int) -> bool:
+    """Record that the bytes leave once more; return False if they need not any more."""
+    current = orders.order(tx, order.id)
+    if current is None or current.state not in (OrderState.POSTING, OrderState.UNKNOWN):
+        return False  # a fill has come meanwhile: it has landed
     orders.sent(tx, order.id, now_us=now_us)
-    if order.state is OrderState.POSTING:
-        orders.move(tx, order, OrderState.UNKNOWN)
+    if current.state is OrderState.POSTING:
+        # From here on only evidence may end it: an earlier send may have been booked.
+        orders.move(tx, current, OrderState.UNKNOWN)
+    return True
 
 
 @dataclass(frozen=True, slots=True)

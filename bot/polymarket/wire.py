@@ -318,7 +318,7 @@ def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
         token, side = trade.asset_id, trade.side
         pieces = [_taker_piece(m, trade) for m in trade.maker_orders] or [_whole(trade)]
         shares, usdc = sum(p[0] for p in pieces), sum(p[1] for p in pieces)
-        fee = taker_fee([(p[0], p[2]) for p in pieces], market.fee_rate, market.fee_exponent)
+        fee = taker_fee(shares, usdc, market.fee_rate, market.fee_exponent)
     else:
         return None
     if side not in ("BUY", "SELL"):

@@ -6,7 +6,7 @@ stakes make a pair). Selling meets mirrored (merge: a pair gives its dollar back
 
 from collections.abc import Iterator
 
-from bot.sim.world import MICRO, Piece, SimMarket, SimOrder
+from bot.sim.entities import MICRO, Piece, SimMarket, SimOrder
 
 Levels = dict[int, int]
 
@@ -70,11 +70,12 @@ def _crosses(taker: SimOrder, at: int) -> bool:
 
 
 def fee(market: SimMarket, pieces: list[Piece]) -> int:
-    """Return the taker's fee in micro-USDC: shares x rate x (p(1-p))^exponent to 5 decimals, half up."""
-    # Kept as one fraction over a common power of ten until the end.
-    scale = int(MICRO ** (2 * market.fee_exponent + 1))
-    total = 0
-    for piece in pieces:
-        p = MICRO - piece.order.price if piece.mint else piece.order.price
-        total += int(piece.shares * market.fee_rate * (p * (MICRO - p)) ** market.fee_exponent)
-    return (total + 5 * scale) // (10 * scale) * 10
+    """Return the taker's fee in micro-USDC: shares x rate x (p(1-p))^exponent, cut to 5 decimals.
+
+    p is the average price of the taker's own match, what it paid by what it got.
+    """
+    shares, usdc = sum(piece.shares for piece in pieces), sum(piece.taker_usdc for piece in pieces)
+    if not shares:
+        return 0
+    exact = market.fee_rate * shares * (usdc * (shares - usdc)) ** market.fee_exponent
+    return int(exact // (MICRO * shares ** (2 * market.fee_exponent) * 10)) * 10

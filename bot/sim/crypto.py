@@ -12,16 +12,17 @@ from coincurve import PrivateKey, PublicKey
 from Crypto.Hash import keccak as _keccak
 
 ORDER_TYPE = (
-    "Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,uint256 takerAmount,"
-    "uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,bytes32 builder)"
+    "Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,"
+    "uint256 takerAmount,uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,"
+    "bytes32 builder)"
 )
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 _LOGIN_DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId)"
 _LOGIN_TYPE = "ClobAuth(address address,string timestamp,uint256 nonce,string message)"
 _LOGIN_TEXT = "This message attests that I control the given wallet"
 _WRAP_TYPE = (
-    "TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-    + ORDER_TYPE
+    "TypedDataSign(Order contents,string name,string version,uint256 chainId,"
+    "address verifyingContract,bytes32 salt)" + ORDER_TYPE
 )
 
 
@@ -34,7 +35,9 @@ def checksum(address: str) -> str:
     """Return an address in EIP-55 form."""
     digits = address.lower().removeprefix("0x")
     marks = keccak(digits.encode()).hex()
-    return "0x" + "".join(c.upper() if int(m, 16) > 7 else c for c, m in zip(digits, marks, strict=False))
+    return "0x" + "".join(
+        c.upper() if int(m, 16) > 7 else c for c, m in zip(digits, marks, strict=False)
+    )
 
 
 def address_of(private_key: str) -> str:
@@ -67,7 +70,13 @@ def _account(address: str) -> bytes:
 def order_domain(version: str, chain_id: int, contract: str) -> bytes:
     """Return the domain separator of one exchange contract."""
     name = keccak(b"Polymarket CTF Exchange")
-    parts = (keccak(_DOMAIN_TYPE.encode()), name, keccak(version.encode()), _word(chain_id), _account(contract))
+    parts = (
+        keccak(_DOMAIN_TYPE.encode()),
+        name,
+        keccak(version.encode()),
+        _word(chain_id),
+        _account(contract),
+    )
     return keccak(b"".join(parts))
 
 
@@ -112,16 +121,26 @@ def order_signer(order: Mapping[str, Any], domain: bytes, chain_id: int) -> str 
     if len(signature) != 65 + len(tail) or signature[65:] != tail:
         return None
     parts = (
-        keccak(_WRAP_TYPE.encode()), struct, keccak(b"DepositWallet"), keccak(b"1"), _word(chain_id),
+        keccak(_WRAP_TYPE.encode()), struct, keccak(b"DepositWallet"), keccak(b"1"),
+        _word(chain_id),
         _account(order["signer"]), bytes(32),
     )  # fmt: skip
     return recover(keccak(b"\x19\x01" + domain + keccak(b"".join(parts))), signature[:65])
 
 
-def login_signer(address: str, timestamp: str, nonce: int, chain_id: int, signature: str) -> str | None:
+def login_signer(
+    address: str, timestamp: str, nonce: int, chain_id: int, signature: str
+) -> str | None:
     """Return the address whose key signed an L1 header, or None if it is malformed."""
     domain = keccak(
-        b"".join((keccak(_LOGIN_DOMAIN_TYPE.encode()), keccak(b"ClobAuthDomain"), keccak(b"1"), _word(chain_id)))
+        b"".join(
+            (
+                keccak(_LOGIN_DOMAIN_TYPE.encode()),
+                keccak(b"ClobAuthDomain"),
+                keccak(b"1"),
+                _word(chain_id),
+            )
+        )
     )
     parts = (
         keccak(_LOGIN_TYPE.encode()), _account(address), keccak(timestamp.encode()), _word(nonce),
@@ -129,7 +148,8 @@ def login_signer(address: str, timestamp: str, nonce: int, chain_id: int, signat
     )  # fmt: skip
     try:
         return recover(
-            keccak(b"\x19\x01" + domain + keccak(b"".join(parts))), bytes.fromhex(signature.removeprefix("0x"))
+            keccak(b"\x19\x01" + domain + keccak(b"".join(parts))),
+            bytes.fromhex(signature.removeprefix("0x")),
         )
     except ValueError:
         return None
@@ -140,7 +160,9 @@ def recover(digest: bytes, signature: bytes) -> str | None:
     if len(signature) != 65 or signature[64] not in (0, 1, 27, 28):
         return None
     try:
-        public = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] % 27]), digest, hasher=None)
+        public = PublicKey.from_signature_and_message(
+            signature[:64] + bytes([signature[64] % 27]), digest, hasher=None
+        )
     except Exception:  # coincurve raises plain Exception and ValueError for points off the curve
         return None
     return _address(public)

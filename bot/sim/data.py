@@ -1,99 +1,144 @@
-"""Data API v2 and Gamma of the simulation, with their traps.
+"""Data API v2 of the simulation: what every wallet did and holds, with its traps.
 
-Rows appear `lag` after the trade; an answer without a new parameter is served stale from a
-cache; `next_cursor` as a parameter is ignored; an omitted `start` is a bounded window; /v2/trades
-hides maker fills unless asked.
+Rows appear once the trade is mined, `activity_lag` after the match at the soonest; holdings are
+behind by `positions_lag`. An answer without a new parameter is served stale from a cache;
+`next_cursor` as a parameter is ignored; an omitted `start` is a bounded window; /v2/trades hides
+maker fills, and /v2/activity deposits and withdrawals, unless asked.
 """
 
 import base64
-import json
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from bot.sim.entities import MICRO, Account, SimTrade
 from bot.sim.exchange import Exchange
-from bot.sim.world import MICRO, Row, SimMarket, text
+from bot.sim.holdings import Holdings
+from bot.sim.rows import HIDDEN_KINDS, CashRow, FeedRow, rows_of
 
 CACHE_US = 15 * MICRO
 DEFAULT_WINDOW_S = 3 * 365 * 86_400
 CACHED_ANSWERS = 1000
 
 
-class DataApi:
+class Indexed(NamedTuple):
+    """A row of the index: from when it shows, and whether it is the taker's."""
+
+    visible_us: int
+    row: FeedRow | CashRow
+    taker: bool
+
+
+class DataServer:
     """Public history of every wallet."""
 
-    def __init__(self, exchange: Exchange, lag_us: int) -> None:
-        self.exchange, self.lag_us = exchange, lag_us
-        self._rows: list[tuple[int, Row, bool]] = []  #: (visible from, row, taker)
+    def __init__(self, exchange: Exchange, activity_lag_us: int, positions_lag_us: int) -> None:
+        self.exchange = exchange
+        self._planned = activity_lag_us, positions_lag_us
+        self.activity_lag_us, self.positions_lag_us = self._planned
+        self._rows: list[Indexed] = []
         self._cache: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()
 
     def routes(self) -> list[web.RouteDef]:
-        """Return every route, Gamma's included."""
+        """Return every route."""
         return [
             web.get("/v2/activity", self.activity),
             web.get("/v2/trades", self.trades),
             web.get("/v2/positions", self.positions),
-            web.get("/gamma/markets", self.gamma_markets),
-            web.get("/gamma/markets/keyset", self.gamma_keyset),
         ]
 
-    def publish(self, rows: list[Row], *, taker_first: bool = True) -> None:
-        """Index the rows of one transaction; they show after the lag."""
-        visible = self.exchange.now_us + self.lag_us
-        self._rows += [(visible, row, taker_first and i == 0) for i, row in enumerate(rows)]
+    def heal(self) -> None:
+        """Be as late as planned again."""
+        self.activity_lag_us, self.positions_lag_us = self._planned
 
-    def _visible(self) -> list[tuple[Row, bool]]:
+    def publish(self, rows: list[FeedRow]) -> None:
+        """Index the rows of one transaction, the taker's first; they show after the lag."""
+        visible = self.exchange.now_us + self.activity_lag_us
+        self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
+
+    def mined(self, trade: SimTrade) -> None:
+        """Index a trade that is on the chain, under the hash that it has there."""
         now = self.exchange.now_us
-        return [(row, taker) for visible, row, taker in self._rows if visible <= now]
+        matched_us = trade.at_us - self.exchange.clock_us
+        visible = max(matched_us + self.activity_lag_us, now)
+        rows = rows_of(trade, now // MICRO)
+        self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
+
+    def moved(self, row: CashRow) -> None:
+        """Index money that moved by itself."""
+        self._rows.append(Indexed(self.exchange.now_us + self.activity_lag_us, row, taker=False))
+
+    def _visible(self, user: str | None) -> list[Indexed]:
+        now, wallet = self.exchange.now_us, (user or "").lower()
+        return [
+            found for found in self._rows
+            if found.visible_us <= now and (not wallet or found.row.wallet.lower() == wallet)
+        ]  # fmt: skip
 
     async def activity(self, request: web.Request) -> web.Response:
         """GET /v2/activity: both roles."""
         q = request.query
-        user = q.get("user", "").lower()
-        if not user:
-            return web.json_response(
-                {"error": "user is required", "code": "bad_request", "retryable": False}, status=400
-            )
-        rows = (
-            [row for row, _ in self._visible() if row.wallet.lower() == user]
-            if "TRADE" in q.get("type", "TRADE")
-            else []
-        )
+        if not q.get("user"):
+            return refusal("user is required", "user")
+        kinds = [kind for kind in q.get("type", "").split(",") if kind]
+        hidden = HIDDEN_KINDS if q.get("exclude_deposits_withdrawals", "true") != "false" else ()
+        rows = [
+            found.row for found in self._visible(q["user"])
+            if (not kinds or found.row.kind in kinds) and found.row.kind not in hidden
+        ]  # fmt: skip
         return self._answer(request, [row.activity() for row in self._window(rows, request)])
 
     async def trades(self, request: web.Request) -> web.Response:
         """GET /v2/trades: taker rows only, unless taker_only=false."""
         q = request.query
-        taker_only = q.get("taker_only", "true") != "false"
-        rows = [row for row, taker in self._visible() if taker or not taker_only]
-        if "user" in q:
-            rows = [row for row in rows if row.wallet.lower() == q["user"].lower()]
+        everything = q.get("taker_only", "true") == "false"
+        rows: list[FeedRow | CashRow] = [
+            found.row for found in self._visible(q.get("user"))
+            if isinstance(found.row, FeedRow) and (found.taker or everything)
+        ]  # fmt: skip
         found = [row.activity() for row in self._window(rows, request)]
-        return self._answer(request, [{k: v for k, v in r.items() if k not in ("type", "usdc_size")} for r in found])
+        left_out = ("type", "usdc_size", "is_combo")
+        shown = [{k: v for k, v in row.items() if k not in left_out} for row in found]
+        return self._answer(request, shown)
 
-    def _window(self, rows: list[Row], request: web.Request) -> list[Row]:
+    def _window(
+        self, rows: list[FeedRow | CashRow], request: web.Request
+    ) -> list[FeedRow | CashRow]:
         q = request.query
         start = int(q.get("start") or self.exchange.now_us // MICRO - DEFAULT_WINDOW_S)
         end = int(q.get("end") or 2**40)
-        kept = [r for r in rows if start <= r.traded_s <= end and q.get("side", r.side) == r.side]
-        return sorted(kept, key=lambda r: r.traded_s, reverse=q.get("sort_direction", "DESC") != "ASC")
+        kept = [row for row in rows if start <= row.traded_s <= end]
+        if "side" in q:
+            kept = [row for row in kept if isinstance(row, FeedRow) and row.side == q["side"]]
+        if "condition_id" in q:
+            asked = q["condition_id"].split(",")
+            kept = [row for row in kept if row.market and row.market.condition in asked]
+        newest_first = q.get("sort_direction", "DESC") != "ASC"
+        return sorted(kept, key=lambda row: row.traded_s, reverse=newest_first)
 
     async def positions(self, request: web.Request) -> web.Response:
-        """GET /v2/positions."""
-        account = self.exchange.accounts.get(request.query.get("user", "").lower())
-        rows: list[dict[str, Any]] = []
-        for token, shares in account.shares.items() if account else ():
-            market = self.exchange.by_token[token]
-            index = market.tokens.index(token)
-            if shares > 0 and account is not None:
-                rows.append({
-                    "proxy_wallet": account.wallet.lower(), "token_id": token, "condition_id": market.condition,
-                    "current_size": shares / MICRO, "avg_price": 0.5, "status": "OPEN", "redeemable": False,
-                    "mergeable": False, "negative_risk": market.neg_risk, "title": market.title, "slug": market.slug,
-                    "outcome": market.outcomes[index], "outcome_index": index, "opposite_token_id": market.other(token),
-                })  # fmt: skip
+        """GET /v2/positions, of one wallet or of one condition."""
+        q = request.query
+        conditions = [c for c in q.get("condition_id", "").split(",") if c]
+        if not q.get("user") and len(conditions) != 1:
+            return refusal("user or exactly one condition_id is required", "user")
+        accounts = [self.exchange.accounts.get(q["user"].lower())] if q.get("user") else [
+            *self.exchange.accounts.values()
+        ]  # fmt: skip
+        seen_us = self.exchange.now_us - self.positions_lag_us
+        holdings = Holdings(self.exchange, seen_us)
+        rows = [
+            row for account in accounts if account is not None
+            for row in holdings.rows(account, self._fills(account), q.get("status", ""))
+            if not conditions or row["condition_id"] in conditions
+        ]  # fmt: skip
         return self._answer(request, rows)
+
+    def _fills(self, account: Account) -> list[FeedRow]:
+        wallet = account.wallet.lower()
+        rows = (found.row for found in self._rows)
+        return [r for r in rows if isinstance(r, FeedRow) and r.wallet.lower() == wallet]
 
     def _answer(self, request: web.Request, rows: list[dict[str, Any]]) -> web.Response:
         key, now = request.path_qs, self.exchange.now_us
@@ -103,50 +148,23 @@ class DataApi:
         limit = min(max(int(request.query.get("limit", "100")), 1), 1000)
         start = int(base64.urlsafe_b64decode(request.query.get("cursor", "MA==")))
         more = start + limit < len(rows)
+        after = base64.urlsafe_b64encode(str(start + limit).encode()).decode()
         answer = {
             "data": rows[start : start + limit],
             "pagination": {
-                "limit": limit,
-                "has_more": more,
-                "next_cursor": base64.urlsafe_b64encode(str(start + limit).encode()).decode() if more else None,
+                "limit": limit, "has_more": more, "next_cursor": after if more else None
             },
-        }
+        }  # fmt: skip
         self._cache[key] = (now, answer)
         if len(self._cache) > CACHED_ANSWERS:
             self._cache.popitem(last=False)
         return web.json_response(answer)
 
-    async def gamma_markets(self, request: web.Request) -> web.Response:
-        """GET /markets of Gamma, by condition_ids, clob_token_ids or slug."""
-        q = request.query
-        conditions, tokens = q.getall("condition_ids", []), q.getall("clob_token_ids", [])
-        found = [
-            m for m in self.exchange.markets.values()
-            if (not conditions or m.condition in conditions) and (not tokens or set(m.tokens) & set(tokens))
-            and q.get("slug", m.slug) == m.slug
-        ]  # fmt: skip
-        return web.json_response([gamma_market(i, m) for i, m in enumerate(found)])
 
-    async def gamma_keyset(self, request: web.Request) -> web.Response:
-        """GET /markets/keyset of Gamma; `offset` is refused."""
-        if "offset" in request.query:
-            return web.json_response({"error": "offset is not supported"}, status=422)
-        markets = [gamma_market(i, m) for i, m in enumerate(self.exchange.markets.values())]
-        start, limit = int(request.query.get("after_cursor", "0")), min(int(request.query.get("limit", "100")), 100)
-        after = str(start + limit) if start + limit < len(markets) else None
-        return web.json_response({"markets": markets[start : start + limit], "next_cursor": after})
-
-
-def gamma_market(number: int, market: SimMarket) -> dict[str, Any]:
-    """Return a market as Gamma shows it: lists are JSON inside strings."""
-    return {
-        "id": str(number + 1), "conditionId": market.condition, "question": market.title, "slug": market.slug,
-        "version": market.version, "outcomes": json.dumps(market.outcomes), "clobTokenIds": json.dumps(market.tokens),
-        "outcomePrices": json.dumps([text(market.last_price), text(MICRO - market.last_price)]),
-        "negRisk": market.neg_risk, "active": True, "closed": not market.accepting,
-        "archived": False, "acceptingOrders": market.accepting, "enableOrderBook": True,
-        "orderPriceMinTickSize": market.tick / MICRO,
-        "orderMinSize": market.min_shares / MICRO, "feesEnabled": market.fee_rate > 0,
-        "endDate": "2030-01-01T00:00:00Z",
-        "feeSchedule": {"rate": market.fee_rate / MICRO, "exponent": market.fee_exponent, "takerOnly": True},
+def refusal(message: str, parameter: str) -> web.Response:
+    """Return an error answer in the Data API's shape."""
+    answer = {
+        "error": message, "code": "bad_request", "retryable": False, "trace_id": "0",
+        "parameter": parameter,
     }  # fmt: skip
+    return web.json_response(answer, status=400)

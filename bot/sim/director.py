@@ -1,144 +1,163 @@
-"""`POST /sim/do`: what a drill tells the simulation to do. The bot never asks it."""
+"""`POST /sim/do`: what a drill tells the simulation to do. The bot never asks it.
 
-from collections.abc import Callable
-from typing import Any
+An order is a JSON object: its name as `order`, and its arguments. The methods `do_...` here are
+about the exchange and its edge, those of bot/sim/acts.py about leaders, wallets and markets; the
+docstring of each is its reference. `heal` takes back whatever an order here has made worse.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from bot.errors import ConfigError
-from bot.sim.faults import Faults, Rule
+from bot.sim.acts import Acts
+from bot.sim.entities import MICRO
+from bot.sim.faults import Rule
+from bot.sim.quirks import Quirk
 from bot.sim.scenario import DEPTH, Scenario
-from bot.sim.streams import Streams
-from bot.sim.world import MICRO, Account, Row, SimMarket
+
+if TYPE_CHECKING:
+    from bot.sim.server import Simulation
 
 
 class Director:
     """Orders of a drill, by name. Every order answers with what it did."""
 
-    def __init__(
-        self, story: Scenario, faults: Faults, streams: Streams, trader: Account,
-        replay: Callable[[], list[Row]], stop: Callable[[], None],
-    ) -> None:  # fmt: skip
-        self._story, self._faults, self._streams = story, faults, streams
-        self._trader, self._past, self._stop = trader, replay, stop
-        self._exchange = story.exchange
+    def __init__(self, sim: "Simulation", story: Scenario) -> None:
+        self._sim, self._story = sim, story
+        self._exchange, self._streams = sim.exchange, sim.streams
+        self._subjects = (self, Acts(sim, story))
         self.mute_feed = False  #: rows are not announced on the real-time stream
 
     async def do(self, request: web.Request) -> web.Response:
-        """Carry out one order: a JSON object with `order`, its name, and its arguments."""
+        """Carry out one order."""
         order = await request.json()
         name = str(order.pop("order", ""))
-        method = getattr(self, f"_do_{name}", None)
+        methods = (getattr(subject, f"do_{name}", None) for subject in self._subjects)
+        method = next((found for found in methods if found is not None), None)
         if method is None:
             return web.json_response({"error": f"no such order: {name[:40]}"}, status=400)
         try:
             return web.json_response({"ok": True, **(method(**order) or {})})
-        except (ConfigError, TypeError, LookupError) as error:
+        except (ConfigError, TypeError, LookupError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
-    def _market(self, number: int) -> SimMarket:
-        return self._story.markets[number]
+    def do_fault(self, **rule: Any) -> None:
+        """Add a rule of bot/sim/faults.py: `on`, `do`, `times`, `where` and what the kind needs."""
+        self._sim.faults.rules.append(Rule(**rule))
 
-    def _do_trade(
-        self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY", usdc: int = 40, part: int = 100
-    ) -> dict[str, Any]:
-        """A leader buys for `usdc`, or sells `part` percent of what it holds."""
-        who, where = self._story.leaders[leader], self._market(market)
-        token = where.tokens[outcome]
-        if side == "BUY":
-            trades = self._exchange.inside(who, token, "BUY", MICRO - where.tick, usdc * MICRO, "FAK")
-        else:
-            shares = (who.shares.get(token, 0) - who.leaving.get(token, 0)) * part // 100
-            trades = self._exchange.inside(who, token, "SELL", where.tick, shares - shares % 10_000, "FAK")
-        self._story.quote(where)
-        return {"tx": trades[0].tx if trades else None}
+    def do_quirk(self, do: str, times: int = 1, ms: int = 0) -> None:
+        """Let the engine misbehave: a kind of bot/sim/quirks.py."""
+        self._exchange.quirks.waiting.append(Quirk(do, times, ms))
 
-    def _do_fault(self, **rule: Any) -> None:
-        self._faults.rules.append(Rule(**rule))
-
-    def _do_heal(self) -> dict[str, Any]:
-        """Take every fault away, whatever kind."""
-        self._faults.rules.clear()
-        for channel in ("user", "market", "rtds"):
+    def do_heal(self) -> dict[str, Any]:
+        """Take every fault away, whatever kind. What has happened stays: a market that ended."""
+        sim, exchange = self._sim, self._exchange
+        struck = sim.faults.struck + exchange.quirks.struck
+        for healed in (sim.faults, sim.gate, sim.limits, sim.data):
+            healed.heal()
+        for channel in self._streams.taps:
             self._streams.tap(channel, "clean")
-        self._exchange.lookup_lag_us = self._exchange.delay_us = 0
-        self._exchange.unmatched = self.mute_feed = False
-        self._exchange.settlements.clear()
-        self._exchange.clock_us = 0
-        self._trader.allowed = True
+        self._streams.ceiling = sim.plan.max_assets
+        sim.clob.ended_lookups, exchange.grit = sim.plan.ended_lookups, sim.plan.grit
+        self._heal_exchange()
+        self.mute_feed = False
+        sim.trader.allowed, sim.trader.closed_only = True, False
+        self._story.depth = DEPTH
         for market in self._story.markets:
-            market.accepting = True
-            self._story.depth = DEPTH
+            market.accepting = not market.ended
             self._story.quote(market)
-        return {"struck": self._faults.struck}
+        return {"struck": struck}
 
-    def _do_idle(self) -> dict[str, Any]:
-        """Tell which rules have not struck yet."""
-        return {"idle": [f"{rule.do} on {rule.on}" for rule in self._faults.rules if not rule.struck]}
+    def _heal_exchange(self) -> None:
+        exchange = self._exchange
+        exchange.lookup_lag_us = exchange.delay_us = exchange.clock_us = 0
+        exchange.unmatched = False
+        exchange.quirks.waiting.clear()
+        exchange.coming = [(0, order) for _, order in exchange.coming]
+        exchange.held = [(0, matches, order) for _, matches, order in exchange.held]
+        exchange.settlement.heal()
 
-    def _do_stop(self) -> None:
+    def do_idle(self) -> dict[str, Any]:
+        """Tell which rules and quirks have not struck yet, and what else was withheld so far."""
+        sim, streams = self._sim, self._streams
+        return {
+            "idle": [*sim.faults.idle(), *self._exchange.quirks.idle()],
+            "streams": {name: [tap.mode, tap.struck] for name, tap in streams.taps.items()},
+            "limits": {"throttled": sim.limits.throttled, "refused": sim.limits.refused},
+            "gate": sim.gate.struck, "beyond": streams.beyond,
+            "stuck": len(self._exchange.settlement.stuck),
+            "ways": len(self._exchange.settlement.signed + self._exchange.settlement.others),
+        }  # fmt: skip
+
+    def do_stop(self) -> None:
         """End the story: leaders do nothing more."""
-        self._stop()
+        self._sim.stop()
 
-    def _do_stream(self, channel: str, mode: str) -> None:
+    def do_stream(self, channel: str, mode: str) -> None:
+        """Change what becomes of the frames of `market`, `user` or `rtds`: see bot/sim/taps.py."""
         self._streams.tap(channel, mode)
 
-    def _do_lookups(self, lag_ms: int) -> None:
-        self._exchange.lookup_lag_us = lag_ms * 1000
+    def do_ceiling(self, assets: int) -> None:
+        """Let one connection of the market channel have this many assets."""
+        self._streams.ceiling = assets
 
-    def _do_delay(self, ms: int, unmatched: bool = False) -> None:
+    def do_lookups(self, lag_ms: int = 0, ended: bool | None = None) -> None:
+        """Orders and trades show late in lookups; `ended`: those by id show ended orders too."""
+        self._exchange.lookup_lag_us = lag_ms * 1000
+        if ended is not None:
+            self._sim.clob.ended_lookups = ended
+
+    def do_lags(self, activity_ms: int | None = None, positions_ms: int | None = None) -> None:
+        """The Data API shows trades, or holdings, this late; the real-time stream does not wait."""
+        data = self._sim.data
+        if activity_ms is not None:
+            data.activity_lag_us = activity_ms * 1000
+        if positions_ms is not None:
+            data.positions_lag_us = positions_ms * 1000
+
+    def do_delay(self, ms: int, unmatched: bool = False) -> None:
+        """Marketable orders are held this long, and then matched, or not if `unmatched`."""
         self._exchange.delay_us, self._exchange.unmatched = ms * 1000, unmatched
 
-    def _do_settle(self, ways: list[str]) -> None:
-        """The next trades of signed orders settle like this: FAILED, RETRYING or MINED, in turn."""
-        self._exchange.settlements.extend(ways)
+    def do_settle(self, ways: list[str], of: str = "orders") -> None:
+        """The next trades of signed orders, or of `leaders`, go these ways: see settlement.py."""
+        if of not in ("orders", "leaders"):
+            raise ConfigError(f"of {of[:40]!a}: expected orders or leaders")
+        self._exchange.settlement.will(ways, signed=of == "orders")
 
-    def _do_depth(self, shares: int, market: int = 0) -> None:
-        """Quote this many shares a level; 0 takes every quote away."""
-        self._story.depth = shares * MICRO
-        self._story.quote(self._market(market))
+    def do_release(self, way: str = "") -> dict[str, Any]:
+        """Let stuck trades go on: the `way` they were given, or this one."""
+        return {"released": self._exchange.settlement.release(way)}
 
-    def _do_tick(self, market: int, tick: int) -> None:
-        """The tick changes; the exchange refuses the old one from now on."""
-        found = self._market(market)
-        old, found.tick = found.tick, tick
-        self._streams.tick_changed(found, old)
-        self._story.quote(found)
+    def do_limits(self, changes: Mapping[str, int] | None = None, off: bool = False) -> None:
+        """Set limits (requests per 10 s by name, see limits.py), or switch all of them `off`."""
+        self._sim.limits.set(None if off else changes or {})
 
-    def _do_close(self, market: int = 0, quotes: bool = False) -> None:
-        """The market takes no more signed orders, and its book is gone unless `quotes` stay."""
-        self._market(market).accepting = False
-        if not quotes:
-            self._do_depth(0, market)
+    def do_region(self, country: str = "US", blocked: bool = True, orders: str = "refused") -> None:
+        """Move us to a country: what /api/geoblock says, and orders `taken|refused|reduce`."""
+        self._sim.gate.settle_in(country, blocked=blocked, orders=orders)
 
-    def _do_drain(self, usdc: int) -> None:
-        """Somebody moves our collateral elsewhere."""
-        self._trader.collateral -= usdc * MICRO
+    def do_mode(self, mode: str) -> None:
+        """Change what the engine takes: one of the modes of bot/sim/gate.py."""
+        self._sim.gate.set_mode(mode)
 
-    def _do_by_hand(self, market: int, usdc: int) -> None:
-        """Somebody buys with our wallet past the bot, with an API key of its own (the web page, say)."""
-        where = self._market(market)
-        self._exchange.inside(
-            self._trader, where.tokens[0], "BUY", MICRO - where.tick, usdc * MICRO, "FAK", owner_key="by-hand"
-        )
-        self._story.quote(where)
+    def do_grit(self, on: bool = True) -> None:
+        """A mint or merge may cost the taker a millionth more or less for each maker."""
+        self._exchange.grit = on
 
-    def _do_gift(self, market: int, shares: int, outcome: int = 0) -> None:
-        """Shares arrive from elsewhere; a negative number leaves."""
-        self._trader.move(self._market(market).tokens[outcome], shares * MICRO)
-
-    def _do_allowance(self, allowed: bool) -> None:
-        self._trader.allowed = allowed
-
-    def _do_clock(self, seconds: int) -> None:
+    def do_clock(self, seconds: int) -> None:
+        """The exchange's clock is ahead by this much."""
         self._exchange.clock_us = seconds * MICRO
 
-    def _do_feed(self, mute: bool) -> None:
+    def do_feed(self, mute: bool) -> None:
+        """Rows are not announced on the real-time stream at all."""
         self.mute_feed = mute
 
-    def _do_replay(self, times: int = 1) -> dict[str, Any]:
+    def do_replay(self, times: int = 1) -> dict[str, Any]:
         """Announce everything once more, as a feed does after a fault of its own."""
-        rows = self._past()
+        rows = list(self._sim.facts)
         for _ in range(times):
             for row in reversed(rows):
                 self._streams.activity([row])

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError
-from bot.sim.world import MICRO, Row, SimMarket, new_market
+from bot.sim.entities import MICRO, SimMarket, new_market
+from bot.sim.rows import FeedRow
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_MICROS = 10**12 * MICRO
@@ -28,8 +29,8 @@ class Recorded:
     """One transaction: its rows as they were sent, repeats included, and what really happened."""
 
     at_us: int  #: after the first one
-    sent: tuple[Row, ...]
-    facts: tuple[Row, ...]
+    sent: tuple[FeedRow, ...]
+    facts: tuple[FeedRow, ...]
 
 
 def load(path: Path, rng: random.Random, start_s: int) -> tuple[list[SimMarket], list[Recorded]]:
@@ -54,7 +55,7 @@ def load(path: Path, rng: random.Random, start_s: int) -> tuple[list[SimMarket],
     return list(markets.values()), sorted(recorded, key=lambda r: r.at_us)
 
 
-def true_rows(sent: tuple[Row, ...]) -> tuple[Row, ...]:
+def true_rows(sent: tuple[FeedRow, ...]) -> tuple[FeedRow, ...]:
     """Return the rows of one transaction as often as they really happened.
 
     A feed may repeat rows, and identical rows may both be real. The taker's row, the largest, is
@@ -70,11 +71,18 @@ def true_rows(sent: tuple[Row, ...]) -> tuple[Row, ...]:
         sent_each = counts[taker]
 
         def distance(found: tuple[int, ...]) -> int:
-            return sum(abs(n * sent_each - counts[row]) for n, row in zip(found, others, strict=True))
+            return sum(
+                abs(n * sent_each - counts[row]) for n, row in zip(found, others, strict=True)
+            )
 
         for found in sorted(product(*choices), key=distance):
             # Recorded sizes are rounded numbers: a hundredth of a share is equal.
-            if abs(sum(n * row.shares for n, row in zip(found, others, strict=True)) - taker.shares) <= 10_000:
+            if (
+                abs(
+                    sum(n * row.shares for n, row in zip(found, others, strict=True)) - taker.shares
+                )
+                <= 10_000
+            ):
                 return taker, *(row for n, row in zip(found, others, strict=True) for _ in range(n))
     return tuple(counts)
 
@@ -82,10 +90,14 @@ def true_rows(sent: tuple[Row, ...]) -> tuple[Row, ...]:
 def _read(path: Path) -> list[Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes, found {path.stat().st_size}")
+            raise ConfigError(
+                f"{path}: expected at most {MAX_BYTES} bytes, found {path.stat().st_size}"
+            )
         document = json.loads(path.read_text("utf-8"), parse_float=Decimal, parse_constant=Decimal)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a file with --feed") from None
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; give a file with --feed"
+        ) from None
     except (ValueError, RecursionError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise ConfigError(f"{path}: not valid JSON: {reason}") from None
@@ -103,16 +115,21 @@ def _event(event: Any, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: side: expected BUY or SELL, found {_show(side)}")
     at_ms = event.get("source_ts_ms")
     if type(at_ms) is not int or not 0 < at_ms < 10**14:
-        raise ConfigError(f"{where}: source_ts_ms: expected milliseconds since 1970, found {_show(at_ms)}")
+        raise ConfigError(
+            f"{where}: source_ts_ms: expected milliseconds since 1970, found {_show(at_ms)}"
+        )
     token = _text(event, "token_id", where, 78)
     if not token.isascii() or not token.isdigit() or int(token) >= 2**256:
         raise ConfigError(f"{where}: token_id: expected a decimal uint256, found {_show(token)}")
     shares, price = _number(event, "size", where, MAX_MICROS), _number(event, "price", where, MICRO)
     if shares == 0 or not 0 < price < MICRO:
-        raise ConfigError(f"{where}: size and price: expected a size above 0 and a price between 0 and 1")
+        raise ConfigError(
+            f"{where}: size and price: expected a size above 0 and a price between 0 and 1"
+        )
     return {
         "tx": _hex(event, "tx_hash", where, 64), "wallet": _hex(event, "trader", where, 40),
-        "condition": _hex(event, "market_id", where, 64), "token": token, "side": side, "at_ms": at_ms,
+        "condition": _hex(event, "market_id", where, 64), "token": token, "side": side,
+        "at_ms": at_ms,
         "shares": shares, "price": price,
         # Hostile text is passed on as it is: the bot must survive it.
         "title": _text(event, "title", where, 2000), "outcome": _text(event, "outcome", where, 200),
@@ -123,28 +140,42 @@ def _event(event: Any, where: str) -> dict[str, Any]:
 def _text(event: dict[str, Any], field: str, where: str, most: int) -> str:
     value = event.get(field)
     if not isinstance(value, str) or len(value) > most:
-        raise ConfigError(f"{where}: {field}: expected text of at most {most} characters, found {_show(value)}")
+        raise ConfigError(
+            f"{where}: {field}: expected text of at most {most} characters, found {_show(value)}"
+        )
     return value
 
 
 def _hex(event: dict[str, Any], field: str, where: str, digits: int) -> str:
     value = _text(event, field, where, digits + 2).lower()
-    if len(value) != digits + 2 or not value.startswith("0x") or any(c not in "0123456789abcdef" for c in value[2:]):
-        raise ConfigError(f"{where}: {field}: expected 0x and {digits} hex digits, found {_show(value)}")
+    if (
+        len(value) != digits + 2
+        or not value.startswith("0x")
+        or any(c not in "0123456789abcdef" for c in value[2:])
+    ):
+        raise ConfigError(
+            f"{where}: {field}: expected 0x and {digits} hex digits, found {_show(value)}"
+        )
     return value
 
 
 def _number(event: dict[str, Any], field: str, where: str, most: int) -> int:
     value = event.get(field)
     try:
-        number = Decimal(value) if isinstance(value, (int, str, Decimal)) and not isinstance(value, bool) else None
+        number = (
+            Decimal(value)
+            if isinstance(value, (int, str, Decimal)) and not isinstance(value, bool)
+            else None
+        )
     except InvalidOperation:
         number = None
     if isinstance(value, str) and not value.isascii():
         number = None
     # Compared unscaled: 1e999999 times a million overflows.
     if number is None or not number.is_finite() or not 0 <= number <= most // MICRO:
-        raise ConfigError(f"{where}: {field}: expected a number from 0 to {most // MICRO}, found {_show(value)}")
+        raise ConfigError(
+            f"{where}: {field}: expected a number from 0 to {most // MICRO}, found {_show(value)}"
+        )
     return int((number * MICRO).to_integral_value())
 
 
@@ -160,23 +191,31 @@ def _markets(events: list[dict[str, Any]], rng: random.Random, path: Path) -> di
         if condition in found:
             continue
         if len(tokens) > 2:
-            raise ConfigError(f"{path}: market_id {condition}: expected at most two tokens, found {len(tokens)}")
+            raise ConfigError(
+                f"{path}: market_id {condition}: expected at most two tokens, found {len(tokens)}"
+            )
         market = new_market(rng, event["title"], fee_rate=70_000)
         # The outcome that nobody traded gets an id of its neighbour's kind.
         ids, labels = [*tokens, str(int(event["token"]) ^ 1)][:2], [*tokens.values(), "other"][:2]
         prices = {e["price"] for e in events if e["condition"] == condition}
-        market.condition, market.tokens, market.outcomes = condition, (ids[0], ids[1]), (labels[0], labels[1])
+        market.condition, market.tokens, market.outcomes = (
+            condition,
+            (ids[0], ids[1]),
+            (labels[0], labels[1]),
+        )
         market.slug = event["slug"]
         # A V3 outcome token has zeros in bits 40 to 103 of its id.
-        market.version = "v2" if all(int(token) >> 40 & (1 << 64) - 1 == 0 for token in market.tokens) else "v1"
+        market.version = (
+            "v2" if all(int(token) >> 40 & (1 << 64) - 1 == 0 for token in market.tokens) else "v1"
+        )
         market.tick = next((t for t in (10_000, 1_000) if all(p % t == 0 for p in prices)), 100)
         found[condition] = market
     return found
 
 
-def _row(event: dict[str, Any], markets: dict[str, SimMarket], tx: str, at_s: int) -> Row:
+def _row(event: dict[str, Any], markets: dict[str, SimMarket], tx: str, at_s: int) -> FeedRow:
     usdc = event["shares"] * event["price"] // MICRO
-    return Row(
+    return FeedRow(
         tx, event["wallet"], event["token"], event["side"], event["shares"], usdc, event["price"],
         markets[event["condition"]], "", at_s,
     )  # fmt: skip

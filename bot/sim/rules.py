@@ -2,11 +2,19 @@
 
 from typing import Any
 
-from bot.sim.world import MICRO, Piece, SimOrder, text
+from bot.sim.entities import MICRO, Piece, SimOrder, text
 
+NO_FAK = (
+    "no orders found to match with FAK order."
+    " FAK orders are partially filled or killed if no match is found."
+)
+NO_FOK = "order couldn't be fully filled. FOK orders are fully filled or killed."
+POST_ONLY = "invalid post-only order: order crosses book"
 _FIELDS = {
-    "salt": int, "maker": str, "signer": str, "tokenId": str, "makerAmount": str, "takerAmount": str, "side": str,
-    "signatureType": int, "timestamp": str, "metadata": str, "builder": str, "expiration": str, "signature": str,
+    "salt": int, "maker": str, "signer": str, "tokenId": str, "makerAmount": str,
+    "takerAmount": str, "side": str,
+    "signatureType": int, "timestamp": str, "metadata": str, "builder": str, "expiration": str,
+    "signature": str,
 }  # fmt: skip
 
 
@@ -19,7 +27,7 @@ class Refused(Exception):
 
 
 def typed(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a POST /order body, each of its type and in its bounds; raises Refused."""
+    """Return the fields of a POST /order body, each of its type and in bounds; raises Refused."""
     fields = body.get("order")
     if not isinstance(fields, dict) or body.get("orderType") not in ("GTC", "GTD", "FOK", "FAK"):
         raise Refused("Invalid order payload")
@@ -28,11 +36,18 @@ def typed(body: dict[str, Any]) -> dict[str, Any]:
         if type(value) is not kind:
             raise Refused("Invalid order payload")
     numbers = ("tokenId", "makerAmount", "takerAmount", "timestamp", "expiration")
-    if not all(fields[n].isascii() and fields[n].isdigit() and len(fields[n]) <= 78 for n in numbers):
+    if not all(
+        fields[n].isascii() and fields[n].isdigit() and len(fields[n]) <= 78 for n in numbers
+    ):
         raise Refused("Invalid order payload")
     addresses = all(len(fields[n]) == 42 and _is_hex(fields[n]) for n in ("maker", "signer"))
     words = all(len(fields[n]) == 66 and _is_hex(fields[n]) for n in ("metadata", "builder"))
-    if not addresses or not words or fields["side"] not in ("BUY", "SELL") or not 0 <= fields["signatureType"] <= 3:
+    if (
+        not addresses
+        or not words
+        or fields["side"] not in ("BUY", "SELL")
+        or not 0 <= fields["signatureType"] <= 3
+    ):
         raise Refused("Invalid order payload")
     if not 0 <= fields["salt"] < 2**256 or any(int(fields[n]) >= 2**256 for n in numbers):
         raise Refused("Invalid order payload")
@@ -53,7 +68,5 @@ def complete(order: SimOrder, pieces: list[Piece]) -> bool:
 
 def tick_text(order: SimOrder, usdc: int, shares: int) -> str:
     """Return the refusal of a price that is off the tick."""
-    price = usdc * MICRO // shares
-    return (
-        f"order {order.id} is invalid. Price ({text(price)}) breaks minimum tick size rule: {text(order.market.tick)}"
-    )
+    price, tick = text(usdc * MICRO // shares), text(order.market.tick)
+    return f"order {order.id} is invalid. Price ({price}) breaks minimum tick size rule: {tick}"

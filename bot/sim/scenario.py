@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.sim import crypto
+from bot.sim.entities import MICRO, Account, SimMarket, new_market
 from bot.sim.exchange import Exchange
-from bot.sim.world import MICRO, Account, SimMarket, new_market
 
 RICH = 10**9 * MICRO
 DEPTH = 400 * MICRO  #: shares a quote level holds
@@ -34,13 +34,19 @@ class Scenario:
         self.crowd = self._actor("crowd", RICH)
         names = ("steady", "contrary", "patient", "dusty")
         self.leaders = [self._actor(name, RICH) for name in names]
-        self.markets = [self.exchange.add_market(m) for m in _markets(rng)]
-        for market in self.markets:
-            self.mids[market.condition] = 955_000 if "certain" in market.slug else 500_000
-            for token in market.tokens:
-                self.maker.shares[token] = RICH
-                self.crowd.shares[token] = RICH
-            self.quote(market)
+        self.markets: list[SimMarket] = []
+        for market in _markets(rng):
+            self.open(market)
+        *self._tradable, self._certain = self.markets
+
+    def open(self, market: SimMarket) -> None:
+        """List a market and quote it. The script goes on with those it began with."""
+        self.markets.append(self.exchange.add_market(market))
+        self.mids[market.condition] = 955_000 if "certain" in market.slug else 500_000
+        for token in market.tokens:
+            self.maker.shares[token] = RICH
+            self.crowd.shares[token] = RICH
+        self.quote(market)
 
     def _actor(self, name: str, collateral: int) -> Account:
         wallet = crypto.random_address(self.exchange.rng)
@@ -51,16 +57,20 @@ class Scenario:
         book = self.exchange.books[market.condition]
         for order in [o for o in book.orders.values() if o.account is self.maker]:
             self.exchange.cancel(order.id, "")
+        if market.ended:
+            return
         mid = self.mids[market.condition] // market.tick * market.tick
         for i in range(1, LEVELS + 1):
             for side, price in (("BUY", mid - i * market.tick), ("SELL", mid + i * market.tick)):
                 if market.tick <= price <= MICRO - market.tick and self.depth:
-                    self.exchange.inside(self.maker, market.tokens[0], side, price, self.depth, "GTC")
+                    self.exchange.inside(
+                        self.maker, market.tokens[0], side, price, self.depth, "GTC"
+                    )
 
     def write(self) -> list[Callable[[], None]]:
         """Return the steps of one telling; every kind of move comes at least once."""
         steady, contrary, patient, dusty = self.leaders
-        tradable = self.markets[:-1]
+        tradable = self._tradable
         moves: list[tuple[int, Callable[[], None]]] = [
             (5, lambda: self._buy(steady, self._rng.choice(tradable), 0)),
             (3, lambda: self._sell(steady)),
@@ -68,22 +78,33 @@ class Scenario:
             (2, lambda: self._sell(contrary)),
             (3, lambda: self._multi(patient, self._rng.choice(tradable))),
             (1, lambda: self._sell(patient)),
-            (2, lambda: self._buy(dusty, self._rng.choice(tradable), 0, usdc=self._rng.randrange(1, 20) * MICRO)),
-            (1, lambda: self._buy(steady, self.markets[-1], 0)),
+            (
+                2,
+                lambda: self._buy(
+                    dusty, self._rng.choice(tradable), 0, usdc=self._rng.randrange(1, 20) * MICRO
+                ),
+            ),
+            (1, lambda: self._buy(steady, self._certain, 0)),
             (1, lambda: self._jump(steady, self._rng.choice(tradable))),
         ]
         weights = [w for w, _ in moves]
-        return [m for _, m in moves] + self._rng.choices([m for _, m in moves], weights, k=self.trades - len(moves))
+        return [m for _, m in moves] + self._rng.choices(
+            [m for _, m in moves], weights, k=self.trades - len(moves)
+        )
 
-    def _buy(self, leader: Account, market: SimMarket, outcome: int, usdc: int | None = None) -> None:
+    def _buy(
+        self, leader: Account, market: SimMarket, outcome: int, usdc: int | None = None
+    ) -> None:
         budget = usdc or self._rng.randrange(30, 90) * MICRO
-        self.exchange.inside(leader, market.tokens[outcome], "BUY", MICRO - market.tick, budget, "FAK")
+        self.exchange.inside(
+            leader, market.tokens[outcome], "BUY", MICRO - market.tick, budget, "FAK"
+        )
         self._requote_later(market)
 
     def _sell(self, leader: Account) -> None:
         held = [(t, s) for t, s in sorted(leader.shares.items()) if s > MICRO]
         if not held:
-            self._buy(leader, self._rng.choice(self.markets[:-1]), 0)
+            self._buy(leader, self._rng.choice(self._tradable), 0)
             return
         token, shares = self._rng.choice(held)
         part = shares if self._rng.random() < 0.4 else shares * self._rng.randrange(2, 8) // 10
@@ -108,7 +129,9 @@ class Scenario:
 
     def _requote_later(self, market: SimMarket) -> None:
         drift = self._rng.choice((-1, 0, 0, 1)) * market.tick
-        self.mids[market.condition] = max(200_000, min(800_000, self.mids[market.condition] + drift))
+        self.mids[market.condition] = max(
+            200_000, min(800_000, self.mids[market.condition] + drift)
+        )
         if "certain" in market.slug:
             self.mids[market.condition] = 955_000
         self.quote(market)

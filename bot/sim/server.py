@@ -11,23 +11,31 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from bot.errors import ConfigError
-from bot.sim import crypto, feed
-from bot.sim.clob import Clob, answer_refusals
-from bot.sim.data import DataApi
+from bot.sim import crypto, feed, wallets
+from bot.sim.auth import Keys
+from bot.sim.catalogue import CatalogueServer
+from bot.sim.clob import ClobServer, answer_refusals
+from bot.sim.data import DataServer
 from bot.sim.director import Director
+from bot.sim.entities import MICRO, Account, SimTrade
 from bot.sim.exchange import Exchange, Timing
 from bot.sim.faults import Faults
+from bot.sim.gate import Gate
+from bot.sim.limits import Limits
+from bot.sim.quotes import QuoteServer
+from bot.sim.relayer import RelayerServer
+from bot.sim.resolutions import ResolutionServer
+from bot.sim.rows import FeedRow, rows_of
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
-from bot.sim.streams import Streams
-from bot.sim.world import MICRO, Account, Row
+from bot.sim.streams import CEILING, Streams
 
 TICK_S = 0.02
 
@@ -54,6 +62,19 @@ class Plan:
     repeat: int = 1
     #: Tell the scripted story again and again.
     loop: bool = False
+    #: How late the Data API shows trades and holdings, where it is not `data_lag_ms`.
+    activity_lag_ms: int | None = None
+    positions_lag_ms: int | None = None
+    #: Assets of one connection of the market channel; what is above gets no data.
+    max_assets: int = CEILING
+    #: Requests per 10 s by name in place of the documented ones (bot/sim/limits.py); null: none.
+    limits: Mapping[str, int] | None = field(default_factory=dict)
+    #: A wallet of type 3 is of the older generation.
+    uups: bool = False
+    #: Reads of orders by id show cancelled and matched ones too.
+    ended_lookups: bool = False
+    #: A mint or merge may cost a millionth more or less for each maker.
+    grit: bool = False
 
 
 class Simulation:
@@ -62,32 +83,53 @@ class Simulation:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.rng = random.Random(plan.seed)
-        timing = Timing(plan.mined_ms * 1000, plan.confirmed_ms * 1000, plan.failed_share, plan.retried_share)
-        self.exchange = Exchange(self.rng, timing, now_us=_now())
-        self.clob = Clob(self.exchange, plan.seed)
-        self.data = DataApi(self.exchange, plan.data_lag_ms * 1000)
-        self.streams = Streams(self.exchange, self.clob)
+        timing = Timing(
+            plan.mined_ms * 1000, plan.confirmed_ms * 1000, plan.failed_share, plan.retried_share
+        )
+        self.exchange = Exchange(self.rng, timing, now_us=_now(), grit=plan.grit)
+        self.keys = Keys(self.exchange, plan.seed)
+        self.clob = ClobServer(self.exchange, self.keys, ended_lookups=plan.ended_lookups)
+        lags = (plan.activity_lag_ms, plan.positions_lag_ms)
+        activity, positions = (plan.data_lag_ms if lag is None else lag for lag in lags)
+        self.data = DataServer(self.exchange, activity * 1000, positions * 1000)
+        self.catalogue = CatalogueServer(self.exchange)
+        self.streams = Streams(self.exchange, self.keys, plan.max_assets)
+        self.faults, self.gate, self.limits = Faults(), Gate(), Limits(plan.limits)
         self.key = crypto.random_key(self.rng)
         owner = crypto.address_of(self.key)
-        wallet = owner if plan.signature_type == 0 else crypto.random_address(self.rng)
         self.trader = self.exchange.add_account(
-            Account(wallet, owner=owner, signature_type=plan.signature_type, collateral=plan.collateral, name="trader")
-        )
-        self.faults = Faults()
+            Account(
+                wallets.derived(owner, plan.signature_type, beacon=not plan.uups), owner=owner,
+                signature_type=plan.signature_type, collateral=plan.collateral, name="trader",
+            )
+        )  # fmt: skip
         self.director: Director | None = None
-        self.facts: list[Row] = []
+        self.facts: list[FeedRow] = []
+        self.credits: dict[str, int] = {}  #: cash of ours that moved by itself, by kind
         self.finished, self._looping = False, plan.loop
-        self._waiting: list[tuple[int, list[Row]]] = []
+        self._waiting: list[tuple[int, list[FeedRow]]] = []
         self._steps = self._script(plan)
         self.exchange.listeners.append(self._on)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return every route of Polymarket."""
+        servers = (
+            self.keys, self.clob, QuoteServer(self.exchange), self.catalogue, self.data,
+            ResolutionServer(self.catalogue, self.data), RelayerServer(self.exchange), self.gate,
+            self.streams,
+        )  # fmt: skip
+        return [route for server in servers for route in server.routes()]
+
+    def middlewares(self) -> list[Any]:
+        """Return what a request passes through, outermost first."""
+        passed = (self.faults, self.limits, self.gate)
+        return [*(each.middleware() for each in passed), answer_refusals]
 
     def _script(self, plan: Plan) -> list[tuple[int, Callable[[], None]]]:
         if plan.feed is None:
             self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self._story.leaders]
-            self.director = Director(
-                self._story, self.faults, self.streams, self.trader, lambda: list(self.facts), self._stop
-            )
+            self.director = Director(self, self._story)
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
@@ -98,7 +140,8 @@ class Simulation:
         self.leaders = sorted({row.wallet for tx in recorded for row in tx.facts})
         return [(tx.at_us // plan.feed_speed, lambda tx=tx: self._replay(tx)) for tx in recorded]  # type: ignore[misc]
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the story: nothing more is told."""
         self._looping, self._steps = False, []
 
     def _tell_again(self) -> list[tuple[int, Callable[[], None]]]:
@@ -106,14 +149,20 @@ class Simulation:
 
     def _replay(self, tx: feed.Recorded) -> None:
         now_s = self.exchange.now_us // MICRO
-        facts, sent = ([_at(row, now_s) for row in rows] for rows in (tx.facts, tx.sent))
+        facts, sent = (
+            [replace(row, traded_s=now_s) for row in rows] for rows in (tx.facts, tx.sent)
+        )
         self._quote_around(facts[0])
         self.facts += facts
         self.data.publish(facts)
         for _ in range(self.plan.repeat):
-            self._waiting.append((self.exchange.now_us + self.plan.rtds_delay_ms * 1000, list(sent)))
+            self._announce(list(sent))
 
-    def _quote_around(self, row: Row) -> None:
+    def _announce(self, rows: list[FeedRow]) -> None:
+        shown_us = self.exchange.now_us + self.plan.rtds_delay_ms * 1000
+        self._waiting.append((shown_us, rows))
+
+    def _quote_around(self, row: FeedRow) -> None:
         market = row.market
         book = self.exchange.books[market.condition]
         for order in list(book.orders.values()):
@@ -128,9 +177,25 @@ class Simulation:
 
     def _on(self, kind: str, data: Any) -> None:
         if kind == "rows":
-            self.facts += [row for row in data if row.wallet in self.leaders]
-            self.data.publish(data)
-            self._waiting.append((self.exchange.now_us + self.plan.rtds_delay_ms * 1000, data))
+            rows = rows_of(data, data.at_us // MICRO)
+            self.facts += [row for row in rows if row.wallet in self.leaders]
+            self._announce(rows)
+        elif kind == "rehashed":
+            old, new = data
+            self.facts = [replace(row, tx=new) if row.tx == old else row for row in self.facts]
+        elif kind == "trade":
+            self._settled(data)
+        elif kind == "cash":
+            self.data.moved(data)
+            if data.wallet == self.trader.wallet:
+                self.credits[data.kind] = self.credits.get(data.kind, 0) + data.usdc
+
+    def _settled(self, trade: SimTrade) -> None:
+        # The stream tells of a match. The index, and the truth, know what came of it.
+        if trade.status == "MINED":
+            self.data.mined(trade)
+        elif trade.status == "FAILED":
+            self.facts = [row for row in self.facts if row.tx != trade.tx]
 
     async def run(self, started: asyncio.Event) -> None:
         """Drive time; once `started`, play the story to its end."""
@@ -148,16 +213,19 @@ class Simulation:
             if self._looping and begun is not None and not self._steps and self.plan.feed is None:
                 begun, self._steps = now, self._tell_again()
             self._waiting = [w for w in self._waiting if w[0] > now]
-            self.finished = begun is not None and not self._steps and not self._waiting
+            waits = self._waiting or self.exchange.settlement.on_the_way()
+            self.finished = begun is not None and not self._steps and not waits
             await asyncio.sleep(TICK_S)
 
     def addresses(self, port: int) -> dict[str, Any]:
         """Return what a client needs to trade here."""
         http, ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
         return {
-            "clob_url": http, "market_ws_url": f"{ws}/ws/market", "user_ws_url": f"{ws}/ws/user", "data_url": http,
-            "gamma_url": f"{http}/gamma", "rtds_url": f"{ws}/rtds", "chain_id": 137, "private_key": self.key,
-            "wallet": self.trader.wallet, "signature_type": self.plan.signature_type, "leaders": self.leaders,
+            "clob_url": http, "market_ws_url": f"{ws}/ws/market", "user_ws_url": f"{ws}/ws/user",
+            "data_url": http, "gamma_url": f"{http}/gamma", "rtds_url": f"{ws}/rtds",
+            "site_url": http, "chain_id": 137, "private_key": self.key,
+            "wallet": self.trader.wallet, "signature_type": self.plan.signature_type,
+            "leaders": self.leaders,
             "markets": [
                 {"condition": m.condition, "tokens": m.tokens, "title": m.title, "kind": m.kind}
                 for m in self.exchange.markets.values()
@@ -169,17 +237,21 @@ class Simulation:
         groups: dict[tuple[str, str, str, str], int] = {}
         for row in self.facts:
             groups[row.group()] = groups.get(row.group(), 0) + row.shares
-        pending = [t.id for t in self.exchange.trades.values() if t.status not in ("CONFIRMED", "FAILED")]
+        pending = [
+            t.id for t in self.exchange.trades.values() if t.status not in ("CONFIRMED", "FAILED")
+        ]
         return {
-            "finished": self.finished, "settled": not pending, "steps_left": len(self._steps),
+            "finished": self.finished, "settled": not pending and not self.exchange.coming,
+            "steps_left": len(self._steps),
             "leader_trades": [[*group, shares] for group, shares in groups.items()],
             "orders": self.exchange.outside, "duplicates_refused": self.exchange.duplicates,
-            "collateral": self.trader.collateral, "shares": {t: s for t, s in self.trader.shares.items() if s},
+            "collateral": self.trader.collateral,
+            "shares": {t: s for t, s in self.trader.shares.items() if s},
+            "credits": self.credits,
+            "payouts": {
+                m.condition: m.payouts for m in self.exchange.markets.values() if m.payouts
+            },
         }  # fmt: skip
-
-
-def _at(row: Row, traded_s: int) -> Row:
-    return Row(row.tx, row.wallet, row.token, row.side, row.shares, row.usdc, row.price, row.market, row.name, traded_s)
 
 
 def _now() -> int:
@@ -187,8 +259,13 @@ def _now() -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving(plan: Plan, *, start: bool = False) -> AsyncIterator[tuple[Simulation, dict[str, Any]]]:
-    """Serve a simulation on loopback; yield it and its addresses. Raises ConfigError for a taken port."""
+async def serving(
+    plan: Plan, *, start: bool = False
+) -> AsyncIterator[tuple[Simulation, dict[str, Any]]]:
+    """Serve a simulation on loopback; yield it and its addresses.
+
+    Raises ConfigError for a taken port.
+    """
     simulation = Simulation(plan)
     started = asyncio.Event()
 
@@ -199,8 +276,8 @@ async def serving(plan: Plan, *, start: bool = False) -> AsyncIterator[tuple[Sim
     async def truth(_: web.Request) -> web.Response:
         return web.json_response(simulation.truth())
 
-    app = web.Application(middlewares=[simulation.faults.middleware(), answer_refusals], client_max_size=1 << 20)
-    app.add_routes([*simulation.clob.routes(), *simulation.data.routes(), *simulation.streams.routes()])
+    app = web.Application(middlewares=simulation.middlewares(), client_max_size=1 << 20)
+    app.add_routes(simulation.routes())
     app.add_routes([web.post("/sim/start", begin), web.get("/sim/truth", truth)])
     if simulation.director is not None:
         app.add_routes([web.post("/sim/do", simulation.director.do)])
@@ -213,7 +290,9 @@ async def serving(plan: Plan, *, start: bool = False) -> AsyncIterator[tuple[Sim
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigError(f"--port {plan.port}: {error.strerror or error}; choose another, or 0 for any") from None
+        raise ConfigError(
+            f"--port {plan.port}: {error.strerror or error}; choose another, or 0 for any"
+        ) from None
     driver = asyncio.create_task(simulation.run(started))
     try:
         yield simulation, simulation.addresses(runner.addresses[0][1])

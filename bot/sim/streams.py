@@ -3,53 +3,42 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from bot.sim.auth import Keys
 from bot.sim.book import Levels
-from bot.sim.clob import Clob
+from bot.sim.entities import SimMarket, SimOrder, SimTrade, text
 from bot.sim.exchange import Exchange
-from bot.sim.faults import Tap
-from bot.sim.shown import shown_book, shown_trade
-from bot.sim.world import MICRO, Row, SimMarket, SimOrder, SimTrade, text
+from bot.sim.render import (
+    changes,
+    last_trade_frame,
+    new_market_frame,
+    order_frame,
+    shown_book,
+    trade_frame,
+)
+from bot.sim.rows import FeedRow
+from bot.sim.taps import Client, Tap
 
-QUEUE = 10_000  #: frames waiting for one client; a slower one is closed with 1013
-
-
-@dataclass(eq=False)
-class Client:
-    """One open websocket and what it asked for."""
-
-    tap: Tap
-    wants: set[str] = field(default_factory=set)
-    frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(QUEUE))
-    slow: bool = False
-
-    def send(self, frame: Any) -> None:
-        """Queue a frame, or what its channel's fault makes of it."""
-        self.put(self.tap.pour(frame if isinstance(frame, str) else json.dumps(frame)))
-        self.slow |= self.tap.mode == "hang_up"
-
-    def put(self, frames: list[str]) -> None:
-        """Queue frames as they are."""
-        for frame in frames:
-            try:
-                self.frames.put_nowait(frame)
-            except asyncio.QueueFull:
-                self.slow = True
+#: Assets one connection of the market channel gets; more are dropped without a word (documented).
+CEILING = 500
 
 
 class Streams:
     """Turns what happens at the exchange into frames."""
 
-    def __init__(self, exchange: Exchange, clob: Clob) -> None:
-        self.exchange, self._clob = exchange, clob
+    def __init__(self, exchange: Exchange, keys: Keys, ceiling: int = CEILING) -> None:
+        self.exchange, self._keys, self.ceiling = exchange, keys, ceiling
         self.market_clients: set[Client] = set()
         self.user_clients: set[Client] = set()
         self.rtds_clients: set[Client] = set()
-        self._taps = {"user": Tap(), "market": Tap(), "rtds": Tap()}
+        self.beyond = 0  #: assets that were asked for above the ceiling
+        self.taps = {"user": Tap(), "market": Tap(), "rtds": Tap()}
+        self._clients = {
+            "user": self.user_clients, "market": self.market_clients, "rtds": self.rtds_clients
+        }  # fmt: skip
         self._shown: dict[str, tuple[Levels, Levels]] = {}
         exchange.listeners.append(self._on)
 
@@ -57,29 +46,32 @@ class Streams:
         """Return every route."""
 
         async def market(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, "market", self.market_clients, self._market_frame)
+            return await self._serve(request, "market", self._market_frame)
 
         async def user(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, "user", self.user_clients, self._user_frame)
+            return await self._serve(request, "user", self._user_frame)
 
         async def rtds(request: web.Request) -> web.WebSocketResponse:
-            return await self._serve(request, "rtds", self.rtds_clients, self._rtds_frame)
+            return await self._serve(request, "rtds", self._rtds_frame)
 
         return [web.get("/ws/market", market), web.get("/ws/user", user), web.get("/rtds", rtds)]
 
     def tap(self, channel: str, mode: str) -> None:
         """Change what becomes of a channel's frames: one of `Tap.MODES`."""
-        held = self._taps[channel].set(mode)
-        clients = {"user": self.user_clients, "market": self.market_clients, "rtds": self.rtds_clients}[channel]
-        for client in clients:
+        held = self.taps[channel].set(mode)
+        for client in self._clients[channel]:
             client.put(held)
+            if mode == "lapsed":
+                client.lapse()
+            else:
+                client.recover()
 
     async def _serve(
-        self, request: web.Request, channel: str, clients: set[Client], on_frame: Callable[[Client, Any], bool]
+        self, request: web.Request, channel: str, on_frame: Callable[[Client, Any], bool]
     ) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=1 << 20)
         await socket.prepare(request)
-        client = Client(self._taps[channel])
+        client, clients = Client(self.taps[channel]), self._clients[channel]
         clients.add(client)
         writer = asyncio.create_task(self._write(socket, client))
         try:
@@ -87,8 +79,8 @@ class Streams:
                 if message.type is not WSMsgType.TEXT:
                     break
                 if message.data == "PING":
-                    # Silence is not an answer to PING either: that is what makes it hard to see.
-                    client.put([] if client.tap.mode == "silent" else ["" if channel == "rtds" else "PONG"])
+                    silent = client.tap.mode == "silent"
+                    client.put([] if silent else ["" if channel == "rtds" else "PONG"])
                 elif not on_frame(client, _json(message.data)):
                     break
         finally:
@@ -104,21 +96,30 @@ class Streams:
         await socket.close(code=1013)
 
     def _market_frame(self, client: Client, frame: Any) -> bool:
-        tokens = set(frame.get("assets_ids", []))
+        tokens = list(dict.fromkeys(frame.get("assets_ids", [])))
         if frame.get("operation") == "unsubscribe":
-            client.wants -= tokens
+            client.unsubscribe(set(tokens))
             return True
-        client.wants |= tokens
-        for token in sorted(tokens & self.exchange.by_token.keys()):
-            client.send({"event_type": "book", **shown_book(self.exchange, token, self.exchange.by_token[token])})
+        client.custom |= frame.get("custom_feature_enabled") is True
+        fresh = [token for token in tokens if token not in client.wants]
+        room = max(self.ceiling - len(client.wants), 0)
+        self.beyond += len(fresh[room:])
+        # What is subscribed already is a duplicate: it is not sent again.
+        for token in sorted(client.subscribe(set(fresh[:room]))):
+            market = self.exchange.by_token.get(token)
+            if market is not None and not market.ended:
+                client.send({"event_type": "book", **shown_book(self.exchange, token, market)})
         return True
 
     def _user_frame(self, client: Client, frame: Any) -> bool:
         auth = frame.get("auth") or {}
-        key = self._clob.keys.get(auth.get("apiKey", ""))
-        if key is None or (auth.get("secret"), auth.get("passphrase")) != (key.secret, key.passphrase):
+        key = self._keys.known.get(auth.get("apiKey", ""))
+        if key is None or (auth.get("secret"), auth.get("passphrase")) != (
+            key.secret,
+            key.passphrase,
+        ):
             return False  # bad credentials: a silent close
-        client.wants = {key.key}
+        client.subscribe({key.key})
         return True
 
     def _rtds_frame(self, client: Client, frame: Any) -> bool:
@@ -128,21 +129,18 @@ class Streams:
             for item in frame.get("subscriptions", []):
                 # Filters are accepted and deliver nothing, like the real ones.
                 if item.get("topic") == "activity" and not item.get("filters"):
-                    client.wants.add(item.get("type", ""))
+                    client.subscribe({item.get("type", "")})
         return True
 
-    def activity(self, rows: list[Row]) -> None:
-        """Announce the rows of one transaction: `trades` shows all, `orders_matched` the taker's."""
+    def activity(self, rows: list[FeedRow]) -> None:
+        """Announce the rows of a transaction: `trades` shows all, `orders_matched` the taker's."""
         for i, row in enumerate(rows):
             for kind in ("trades", "orders_matched") if i == 0 else ("trades",):
                 frame = {
                     "connection_id": "sim", "topic": "activity", "type": kind,
                     "timestamp": self.exchange.now_us // 1000, "payload": row.rtds(),
                 }  # fmt: skip
-                text_frame = json.dumps(frame)
-                for client in self.rtds_clients:
-                    if kind in client.wants:
-                        client.send(text_frame)
+                self._to(self.rtds_clients, kind, frame)
 
     def tick_changed(self, market: SimMarket, old: int) -> None:
         """Announce that a market's tick is another one now."""
@@ -153,6 +151,33 @@ class Streams:
                 "timestamp": str(self.exchange.now_us // 1000),
             }  # fmt: skip
             self._to(self.market_clients, token, frame)
+
+    def listed(self, market: SimMarket, number: int) -> None:
+        """Announce a new market to everybody who asked for such events, whatever they watch."""
+        frame = new_market_frame(market, number, self.exchange.now_us)
+        for client in self.market_clients:
+            if client.custom and client.wants:
+                client.send(frame)
+
+    def resolved(self, market: SimMarket, number: int, *, winner: bool) -> None:
+        """Announce a resolution to those who asked for such events: without payouts.
+
+        Who won is left out where the market is split, or where it is told to be.
+        """
+        frame: dict[str, Any] = {
+            "event_type": "market_resolved", "id": str(number + 1), "market": market.condition,
+            "assets_ids": list(market.tokens), "timestamp": str(self.exchange.now_us // 1000),
+            "tags": [],
+        }  # fmt: skip
+        if winner and market.payouts is not None and 0 in market.payouts:
+            index = 0 if market.payouts[0] else 1
+            frame["winning_asset_id"] = market.tokens[index]
+            frame["winning_outcome"] = market.outcomes[index]
+        encoded = json.dumps(frame)
+        for client in self.market_clients:
+            wanted = [client.wishes(token) for token in market.tokens]
+            if client.custom and any(wanted):
+                client.send(encoded)
 
     def _on(self, kind: str, data: Any) -> None:
         if kind == "book":
@@ -165,59 +190,34 @@ class Streams:
     def _book(self, market: SimMarket) -> None:
         for token in market.tokens:
             new = self.exchange.books[market.condition].levels(token)
-            old = self._shown.get(token, ({}, {}))
+            found = changes(token, self._shown.get(token, ({}, {})), new)
             self._shown[token] = new
-            changes = [
-                {"asset_id": token, "price": text(p), "size": text(after.get(p, 0)), "side": side, "hash": "",
-                 "best_bid": text(max(new[0], default=0)), "best_ask": text(min(new[1], default=MICRO))}
-                for side, before, after in (("BUY", old[0], new[0]), ("SELL", old[1], new[1]))
-                for p in sorted({*before, *after}) if before.get(p) != after.get(p)
-            ]  # fmt: skip
             frame = {
-                "event_type": "price_change", "market": market.condition, "price_changes": changes,
+                "event_type": "price_change", "market": market.condition, "price_changes": found,
                 "timestamp": str(self.exchange.now_us // 1000),
             }  # fmt: skip
-            if changes:
+            if found:
                 self._to(self.market_clients, token, frame)
 
     def _order(self, order: SimOrder, kind: str) -> None:
         if order.owner_key:
-            stamp = str(self.exchange.now_us // 1000)
-            frame = {
-                "event_type": "order", "type": kind, "id": order.id, "owner": order.owner_key,
-                "order_owner": order.owner_key, "market": order.market.condition, "asset_id": order.token,
-                "side": order.side, "original_size": text(order.size), "size_matched": text(order.matched),
-                "price": text(order.price), "status": order.status, "order_type": order.kind,
-                "outcome": order.market.outcomes[order.market.tokens.index(order.token)],
-                "created_at": str(order.created_s), "expiration": str(order.expiration_s),
-                "associate_trades": order.trades or None, "maker_address": order.account.wallet, "timestamp": stamp,
-            }  # fmt: skip
+            frame = order_frame(order, kind, self.exchange.now_us)
             self._to(self.user_clients, order.owner_key, frame)
 
     def _trade(self, trade: SimTrade) -> None:
+        now = self.exchange.now_us
         for key in {trade.taker.owner_key, *(p.order.owner_key for p in trade.pieces)} - {""}:
-            shown = shown_trade(trade, key)
-            frame = {
-                **shown, "event_type": "trade", "type": "TRADE", "status": trade.status,
-                "matchtime": shown["match_time"], "timestamp": str(self.exchange.now_us // 1000), "trade_owner": key,
-            }  # fmt: skip
-            self._to(self.user_clients, key, frame)
+            self._to(self.user_clients, key, trade_frame(trade, key, now))
         if trade.status == "MATCHED":
-            frame = {
-                "event_type": "last_trade_price", "market": trade.taker.market.condition,
-                "asset_id": trade.taker.token, "price": text(trade.usdc * MICRO // trade.shares),
-                "size": text(trade.shares), "fee_rate_bps": "0", "side": trade.taker.side,
-                "timestamp": str(self.exchange.now_us // 1000), "transaction_hash": trade.tx,
-            }  # fmt: skip
-            self._to(self.market_clients, trade.taker.token, frame)
+            self._to(self.market_clients, trade.taker.token, last_trade_frame(trade, now))
 
     @staticmethod
     def _to(clients: set[Client], want: str, frame: dict[str, Any]) -> None:
-        if any(want in client.wants for client in clients):
+        takers = [client for client in clients if client.wishes(want)]
+        if takers:
             encoded = json.dumps(frame)
-            for client in clients:
-                if want in client.wants:
-                    client.send(encoded)
+            for client in takers:
+                client.send(encoded)
 
 
 def _json(raw: str) -> Any:

@@ -121,7 +121,7 @@ def trade(**change):
 
 def test_our_taker_fill_pays_the_resting_price_and_the_fee():
     fill = wire.our_fill(trade(), "0xt", MARKET)
-    assert (fill.shares, fill.usdc, fill.fee) == (10 * M, 4 * M, taker_fee([(10 * M, 400_000)], 70_000, 1))
+    assert (fill.shares, fill.usdc, fill.fee) == (10 * M, 4 * M, taker_fee(10 * M, 4 * M, 70_000, 1))
     assert (fill.settlement, fill.tx) == (Settlement.MATCHED, None)
 
 
@@ -149,11 +149,22 @@ def test_an_unknown_settlement_is_refused():
 
 
 def test_fees_match_the_documented_example_and_are_never_above_the_reservation():
-    assert taker_fee([(25 * M, 640_000)], 70_000, 1) == 403_200
-    assert taker_fee([(1, 500_000)], 70_000, 1) == 0
-    assert taker_fee([], 70_000, 1) == 0
+    assert taker_fee(25 * M, 16 * M, 70_000, 1) == 403_200
+    assert taker_fee(2, 1, 70_000, 1) == 0
+    assert taker_fee(0, 0, 70_000, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("shares", "usdc", "rate", "charged"),
+    [
+        (261 * M, 234_660_000, 50_000, 1_184_080), (260_430_000, 247_483_630, 40_000, 492_110),
+        (580_677_591, 306_051_099, 70_000, 10_132_090),
+    ],
+)  # fmt: skip
+def test_fees_are_cut_as_in_real_charges(shares, usdc, rate, charged):
+    assert taker_fee(shares, usdc, rate, 1) == charged
 
 
 @given(st.integers(1, 999_999), st.integers(M, 1000 * M), st.integers(0, 100_000), st.integers(1, 3))
 def test_the_reserved_fee_covers_every_fill(price, budget, rate, exponent):
-    assert taker_fee([(budget * M // price, price)], rate, exponent) <= highest_fee(budget, rate)
+    assert taker_fee(budget * M // price, budget, rate, exponent) <= highest_fee(budget, rate)

@@ -1,5 +1,6 @@
-"""What exists in the simulation: markets, accounts, orders, trades and rows of the feeds."""
+"""What exists in the simulation: markets, accounts, orders and trades."""
 
+import hashlib
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,28 @@ class SimMarket:
     fee_exponent: int = 1
     accepting: bool = True
     last_price: int = 500_000
+    #: Where it is in its life, and since when (micro-seconds): see bot/sim/markets.py.
+    stage: str = "open"
+    history: list[tuple[str, int]] = field(default_factory=list)
+    #: Payout numerators, once they are on the chain.
+    payouts: tuple[int, int] | None = None
+    resolved_tx: str = ""
+    lingers: bool = False  #: some lists say that it takes orders although it is closed
 
     @property
     def kind(self) -> str:
         """Return which exchange contract its orders are signed for."""
         return "v3" if self.version == "v2" else "neg_risk" if self.neg_risk else "standard"
+
+    @property
+    def question(self) -> str:
+        """Return its question id."""
+        return "0x" + hashlib.sha256(self.condition.encode()).hexdigest()
+
+    @property
+    def ended(self) -> bool:
+        """Return whether trading is over for good."""
+        return self.stage != "open"
 
     def other(self, token: str) -> str:
         """Return the complement token."""
@@ -70,6 +88,7 @@ class Account:
     leaving: dict[str, int] = field(default_factory=dict)
     allowed: bool = True
     banned: bool = False
+    closed_only: bool = False
 
     def balance(self, asset: str) -> int:
         """Return the settled balance of a token, or of collateral for ''."""
@@ -105,7 +124,9 @@ class SimOrder:
     matched: int = 0
     spent: int = 0
     status: str = "LIVE"
+    reason: str = ""  #: what a status says after its underscore, where it says more
     trades: list[str] = field(default_factory=list)
+    hidden_until_us: int = 0  #: nothing shows it before
 
     @property
     def left(self) -> int:
@@ -146,6 +167,14 @@ class SimTrade:
     at_us: int
     status: str = "MATCHED"
     updated_us: int = 0
+    hidden_until_us: int = 0  #: nothing shows it before
+    bucket: int = 0  #: which part of one match it is, where that is settled in several
+    way: list[str] = field(default_factory=list)  #: what happens to it next, instead of being mined
+
+    @property
+    def signed(self) -> bool:
+        """Return whether an order that came with a signature takes part."""
+        return any(o.owner_key for o in (self.taker, *(p.order for p in self.pieces)))
 
     @property
     def shares(self) -> int:
@@ -158,62 +187,25 @@ class SimTrade:
         return sum(piece.taker_usdc for piece in self.pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One filled order as the public feeds show it."""
-
-    tx: str
-    wallet: str
-    token: str
-    side: str
-    shares: int
-    usdc: int
-    price: int
-    market: SimMarket
-    name: str
-    traded_s: int
-
-    def group(self) -> tuple[str, str, str, str]:
-        """Return (transaction, wallet, token, side)."""
-        return self.tx, self.wallet.lower(), self.token, self.side
-
-    def outcome(self) -> tuple[str, int]:
-        """Return outcome label and index."""
-        index = self.market.tokens.index(self.token)
-        return self.market.outcomes[index], index
-
-    def rtds(self) -> dict[str, Any]:
-        """Return the payload of an RTDS activity frame."""
-        label, index = self.outcome()
-        return {
-            "proxyWallet": self.wallet, "name": self.name, "pseudonym": "", "side": self.side,
-            "size": self.shares / MICRO, "price": self.price / MICRO, "asset": self.token, "outcome": label,
-            "outcomeIndex": index, "conditionId": self.market.condition, "slug": self.market.slug,
-            "eventSlug": self.market.slug, "title": self.market.title, "icon": "", "timestamp": self.traded_s,
-            "transactionHash": self.tx, "bio": "", "profileImage": "",
-        }  # fmt: skip
-
-    def activity(self) -> dict[str, Any]:
-        """Return a row of /v2/activity."""
-        label, index = self.outcome()
-        return {
-            "type": "TRADE", "proxy_wallet": self.wallet.lower(), "condition_id": self.market.condition,
-            "token_id": self.token, "side": self.side, "size": self.shares / MICRO, "usdc_size": self.usdc / MICRO,
-            "price": self.price / MICRO, "outcome": label, "outcome_index": index, "title": self.market.title,
-            "slug": self.market.slug, "event_slug": self.market.slug, "icon": "", "timestamp": self.traded_s,
-            "transaction_hash": self.tx, "is_combo": False, "name": self.name, "pseudonym": "", "bio": "",
-            "profile_image": "", "profile_image_optimized": "",
-        }  # fmt: skip
-
-
 def new_market(rng: random.Random, title: str, *, version: str = "v1", **facts: Any) -> SimMarket:
     """Return a market with token ids of the right layout for its version."""
     condition = "0x" + rng.randbytes(32).hex()
-    tokens = (str(rng.getrandbits(256) | 1 << 200 | 1 << 60), str(rng.getrandbits(256) | 1 << 200 | 1 << 60))
+    tokens = (
+        str(rng.getrandbits(256) | 1 << 200 | 1 << 60),
+        str(rng.getrandbits(256) | 1 << 200 | 1 << 60),
+    )
     if version == "v2":
         # module 8 bits | hash 128 | arity 16 | reserved 64 | chain 16 | condition 16 | outcome 8
         head = 1 << 248 | rng.getrandbits(128) << 120 | 2 << 104
         tokens = (str(head), str(head | 1))
         condition = "0x" + head.to_bytes(32, "big")[:31].hex() + "00"
     slug = "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
-    return SimMarket(condition, tokens, facts.pop("outcomes", ("Yes", "No")), title, slug, version=version, **facts)
+    return SimMarket(
+        condition,
+        tokens,
+        facts.pop("outcomes", ("Yes", "No")),
+        title,
+        slug,
+        version=version,
+        **facts,
+    )
