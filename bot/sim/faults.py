@@ -138,7 +138,7 @@ class Faults:
         if not self.rules or request.path.startswith("/sim/"):
             return None
         text = request.path_qs
-        if any(rule.where for rule in self.rules):
+        if request.method != "GET" and any(rule.where for rule in self.rules):
             text += await request.text()
         what = f"{request.method} {request.path}"
         found = next((rule for rule in self.rules if rule.strikes(what, text)), None)

@@ -40,13 +40,9 @@ class ResolutionServer:
         found = []
         for number, market in enumerate(self.exchange.markets.values()):
             key = {"question_id": market.question, "event_id": str(number + 1)}
-            if key.get(asked[0], market.condition) in values and self._known(market):
+            if key.get(asked[0], market.condition) in values and self._stages(market):
                 found.append(self._resolution(market))
         return web.json_response({"data": found})
-
-    def _known(self, market: SimMarket) -> bool:
-        seen_us = self.exchange.now_us - self._data.activity_lag_us
-        return any(at <= seen_us for stage, at in market.history if stage in _STATUS)
 
     def _stages(self, market: SimMarket) -> list[tuple[str, int]]:
         seen_us = self.exchange.now_us - self._data.activity_lag_us

@@ -217,6 +217,13 @@ async def test_the_end_shows_as_late_as_everything_else():
     async with venue() as v:
         await v.do("lags", activity_ms=3_600_000)
         await v.do("life", market=0, stage="resolved")
+
+        async def tokens():
+            found = (await v.get("/v2/tokens", condition=v.market(0).condition))[1]["data"]
+            return [(token["resolved"], token["final_price"]) for token in found]
+
         assert await resolutions(v, v.market(0)) == []
+        assert await tokens() == [(False, None)] * 2
         await v.do("heal")
         assert len(await resolutions(v, v.market(0))) == 1
+        assert await tokens() == [(True, 1.0), (True, 0.0)]

@@ -10,11 +10,9 @@ from tests.integration.sim.venue import CALM, M, until, venue
 async def noise(v, channel):
     """Let something happen that the channel tells of."""
     if channel == "user":
-        maker = v.sim._story.maker
         token = v.market().tokens[0]
         key = v.client.creds.api_key
         v.sim.exchange.inside(v.sim.trader, token, "BUY", 400_000, 10 * M, "GTC", owner_key=key)
-        assert maker.collateral
     else:
         await v.do("trade", leader=0, market=0, usdc=40)
 
@@ -30,6 +28,7 @@ async def test_a_lapsed_client_gets_pongs_and_no_data_until_it_subscribes_again(
         await noise(v, channel)
         await until(lambda: old.of(kind), "data")
         await v.do("stream", channel=channel, mode="lapsed")
+        await old.pinged()
         before = len(old.frames)
         async with v.listening(channel) as new:
             await noise(v, channel)

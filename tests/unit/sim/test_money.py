@@ -97,3 +97,13 @@ def test_grit_moves_a_mint_by_a_millionth_and_stays_within_the_limit(side):
         )
         seen.add(trade.usdc - plain)
     assert seen == {-1, 0, 1}
+
+
+def test_grit_leaves_a_match_within_one_token_alone():
+    for seed in range(20):
+        exchange = Exchange(random.Random(seed), grit=True)
+        where = exchange.add_market(market())
+        maker, taker = (exchange.add_account(Account("0x" + c * 40)) for c in "12")
+        exchange.inside(maker, where.tokens[0], "SELL", 400_000, 33_333_333, "GTC")
+        (trade,) = exchange.inside(taker, where.tokens[0], "BUY", 610_000, 50 * M, "FAK")
+        assert trade.usdc == trade.pieces[0].maker_usdc == 33_333_333 * 400_000 // M
