@@ -39,13 +39,8 @@ def logging_to_stdout(worker: str, level: str, as_json: bool) -> Iterator[None]:
         structlog.processors.format_exc_info,
         _safe,
     ]
-    final = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
-    render = structlog.stdlib.ProcessorFormatter(
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final],
-        foreign_pre_chain=[*shared],
-    )
     sink = logging.StreamHandler(sys.stdout)
-    sink.setFormatter(render)
+    sink.setFormatter(_formatter(shared, as_json))
     lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
     handler = _Raw(lines)
     listener = logging.handlers.QueueListener(lines, sink)
@@ -68,6 +63,15 @@ def logging_to_stdout(worker: str, level: str, as_json: bool) -> Iterator[None]:
     finally:
         listener.stop()
         root.handlers.remove(handler)
+
+
+def _formatter(shared: list[structlog.typing.Processor], as_json: bool) -> logging.Formatter:
+    console = structlog.dev.ConsoleRenderer(colors=False)
+    final = structlog.processors.JSONRenderer() if as_json else console
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final],
+        foreign_pre_chain=[*shared],
+    )
 
 
 class _Raw(logging.handlers.QueueHandler):

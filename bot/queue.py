@@ -118,7 +118,9 @@ async def serve(path: Path, handle: Handler) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
 
 
-async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> None:
+async def _receive(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
+) -> None:
     while True:
         frame = _frames.decode(await _read_frame(reader))
         _reach("queue.received", frame.message)
@@ -162,7 +164,9 @@ def _clear_stale(path: Path) -> None:
         probe.settimeout(1)
         answer = probe.connect_ex(str(path))
     if answer != errno.ECONNREFUSED:
-        raise ConfigError(f"socket {path}: in use by another process; stop it, or use another --home")
+        raise ConfigError(
+            f"socket {path}: in use by another process; stop it, or use another --home"
+        )
     path.unlink()
 
 

@@ -163,12 +163,16 @@ def _outlive_start() -> None:
 def _arm(settings: Settings) -> None:
     folder = os.environ.get(failpoints.ENV)
     if folder and settings.mode == "live":
-        raise ConfigError(f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it")
+        raise ConfigError(
+            f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it"
+        )
     if folder:
         failpoints.arm(Path(folder))
 
 
-async def _live(worker: str, body: Callable[[Boot], Awaitable[None]], settings: Settings, home: Home) -> int:
+async def _live(
+    worker: str, body: Callable[[Boot], Awaitable[None]], settings: Settings, home: Home
+) -> int:
     home.create()
     path = home.ledger(settings.mode)
     if not path.exists():
@@ -241,10 +245,14 @@ async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
         if unclean >= limits.crash_boots:
             state = control.read(tx, now_us=at)
             if state.mode is not ControlMode.HALTED:
-                reason = f"crash_loop: {worker} ended badly {unclean} times in {limits.crash_window_s} s"
+                reason = (
+                    f"crash_loop: {worker} ended badly {unclean} times in {limits.crash_window_s} s"
+                )
                 control.steer(tx, ControlMode.HALTED, reason=reason, actor=worker, now_us=at)
                 control.alert(tx, f"crash_loop:{worker}", "critical", reason, now_us=at)
-        return control.boot(tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at)
+        return control.boot(
+            tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at
+        )
 
     return await ledger.transact(begin)
 
@@ -283,8 +291,15 @@ async def _brake(boot: Boot) -> None:
         halted = (control.read(tx, now_us=now_us())).mode is ControlMode.HALTED
         return halted and unclean > limits.crash_boots
 
-    while await boot.ledger.look(looping) and time.monotonic() - began < BRAKE_S and not boot.stopping.is_set():
-        boot.state, boot.trouble = "braked", f"crash loop: the next attempt comes within {BRAKE_S:.0f} s"
+    while (
+        await boot.ledger.look(looping)
+        and time.monotonic() - began < BRAKE_S
+        and not boot.stopping.is_set()
+    ):
+        boot.state, boot.trouble = (
+            "braked",
+            f"crash loop: the next attempt comes within {BRAKE_S:.0f} s",
+        )
         await _pause(boot.stopping, 1)
     boot.state, boot.trouble = "starting", ""
 

@@ -45,12 +45,16 @@ def check_free(home: Home) -> None:
     # supervisord links a temporary name beside its socket while it binds.
     check_path(home.socket("supervisor").with_name("supervisor.sock.0000000"))
     if _answers(home):
-        raise ConfigError(f"{home.path}: already running; botctl status shows it, botctl down stops it")
+        raise ConfigError(
+            f"{home.path}: already running; botctl status shows it, botctl down stops it"
+        )
     deadline = time.monotonic() + ORPHANS_S
     while left := asyncio.run(_orphans(home)):
         # Their supervisor was killed; each was asked to stop by that and is draining.
         if time.monotonic() > deadline:
-            raise ConfigError(f"{home.path}: {', '.join(left)} of an earlier supervisor still run; end them first")
+            raise ConfigError(
+                f"{home.path}: {', '.join(left)} of an earlier supervisor still run; end them first"
+            )
         time.sleep(0.2)
 
 
@@ -62,16 +66,24 @@ def refuse_live(home: Home) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"{home.path}: an executor still holds this ledger; botctl down first") from None
+            raise ConfigError(
+                f"{home.path}: an executor still holds this ledger; botctl down first"
+            ) from None
 
 
 async def _orphans(home: Home) -> list[str]:
-    answers = await asyncio.gather(*(ask(home.socket(name), Ping(), timeout_s=PING_S) for name in WORKERS))
+    answers = await asyncio.gather(
+        *(ask(home.socket(name), Ping(), timeout_s=PING_S) for name in WORKERS)
+    )
     return [name for name, text in zip(WORKERS, answers, strict=True) if text is not None]
 
 
 def start(
-    home: Home, config: Path | None, environment: Mapping[str, str] | None = None, *, timeout_s: float = 30
+    home: Home,
+    config: Path | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float = 30,
 ) -> "subprocess.Popen[bytes]":
     """Start supervisord with the three workers and return its process; `environment` is added to ours.
 
@@ -118,7 +130,9 @@ def stop(home: Home, *, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while _answers(home) or home.socket("supervisor").exists():
         if time.monotonic() > deadline:
-            raise TimedOut(f"the workers did not stop within {timeout_s:.0f} s; botctl status shows which")
+            raise TimedOut(
+                f"the workers did not stop within {timeout_s:.0f} s; botctl status shows which"
+            )
         time.sleep(0.05)
 
 
@@ -154,15 +168,21 @@ class Watch:
     home: Home
     names: tuple[str, ...]
     hung_s: float
-    _heard: dict[str, tuple[int, float, bool]] = field(default_factory=dict)  #: pid, last answer, ever answered
+    _heard: dict[str, tuple[int, float, bool]] = field(
+        default_factory=dict
+    )  #: pid, last answer, ever answered
 
     async def hung(self, found: list[Process], ready: set[int]) -> list[Process]:
         """Ping everybody once and return those that have been silent for too long.
 
         `ready` are the pids that have begun work: those need not have answered before.
         """
-        answers = await asyncio.gather(*(ask(self.home.socket(n), Ping(), timeout_s=PING_S) for n in self.names))
-        answered = {name for name, text in zip(self.names, answers, strict=True) if text is not None}
+        answers = await asyncio.gather(
+            *(ask(self.home.socket(n), Ping(), timeout_s=PING_S) for n in self.names)
+        )
+        answered = {
+            name for name, text in zip(self.names, answers, strict=True) if text is not None
+        }
         now, silent = time.monotonic(), []
         for process in found:
             if process.name not in self.names or process.state not in ("STARTING", "RUNNING"):

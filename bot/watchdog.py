@@ -22,7 +22,9 @@ Problems = dict[str, str]
 class Watchdog:
     """Looks after `names`; its alerts begin with `prefix`, which no other watchdog uses."""
 
-    def __init__(self, ledger: Ledger, home: Home, names: tuple[str, ...], *, hung_s: float, prefix: str) -> None:
+    def __init__(
+        self, ledger: Ledger, home: Home, names: tuple[str, ...], *, hung_s: float, prefix: str
+    ) -> None:
         self._ledger, self._home, self._prefix = ledger, home, prefix
         self._watch = Watch(home, names, hung_s)
         self._ended: set[str] = set()
@@ -35,7 +37,9 @@ class Watchdog:
         ended = [p for p in found if p.state in ("FATAL", "EXITED")]
         problems = {f"{self._prefix}hung:{p.name}": self._hung(p) for p in hung}
         # Seen twice: a killed worker is EXITED for the moment before it is started again.
-        problems |= {f"{self._prefix}ended:{p.name}": _ended(p) for p in ended if p.name in self._ended}
+        problems |= {
+            f"{self._prefix}ended:{p.name}": _ended(p) for p in ended if p.name in self._ended
+        }
         self._ended = {p.name for p in ended}
         await self._revive([p for p in ended if p.state == "FATAL"])
 

@@ -25,7 +25,9 @@ def _begin(connection: Any) -> None:
 
 
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=SQLModel.metadata, transactional_ddl=True)
+    context.configure(
+        connection=connection, target_metadata=SQLModel.metadata, transactional_ddl=True
+    )
     # One transaction: a power cut leaves the old schema or the new one.
     with context.begin_transaction():
         context.run_migrations()

@@ -24,6 +24,7 @@ from bot.polymarket.clob import Clob
 from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
+from bot.report import audit
 from bot.runtime import now_us
 from bot.sim.server import Plan, Simulation, serving
 
@@ -88,7 +89,9 @@ class Rig:
 
     async def boots(self, venue=None) -> None:
         """Begin a new life of the executor on the same ledger, at another venue if one is given."""
-        self.boot_id = await self.ledger.transact(control.boot, "executor", 1, 1, "test", now_us=now_us())
+        self.boot_id = await self.ledger.transact(
+            control.boot, "executor", 1, 1, "test", now_us=now_us()
+        )
         self.execution = assemble(
             self.ledger, venue or self.clob, self.books, self.signer, self.settings,
             boot_id=self.boot_id, now_us=now_us,
@@ -101,7 +104,9 @@ class Rig:
         user = UserStream(self.settings.venue.user_ws_url, self.clob, self.execution.prover.apply)
         stopping = asyncio.Event()
         streams = [asyncio.create_task(self.books.run()), asyncio.create_task(user.run())]
-        await until(lambda: user.stream.connected and self.books.stream.connected, "streams connect")
+        await until(
+            lambda: user.stream.connected and self.books.stream.connected, "streams connect"
+        )
         work = asyncio.create_task(self.execution.loop.run(stopping))
         try:
             yield
@@ -115,25 +120,25 @@ class Rig:
     async def settled(self) -> None:
         """Wait until nothing is undecided, in flight or unsettled."""
         self.execution.doorbell.set()
-        await until(
-            lambda: self.value(
-                "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
-                " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
-                " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
-            ) == 0,
-            "everything settles",
-        )  # fmt: skip
+        await until(self.rests, "everything settles")
+
+    def rests(self) -> bool:
+        with report.read(self.path) as found:
+            return audit.rests(found)
 
     def reasons(self) -> list[str]:
         return [
-            r["reason"] or r["verdict"] for r in self.query("SELECT reason, verdict FROM decision ORDER BY decided_us")
+            r["reason"] or r["verdict"]
+            for r in self.query("SELECT reason, verdict FROM decision ORDER BY decided_us")
         ]
 
     def assert_equal_to_exchange(self) -> None:
         """The ledger equals the exchange, to the micro-unit."""
         truth = self.sim.truth()
         assert self.value("SELECT cash FROM account") == truth["collateral"]
-        held = self.query("SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0")
+        held = self.query(
+            "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
+        )
         assert {r["token"]: r["shares"] for r in held} == truth["shares"]
 
 
@@ -174,7 +179,9 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                 await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
                 wallets = [(leader.wallet, "") for leader in settings.leaders]
                 await ledger.transact(leaders.follow, wallets, now_s=int(time.time()) - 3600)
-                found.intake = Intake(ledger, lambda _: found.execution and found.execution.doorbell.set(), now_us)
+                found.intake = Intake(
+                    ledger, lambda _: found.execution and found.execution.doorbell.set(), now_us
+                )
                 await found.intake.load()
                 yield found
         finally:

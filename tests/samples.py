@@ -6,4 +6,6 @@ import pytest
 
 SHARED = Path(__file__).parents[2] / "shared"
 SAMPLES = SHARED / "samples"
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="recorded data (../shared) is not on this machine")
+needs_shared = pytest.mark.skipif(
+    not SHARED.exists(), reason="recorded data (../shared) is not on this machine"
+)

@@ -41,13 +41,18 @@ def make_signer(settings: Settings) -> OrderSigner:
     """Return the signer for the configured wallet; raises ConfigError."""
     account = settings.account
     if account.signature_type == 0 and account.funder is not None:
-        raise ConfigError("account.funder: a type 0 wallet holds its own collateral; remove it, or set the type")
+        raise ConfigError(
+            "account.funder: a type 0 wallet holds its own collateral; remove it, or set the type"
+        )
     if account.signature_type != 0 and account.funder is None:
         raise ConfigError(f"account.funder: required with signature_type {account.signature_type}")
     return OrderSigner(
-        private_key(account), chain_id=settings.venue.chain_id, contracts=settings.venue.exchanges,
-        signature_type=account.signature_type, funder=account.funder,
-    )  # fmt: skip
+        private_key(account),
+        chain_id=settings.venue.chain_id,
+        contracts=settings.venue.exchanges,
+        signature_type=account.signature_type,
+        funder=account.funder,
+    )
 
 
 @asynccontextmanager
@@ -73,9 +78,13 @@ async def executor(boot: Boot) -> None:
         signer = make_signer(settings)
         execution = settings.execution
         transport = Transport(
-            settings.venue.clob_url, timeout_s=execution.timeout_s, requests_per_s=execution.requests_per_s
+            settings.venue.clob_url,
+            timeout_s=execution.timeout_s,
+            requests_per_s=execution.requests_per_s,
         )
-        clob = Clob(transport, signer, settings.account.signature_type, timeout_s=execution.timeout_s)
+        clob = Clob(
+            transport, signer, settings.account.signature_type, timeout_s=execution.timeout_s
+        )
         try:
             cash = await _login(boot, clob)
             if cash is None:
@@ -109,7 +118,9 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
     return None
 
 
-async def _work(boot: Boot, execution: Execution, books: Books, clob: Clob, user: UserStream) -> None:
+async def _work(
+    boot: Boot, execution: Execution, books: Books, clob: Clob, user: UserStream
+) -> None:
     loop, reconciler = execution.loop, execution.reconciler
 
     async def on_message(message: Message) -> str:
@@ -138,7 +149,9 @@ async def _work(boot: Boot, execution: Execution, books: Books, clob: Clob, user
         }
         background = [group.create_task(work, name=name) for name, work in tasks.items()]
         # Before anything new is decided; entries wait until it has been possible once.
-        await boot.ledger.transact(control.lock, control.UNCOMPARED, "not compared with the exchange")
+        await boot.ledger.transact(
+            control.lock, control.UNCOMPARED, "not compared with the exchange"
+        )
         await _compare(reconciler, balances=False)
         await boot.ready()
         await loop.run(boot.stopping)

@@ -29,7 +29,9 @@ async def health(boot: Boot) -> None:
 
 async def _watch(boot: Boot) -> None:
     names = tuple(name for name in WORKERS if name != boot.worker)
-    watchdog = Watchdog(boot.ledger, boot.home, names, hung_s=boot.settings.runtime.hung_s, prefix="worker:")
+    watchdog = Watchdog(
+        boot.ledger, boot.home, names, hung_s=boot.settings.runtime.hung_s, prefix="worker:"
+    )
     while True:
         at = now_us()
         await watchdog.look(at, partial(_problems, at=at))
@@ -42,7 +44,9 @@ def _problems(tx: Tx, at: int) -> Problems:
     text = f"lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
     problems = {f"worker:stalled:{name}": f"{name} {text}" for name in _stalled(tx, at)}
     old = scalar(
-        tx, "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit", limit=at - UNKNOWN_ALERT_US
+        tx,
+        "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit",
+        limit=at - UNKNOWN_ALERT_US,
     )
     if old:
         problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"

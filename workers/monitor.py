@@ -58,9 +58,13 @@ def make_sources(boot: Boot, transport: Transport) -> Sources:
     sender = Sender(boot.home.socket("executor"))
     intake = Intake(boot.ledger, lambda signal: sender.put(SignalSeen(signal)), now_us)
     rtds = Rtds(
-        settings.venue.rtds_url, intake, boot_id=boot.id, silence_s=settings.detect.silence_s,
-        reconnect_s=settings.detect.reconnect_s, now_us=now_us,
-    )  # fmt: skip
+        settings.venue.rtds_url,
+        intake,
+        boot_id=boot.id,
+        silence_s=settings.detect.silence_s,
+        reconnect_s=settings.detect.reconnect_s,
+        now_us=now_us,
+    )
     activity = Activity(DataApi(transport), boot.ledger, intake, settings.detect, now_us)
     return Sources(boot, sender, intake, rtds, activity)
 
@@ -71,7 +75,9 @@ async def monitor(boot: Boot) -> None:
     wallets = [(leader.wallet, leader.label) for leader in settings.leaders]
     await boot.ledger.transact(leaders.follow, wallets, now_s=now_us() // MICRO)
     transport = Transport(
-        settings.venue.data_url, timeout_s=settings.execution.timeout_s, requests_per_s=DATA_REQUESTS_PER_S
+        settings.venue.data_url,
+        timeout_s=settings.execution.timeout_s,
+        requests_per_s=DATA_REQUESTS_PER_S,
     )
     sources = make_sources(boot, transport)
     followed = await sources.intake.load()
@@ -90,7 +96,9 @@ async def monitor(boot: Boot) -> None:
 
 async def _watch_health(boot: Boot) -> None:
     # health judges the others; without this nobody would judge health.
-    watchdog = Watchdog(boot.ledger, boot.home, ("health",), hung_s=boot.settings.runtime.hung_s, prefix="health:")
+    watchdog = Watchdog(
+        boot.ledger, boot.home, ("health",), hung_s=boot.settings.runtime.hung_s, prefix="health:"
+    )
     while True:
         await watchdog.look(now_us())
         await asyncio.sleep(1)

@@ -19,18 +19,32 @@ if TYPE_CHECKING:
     from bot.lab.drill import Drill, Result
 
 
+Names = Annotated[list[str] | None, typer.Argument(help="drills, or the start of their names")]
+Every = Annotated[bool, typer.Option("--all", help="every drill; ten minutes on 2 cores")]
+Listed = Annotated[bool, typer.Option("--list", help="name every drill and failpoint, and end")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="drills at a time")]
+Storm = Annotated[bool, typer.Option("--storm", help="random kills and faults under load instead")]
+Kills = Annotated[int, typer.Option("--kills", min=1, max=10_000, help="kills of a storm")]
+Virtual = Annotated[bool, typer.Option("--virtual", help="simulate in virtual time instead")]
+Orders = Annotated[int, typer.Option("--orders", min=10, max=100_000, help="how many it places")]
+Sabotage = Annotated[
+    str | None, typer.Option("--sabotage", help="break a law in it: the checker must fail")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="repeats storm or simulation")]
+
+
 def drill(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="drills, or the start of their names")] = None,
-    every: Annotated[bool, typer.Option("--all", help="every drill; about ten minutes on 2 cores")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="name every drill and failpoint, and end")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=16, help="drills at a time")] = 2,
-    storm: Annotated[bool, typer.Option("--storm", help="random kills under load and random faults instead")] = False,
-    kills: Annotated[int, typer.Option("--kills", min=1, max=10_000, help="how many kills a storm has")] = 40,
-    simulated: Annotated[bool, typer.Option("--virtual", help="simulate in virtual time instead")] = False,
-    orders: Annotated[int, typer.Option("--orders", min=10, max=100_000, help="how many orders it places")] = 10_000,
-    sabotage: Annotated[str | None, typer.Option("--sabotage", help="break a law in it: the checker must fail")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="repeats a storm or a simulation")] = 1,
+    names: Names = None,
+    every: Every = False,
+    listed: Listed = False,
+    jobs: Jobs = 2,
+    storm: Storm = False,
+    kills: Kills = 40,
+    simulated: Virtual = False,
+    orders: Orders = 10_000,
+    sabotage: Sabotage = None,
+    seed: Seed = 1,
 ) -> int:
     """Kill, freeze, lie to and starve the bot in throw-away homes; the checker judges each time."""
     from bot.lab.demo import leave_nothing
@@ -39,7 +53,13 @@ def drill(
     leave_nothing()
     # What a simulated life shouts as it dies is no news.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    _one_of(listed=listed, every=every, storm=storm, simulated=simulated or sabotage is not None, named=bool(names))
+    _one_of(
+        listed=listed,
+        every=every,
+        storm=storm,
+        simulated=simulated or sabotage is not None,
+        named=bool(names),
+    )
     if listed:
         _list(context, ALL)
         return 0
@@ -52,7 +72,9 @@ def drill(
 
 def _one_of(**wanted: bool) -> None:
     if sum(wanted.values()) > 1:
-        raise UsageError("drill: names, --all, --list, --storm and --virtual (with --sabotage) exclude each other")
+        raise UsageError(
+            "drill: names, --all, --list, --storm and --virtual (with --sabotage) exclude each other"
+        )
 
 
 def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int) -> int:
@@ -72,9 +94,13 @@ def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int) -> int:
         emit({"ok": ok, "drills": drills, "kills": kills, "faults": faults, "left_out": left_out})
         return 0 if ok else 1
     if left_out:
-        say(f"left out {len(left_out)}, which mount a small disk and need root: {', '.join(left_out)}")
+        say(
+            f"left out {len(left_out)}, which mount a small disk and need root: {', '.join(left_out)}"
+        )
     failed = [r.name for r in results if not r.passed]
-    text = f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
+    text = (
+        f"{len(results)} drills, {kills} kills, {faults} faults in {time.monotonic() - began:.0f} s"
+    )
     console().print(Text(f"PASS  {text}" if ok else f"FAIL  {text}; failed: {', '.join(failed)}"))
     return 0 if ok else 1
 
@@ -105,7 +131,9 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
     from bot.lab.virtual.simulate import run
 
     if sabotage is not None and sabotage not in SABOTAGES:
-        raise UsageError(f"--sabotage: expected one of {', '.join(SABOTAGES)}, found {sabotage[:40]!a}")
+        raise UsageError(
+            f"--sabotage: expected one of {', '.join(SABOTAGES)}, found {sabotage[:40]!a}"
+        )
     began = time.monotonic()
     found = run(orders, seed, SABOTAGES[sabotage][1] if sabotage else None)
     if cli(context).json:
@@ -117,7 +145,11 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
         f"answers         {', '.join(f'{name} {n}' for name, n in found.faults.items() if name != 'deaths')}",
         f"wrong           {found.duplicates} twice, {found.lost} lost",
         *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems[:8]),
-        *([f"on purpose      {SABOTAGES[sabotage][0]}: the checker must notice"] if sabotage else []),
+        *(
+            [f"on purpose      {SABOTAGES[sabotage][0]}: the checker must notice"]
+            if sabotage
+            else []
+        ),
         f"{'PASS' if found.ok else 'FAIL'}            {time.monotonic() - began:.0f} s, seed {found.seed}",
     ]
     console().print(Text("\n".join(lines)))
@@ -126,9 +158,15 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
 
 def _chosen(known: "Sequence[Drill]", names: list[str]) -> "list[Drill]":
     if not names:
-        raise UsageError("drill: name one, or a family such as answers, or give --all; --list names them")
-    found = [d for d in known if any(d.name == name or d.name.startswith(f"{name}.") for name in names)]
-    if strangers := [n for n in names if not any(d.name == n or d.name.startswith(f"{n}.") for d in known)]:
+        raise UsageError(
+            "drill: name one, or a family such as answers, or give --all; --list names them"
+        )
+    found = [
+        d for d in known if any(d.name == name or d.name.startswith(f"{name}.") for name in names)
+    ]
+    if strangers := [
+        n for n in names if not any(d.name == n or d.name.startswith(f"{n}.") for d in known)
+    ]:
         near = difflib.get_close_matches(strangers[0], [d.name for d in known], 1)
         hint = f"did you mean {near[0]}?" if near else "botctl drill --list names them"
         raise UsageError(f"drill: no drill begins with {strangers[0][:40]!a}; {hint}")
@@ -168,7 +206,11 @@ def _shown(wanted: "Sequence[Drill]", jobs: int, *, quiet: bool) -> "Iterator[Re
             screen.print(_line(_cells(r), screen.width), style="" if r.passed else "bold red")
             if not r.passed:
                 screen.print(Text(f"    {printable(r.found, 900)}"))
-            live.update(Text(f"{done}/{len(wanted)} in {time.monotonic() - began:.0f} s, now {', '.join(running)}"))
+            live.update(
+                Text(
+                    f"{done}/{len(wanted)} in {time.monotonic() - began:.0f} s, now {', '.join(running)}"
+                )
+            )
             yield r
 
 

@@ -29,16 +29,23 @@ Examples:
 """
 
 app = typer.Typer(
-    name="botctl", help=EXAMPLES, invoke_without_command=True, add_completion=True, rich_markup_mode=None,
-    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+    name="botctl",
+    help=EXAMPLES,
+    invoke_without_command=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.callback()
 def options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="configuration file")] = None,
-    home: Annotated[Path | None, typer.Option("--home", help="folder of ledger, sockets and logs")] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="folder of ledger, sockets and logs")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Global options; they may also follow the verb."""
@@ -86,7 +93,9 @@ def main() -> None:
             sys.stderr.close()
             sys.exit(0)
         path = error.filename or "system"
-        problem = ConfigError(f"{path}: {error.strerror or error}; check the path and its permissions, or --home")
+        problem = ConfigError(
+            f"{path}: {error.strerror or error}; check the path and its permissions, or --home"
+        )
         sys.exit(fail(problem, as_json=as_json))
 
 
@@ -98,7 +107,9 @@ def _message(error: TyperException) -> str:
 
 def _usage(message: str) -> str:
     """Return a usage error in our words: what was wrong, and the nearest right verb."""
-    wrong = message.split("'")[1] if message.startswith("No such command") and "'" in message else None
+    wrong = (
+        message.split("'")[1] if message.startswith("No such command") and "'" in message else None
+    )
     if wrong is None:
         return f"{message.rstrip('.')}; try botctl --help"
     known = sorted(getattr(typer.main.get_command(app), "commands", {}))

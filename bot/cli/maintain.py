@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from bot.config.load import load
 from bot.errors import ConfigError, LedgerDamaged, NotRunning, StateUnknown, Unavailable, UsageError
 from bot.model.units import decimal_text, printable
 from bot.queue import Reconcile, ask
+from bot.report.audit import mismatches
 
 #: The executor asks the exchange for trades and balances, page by page.
 ANSWER_S = 120
@@ -23,7 +24,9 @@ db_app = typer.Typer(name="db", help="Check, back up and restore the ledger.", n
 
 def reconcile(
     context: typer.Context,
-    adopt: Annotated[bool, typer.Option("--adopt", help="make the ledger agree with the exchange")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="make the ledger agree with the exchange")
+    ] = False,
 ) -> int:
     """Compare orders, trades and balances of ledger and exchange. Exit 1 while they differ."""
     home = cli(context).home
@@ -34,10 +37,16 @@ def reconcile(
             fix = "it is starting or hung, and restarted then; try again in ten seconds"
         except StateUnknown:
             fix = "botctl up starts it"
-        raise NotRunning(f"reconcile: the executor does not answer, and only it may ask the exchange; {fix}")
+        raise NotRunning(
+            f"reconcile: the executor does not answer, and only it may ask the exchange; {fix}"
+        )
     found = json.loads(said)
     if "error" in found:
         raise Unavailable(found["error"])
+    return _shown(context, found)
+
+
+def _shown(context: typer.Context, found: dict[str, Any]) -> int:
     if cli(context).json:
         emit({"ok": not found["count"], **found})
         return 1 if found["count"] else 0
@@ -52,7 +61,11 @@ def reconcile(
         )  # fmt: skip
     if not found["quiet"]:
         say("balances were not compared: orders or fills are on their way; try again in a moment")
-    cut = f", the first {len(found['differences'])} shown" if found["count"] > len(found["differences"]) else ""
+    cut = (
+        f", the first {len(found['differences'])} shown"
+        if found["count"] > len(found["differences"])
+        else ""
+    )
     say(f"{found['count']} differences{cut}" if found["count"] else "ledger and exchange agree")
     return 1 if found["count"] else 0
 
@@ -65,11 +78,16 @@ def check(context: typer.Context) -> None:
     path = ledger_path(cli(context))
     found = check_file(path)
     with report.read(path) as ledger:
-        wrong = ledger.mismatches()
+        wrong = mismatches(ledger)
     if wrong:
         raise LedgerDamaged(f"ledger {path}: {wrong[0]} ({len(wrong)} in all); restore a backup")
     if cli(context).json:
-        emit({"ok": True, **{k: str(v) if isinstance(v, Path) else v for k, v in asdict(found).items()}})
+        emit(
+            {
+                "ok": True,
+                **{k: str(v) if isinstance(v, Path) else v for k, v in asdict(found).items()},
+            }
+        )
     else:
         print(
             f"sound: {found.orders} orders, {found.fills} fills, schema {found.schema}, mode {found.mode},"
@@ -78,7 +96,9 @@ def check(context: typer.Context) -> None:
 
 
 @db_app.command()
-def backup(context: typer.Context, target: Annotated[Path, typer.Argument(help="file to write")]) -> None:
+def backup(
+    context: typer.Context, target: Annotated[Path, typer.Argument(help="file to write")]
+) -> None:
     """Write a complete, checked copy; the bot may run meanwhile."""
     from bot.ledger.files import backup as copy
 
@@ -86,13 +106,19 @@ def backup(context: typer.Context, target: Annotated[Path, typer.Argument(help="
         raise UsageError(f"db backup: {target} is a folder; give a file name")
     found = copy(ledger_path(cli(context)), target.absolute())
     if cli(context).json:
-        emit({"ok": True, "path": str(target.absolute()), "size": found.size, "orders": found.orders})
+        emit(
+            {"ok": True, "path": str(target.absolute()), "size": found.size, "orders": found.orders}
+        )
     else:
-        print(f"wrote {target}: {found.orders} orders, {found.fills} fills, {found.size / 2**20:.1f} MB, checked")
+        print(
+            f"wrote {target}: {found.orders} orders, {found.fills} fills, {found.size / 2**20:.1f} MB, checked"
+        )
 
 
 @db_app.command()
-def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help="a file of db backup")]) -> None:
+def restore(
+    context: typer.Context, source: Annotated[Path, typer.Argument(help="a file of db backup")]
+) -> None:
     """Put a backup in the ledger's place. Refused while the bot runs; the old ledger is kept beside it."""
     from bot.ledger.files import restore as put_back
 
@@ -108,7 +134,9 @@ def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help=
     if options.json:
         emit({"ok": True, "path": str(path), "kept": str(aside) if aside else None})
     else:
-        print(f"restored {path}{kept}; after botctl up, botctl reconcile shows what the backup does not know")
+        print(
+            f"restored {path}{kept}; after botctl up, botctl reconcile shows what the backup does not know"
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -19,6 +19,9 @@ from bot.errors import StateUnknown, UsageError
 from bot.ledger.files import busy
 from bot.model.units import decimal_text, money, printable, rfc3339
 from bot.queue import Ping, ask
+from bot.report import lists, story
+from bot.report.status import Status
+from bot.report.status import status as first_screen
 
 Full = Annotated[bool, typer.Option("--full", help="whole ids")]
 Count = Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="how many rows")]
@@ -35,14 +38,19 @@ def ledger_path(context: Cli) -> Path:
     found = sorted(context.home.path.glob("ledger-*.db"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UsageError(f"{context.home.path} has several ledgers ({names}); say which with --config")
+        raise UsageError(
+            f"{context.home.path} has several ledgers ({names}); say which with --config"
+        )
     if not found:
-        raise StateUnknown(f"no ledger in {context.home.path}; botctl up creates it, --home names another folder")
+        raise StateUnknown(
+            f"no ledger in {context.home.path}; botctl up creates it, --home names another folder"
+        )
     return found[0]
 
 
 def status(
-    context: typer.Context, watch: Annotated[bool, typer.Option("--watch", help="repeat every second")] = False
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="repeat every second")] = False,
 ) -> int:
     """Is it alive, what may it do, what did it do today. Exit 0 running, 3 not, 4 unknown."""
     options = cli(context)
@@ -51,10 +59,10 @@ def status(
         with Live(console=console(), auto_refresh=False) as live:
             while True:
                 with report.read(path) as found:
-                    live.update(Text(_status_text(found.status())), refresh=True)
+                    live.update(Text(_status_text(first_screen(found))), refresh=True)
                 time.sleep(1)
     with report.read(path) as found:
-        now = found.status()
+        now = first_screen(found)
     now = _with_troubles(options, now)
     if options.json:
         emit(asdict(now))
@@ -64,7 +72,7 @@ def status(
     return now.exit_code
 
 
-def _with_troubles(options: Cli, now: report.Status) -> report.Status:
+def _with_troubles(options: Cli, now: Status) -> Status:
     """Ask workers that are not at work what they wait for: without a ledger to write they can only say it."""
     ill = [w.worker for w in now.workers if not w.alive]
     if not ill and all((w.beat_s or 0) < SLOW_BEAT_S for w in now.workers):
@@ -73,28 +81,48 @@ def _with_troubles(options: Cli, now: report.Status) -> report.Status:
         now = replace(now, alerts=[trouble, *now.alerts])
 
     async def words() -> list[str | None]:
-        return await asyncio.gather(*(ask(options.home.socket(name), Ping(), timeout_s=1) for name in ill))
+        return await asyncio.gather(
+            *(ask(options.home.socket(name), Ping(), timeout_s=1) for name in ill)
+        )
 
-    said = {name: text.split(": ", 1) for name, text in zip(ill, asyncio.run(words()), strict=True) if text}
+    said = {
+        name: text.split(": ", 1)
+        for name, text in zip(ill, asyncio.run(words()), strict=True)
+        if text
+    }
     workers = [
-        replace(w, state=said[w.worker][0], detail=said[w.worker][-1]) if len(said.get(w.worker, ())) > 1 else w
+        replace(w, state=said[w.worker][0], detail=said[w.worker][-1])
+        if len(said.get(w.worker, ())) > 1
+        else w
         for w in now.workers
     ]
     return replace(now, workers=workers)
 
 
-def _status_text(now: report.Status) -> str:
+def _status_text(now: Status) -> str:
     mood = now.control.upper() if now.exit_code == 0 else f"NOT RUNNING (mode: {now.control})"
     leaders = f"{now.following} wallet{'s' * (now.following != 1)}"
     lines = [f"copybot {now.mode} · {mood} · following {leaders} · config {now.config or '–'}"]
     if now.control != "running":
         since = rfc3339(now.control_since_us)
-        lines.append(f"{now.control} since {since} by {now.control_actor}: {printable(now.control_reason)}")
+        lines.append(
+            f"{now.control} since {since} by {now.control_actor}: {printable(now.control_reason)}"
+        )
     lines += [f"ALERT {printable(text, 160)}" for text in now.alerts]
     lines += ["", _row("WORKER", "STATE", "PID", "UP", "BEAT", "PROGRESS", "RESTARTS 24h")]
     for w in now.workers:
         pid = str(w.pid) if w.pid else "–"
-        lines.append(_row(w.worker, w.state, pid, age(w.up_s), age(w.beat_s), age(w.progress_s), str(w.restarts_24h)))
+        lines.append(
+            _row(
+                w.worker,
+                w.state,
+                pid,
+                age(w.up_s),
+                age(w.beat_s),
+                age(w.progress_s),
+                str(w.restarts_24h),
+            )
+        )
         if not w.alive and w.detail:
             lines.append(f"          {printable(w.detail, 200)}")
     t = now.today
@@ -121,81 +149,139 @@ def _row(*cells: str) -> str:
 
 def positions(context: typer.Context, full: Full = False) -> None:
     """What is held, per leader and outcome token."""
-    rows = _read(context, lambda found: found.positions())
+    rows = _read(context, lambda found: lists.positions(found))
     if not _json(context, "positions", rows):
         table(
             ("LEADER", "OUTCOME", "SHARES", "AVG PRICE", "COST USDC", "REALISED", "MARKET"),
-            [(r["label"] or short(r["leader"], full), printable(r["outcome"], 20), decimal_text(r["shares_micros"]),
-              decimal_text(r["average_price_micros"]), money(r["cost_usdc_micros"]),
-              money(r["realized_usdc_micros"], signed=True), printable(r["title"], 60)) for r in rows],
+            [
+                (
+                    r["label"] or short(r["leader"], full),
+                    printable(r["outcome"], 20),
+                    decimal_text(r["shares_micros"]),
+                    decimal_text(r["average_price_micros"]),
+                    money(r["cost_usdc_micros"]),
+                    money(r["realized_usdc_micros"], signed=True),
+                    printable(r["title"], 60),
+                )
+                for r in rows
+            ],
             right=("SHARES", "AVG PRICE", "COST USDC", "REALISED"),
-        )  # fmt: skip
+        )
 
 
 def orders(
-    context: typer.Context, n: Count = 20, full: Full = False,
-    unknown: Annotated[bool, typer.Option("--unknown", help="only those without a proven outcome")] = False,
-) -> None:  # fmt: skip
+    context: typer.Context,
+    n: Count = 20,
+    full: Full = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="only those without a proven outcome")
+    ] = False,
+) -> None:
     """The newest orders and where they are in their life."""
-    rows = _read(context, lambda found: found.orders(n, unknown=unknown))
+    rows = _read(context, lambda found: lists.orders(found, n, unknown=unknown))
     if not _json(context, "orders", rows):
         table(
             ("CREATED", "ORDER", "STATE", "SIDE", "LIMIT", "FILLED", "SENDS", "OUTCOME", "REASON"),
-            [(rfc3339(r["created_us"])[5:19], short(r["id"], full), r["state"], r["side"],
-              decimal_text(r["price_micros"]), decimal_text(r["filled_shares_micros"]), str(r["sends"]),
-              printable(r["outcome"] or "–", 16), printable(r["reason"] or "–", 60)) for r in rows],
+            [
+                (
+                    rfc3339(r["created_us"])[5:19],
+                    short(r["id"], full),
+                    r["state"],
+                    r["side"],
+                    decimal_text(r["price_micros"]),
+                    decimal_text(r["filled_shares_micros"]),
+                    str(r["sends"]),
+                    printable(r["outcome"] or "–", 16),
+                    printable(r["reason"] or "–", 60),
+                )
+                for r in rows
+            ],
             right=("LIMIT", "FILLED", "SENDS"),
-        )  # fmt: skip
+        )
 
 
 def trades(context: typer.Context, n: Count = 20, full: Full = False) -> None:
     """The newest leader trades and what became of them."""
-    rows = _read(context, lambda found: found.trades(n))
+    rows = _read(context, lambda found: lists.trades(found, n))
     if not _json(context, "trades", rows):
         table(
             ("SEEN", "LEADER", "SIDE", "SHARES", "USDC", "OUTCOME", "DECISION", "TX", "MARKET"),
-            [(rfc3339(r["seen_us"])[5:19], r["label"] or short(r["leader"], full), r["side"],
-              decimal_text(r["shares_micros"]), money(r["usdc_micros"]), printable(r["outcome"], 16),
-              r["reason"] or r["verdict"], short(r["tx"], full), printable(r["title"], 40)) for r in rows],
+            [
+                (
+                    rfc3339(r["seen_us"])[5:19],
+                    r["label"] or short(r["leader"], full),
+                    r["side"],
+                    decimal_text(r["shares_micros"]),
+                    money(r["usdc_micros"]),
+                    printable(r["outcome"], 16),
+                    r["reason"] or r["verdict"],
+                    short(r["tx"], full),
+                    printable(r["title"], 40),
+                )
+                for r in rows
+            ],
             right=("SHARES", "USDC"),
-        )  # fmt: skip
+        )
 
 
 def daily(
-    context: typer.Context, days: Annotated[int, typer.Argument(min=1, max=3650, help="how many days")] = 7
+    context: typer.Context,
+    days: Annotated[int, typer.Argument(min=1, max=3650, help="how many days")] = 7,
 ) -> None:
     """Copied, skipped, volume, fees and realised PnL by UTC day."""
-    rows = _read(context, lambda found: found.daily(days))
+    rows = _read(context, lambda found: lists.daily(found, days))
     if not _json(context, "days", rows):
         table(
             ("DAY (UTC)", "COPIED", "SKIPPED", "VOLUME", "FEES", "REALISED"),
-            [(r["day"] + " *" * r["in_progress"], str(r["copied"]), str(r["skipped"]), money(r["volume_usdc_micros"]),
-              money(r["fees_usdc_micros"]), money(r["realized_usdc_micros"], signed=True)) for r in rows],
+            [
+                (
+                    r["day"] + " *" * r["in_progress"],
+                    str(r["copied"]),
+                    str(r["skipped"]),
+                    money(r["volume_usdc_micros"]),
+                    money(r["fees_usdc_micros"]),
+                    money(r["realized_usdc_micros"], signed=True),
+                )
+                for r in rows
+            ],
             right=("COPIED", "SKIPPED", "VOLUME", "FEES", "REALISED"),
-        )  # fmt: skip
+        )
         say("* day in progress; days run 00:00–24:00 UTC; USDC")
 
 
 def leaders(context: typer.Context, full: Full = False) -> None:
     """Who is followed, and what following them has brought."""
-    rows = _read(context, lambda found: found.leaders())
+    rows = _read(context, lambda found: lists.leaders(found))
     if not _json(context, "leaders", rows):
         table(
             ("LEADER", "WALLET", "ACTIVE", "TRADES", "COPIED", "STAKE USDC", "REALISED"),
-            [(r["label"] or "–", short(r["leader"], full), "yes" if r["active"] else "no", str(r["trades"]),
-              str(r["copied"]), money(r["stake_usdc_micros"]), money(r["realized_usdc_micros"], signed=True))
-             for r in rows],
+            [
+                (
+                    r["label"] or "–",
+                    short(r["leader"], full),
+                    "yes" if r["active"] else "no",
+                    str(r["trades"]),
+                    str(r["copied"]),
+                    money(r["stake_usdc_micros"]),
+                    money(r["realized_usdc_micros"], signed=True),
+                )
+                for r in rows
+            ],
             right=("TRADES", "COPIED", "STAKE USDC", "REALISED"),
-        )  # fmt: skip
+        )
 
 
 def why(
-    context: typer.Context, ident: Annotated[str, typer.Argument(help="start of a tx, signal or order id")]
+    context: typer.Context,
+    ident: Annotated[str, typer.Argument(help="start of a tx, signal or order id")],
 ) -> None:
     """The whole story of a leader trade: seen, decided on which numbers, ordered, filled."""
-    steps = _read(context, lambda found: found.why(ident))
+    steps = _read(context, lambda found: story.why(found, ident))
     if not _json(context, "steps", [asdict(step) for step in steps]):
-        table(("STEP", "AT (UTC)", "WHAT"), [(s.step, rfc3339(s.at_us)[11:23], printable(s.what, 400)) for s in steps])
+        table(
+            ("STEP", "AT (UTC)", "WHAT"),
+            [(s.step, rfc3339(s.at_us)[11:23], printable(s.what, 400)) for s in steps],
+        )
 
 
 def logs(
@@ -206,7 +292,9 @@ def logs(
 ) -> None:
     """The last lines of the workers' logs."""
     if worker not in (*WORKERS, "all"):
-        raise UsageError(f"logs: expected one of {', '.join((*WORKERS, 'all'))}, found {worker[:40]!a}")
+        raise UsageError(
+            f"logs: expected one of {', '.join((*WORKERS, 'all'))}, found {worker[:40]!a}"
+        )
     folder = cli(context).home.log
     files = {name: folder / f"{name}.log" for name in (WORKERS if worker == "all" else (worker,))}
     if not any(path.exists() for path in files.values()):

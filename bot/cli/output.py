@@ -60,12 +60,16 @@ def fail(error: BotError, *, as_json: bool) -> int:
     """Report an error in one line and return its exit code."""
     message = printable(" ".join(str(error).split()), 1000)
     if as_json:
-        print(json.dumps({"schema": SCHEMA, "ok": False, "error": message, "code": error.exit_code}))
+        print(
+            json.dumps({"schema": SCHEMA, "ok": False, "error": message, "code": error.exit_code})
+        )
     print(f"botctl: {message}", file=sys.stderr)
     return error.exit_code
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
     """Print rows under short headers; columns named in `right` are numbers and align right."""
     out = console()
     if not out.is_terminal:
@@ -76,7 +80,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
         grid.add_column(
-            header, justify="right" if header in right else "left", no_wrap=header not in ("WHAT", "DETAIL")
+            header,
+            justify="right" if header in right else "left",
+            no_wrap=header not in ("WHAT", "DETAIL"),
         )
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))

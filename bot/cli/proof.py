@@ -33,7 +33,13 @@ def demo(
         raise UsageError(f"--kill: expected one of {', '.join(WORKERS)}, found {kill[:40]!a}")
     wanted = tuple(part.strip() for part in follow.split(",") if part.strip()) or ("all",)
     options = lab.Options(
-        seed=seed, trades=trades, feed=feed, follow=wanted, kill=kill, repeat=repeat, signature_type=signature_type
+        seed=seed,
+        trades=trades,
+        feed=feed,
+        follow=wanted,
+        kill=kill,
+        repeat=repeat,
+        signature_type=signature_type,
     )
     if cli(context).json:
         verdict = lab.run(options, lambda _: None)
@@ -57,12 +63,16 @@ def _screen(now: lab.Progress, total: int) -> Group:
     counts = Text(seen)
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("LEADER", "SIDE", "SHARES", "USDC", "DECISION", "MARKET"):
-        grid.add_column(name, justify="right" if name in ("SHARES", "USDC") else "left", no_wrap=True)
+        grid.add_column(
+            name, justify="right" if name in ("SHARES", "USDC") else "left", no_wrap=True
+        )
     for r in now.latest:
         decision = r["reason"] or r["verdict"]
         shown = Text(decision, style="green" if decision == "copied" else "")
         shares, usdc = decimal_text(r["shares_micros"]), money(r["usdc_micros"])
-        grid.add_row(r["leader"][:10], r["side"], shares, usdc, shown, Text(printable(r["title"], 40)))
+        grid.add_row(
+            r["leader"][:10], r["side"], shares, usdc, shown, Text(printable(r["title"], 40))
+        )
     bar = ProgressBar(total=max(total, 1), completed=done, width=60)
     return Group(head, bar, Text(), workers, counts, Text(), grid)
 
@@ -110,7 +120,9 @@ def bench(context: typer.Context) -> None:
 
 def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free port")] = 0,
-    scenario: Annotated[Path | None, typer.Option("--scenario", help="recorded session (JSON) to play")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", help="recorded session (JSON) to play")
+    ] = None,
     seed: Seed = 1,
     signature_type: Annotated[
         int, typer.Option("--signature-type", min=0, max=3, help="kind of the funded wallet")
@@ -122,7 +134,9 @@ def sim(
     if scenario is not None and not scenario.exists():
         raise ConfigError(f"--scenario: {scenario} does not exist")
     played = str(scenario) if scenario else None
-    plan = Plan(seed=seed, port=port, feed=played, signature_type=signature_type, gap_ms=500, loop=True)
+    plan = Plan(
+        seed=seed, port=port, feed=played, signature_type=signature_type, gap_ms=500, loop=True
+    )
     main(plan, start=True)
 
 

@@ -17,6 +17,7 @@ from bot.config.load import load
 from bot.config.schema import Settings
 from bot.errors import ConfigError, NotRunning, UsageError
 from bot.model.units import MICRO, money, rfc3339, utc_day
+from bot.report.status import status as first_screen
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 Reason = Annotated[str, typer.Option("--reason", help="stored with the change", show_default=False)]
@@ -24,18 +25,25 @@ ACKNOWLEDGE_ENV = "BOT_I_UNDERSTAND"
 
 
 def up(
-    context: typer.Context, yes: Yes = False,
-    wait: Annotated[int, typer.Option("--wait", min=0, max=600, help="wait this long for all workers, seconds")] = 60,
-) -> None:  # fmt: skip
+    context: typer.Context,
+    yes: Yes = False,
+    wait: Annotated[
+        int, typer.Option("--wait", min=0, max=600, help="wait this long for all workers, seconds")
+    ] = 60,
+) -> None:
     """Create or migrate the ledger and start the three workers under supervisord."""
     options = cli(context)
     if options.config is None:
-        raise ConfigError("no configuration: give one with --config, or copy config.example.toml to config.toml")
+        raise ConfigError(
+            "no configuration: give one with --config, or copy config.example.toml to config.toml"
+        )
     settings = load(options.config)
     if not settings.leaders:
         raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
     if settings.mode == "live" and failpoints.ENV in os.environ:
-        raise ConfigError(f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it")
+        raise ConfigError(
+            f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it"
+        )
     supervise.check_free(options.home)
     if settings.mode == "live" and not _acknowledged(options, settings):
         _acknowledge(settings, yes)
@@ -61,9 +69,11 @@ def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         with report.read(path) as found:
-            workers = found.status().workers
+            workers = first_screen(found).workers
             # Rows of this start only: the last one may have failed for what has been mended since.
-            ill = found.rows("SELECT worker, detail FROM boot WHERE started_us >= ? AND exit_code = 78", began_us)
+            ill = found.rows(
+                "SELECT worker, detail FROM boot WHERE started_us >= ? AND exit_code = 78", began_us
+            )
         if all(w.state == "running" for w in workers):
             break
         if ill:
@@ -74,7 +84,9 @@ def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
     else:
         if wait:
             late = ", ".join(f"{w.worker} {w.state}" for w in workers if w.state != "running")
-            raise NotRunning(f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest")
+            raise NotRunning(
+                f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest"
+            )
 
 
 def _acknowledged(options: Cli, settings: Settings) -> bool:
@@ -83,7 +95,10 @@ def _acknowledged(options: Cli, settings: Settings) -> bool:
     if not path.exists():
         return False
     with report.read(path) as found:
-        said = found.value("SELECT COUNT(*) FROM event WHERE kind = 'live.acknowledged' AND text = ?", _words(settings))
+        said = found.value(
+            "SELECT COUNT(*) FROM event WHERE kind = 'live.acknowledged' AND text = ?",
+            _words(settings),
+        )
         return bool(said)
 
 
@@ -93,7 +108,10 @@ def _words(settings: Settings) -> str:
 
 def _acknowledge(settings: Settings, yes: bool) -> None:
     risk = settings.risk
-    print(f"LIVE: real money. wallet {settings.account.funder or 'the key’s own address (type 0)'}", file=sys.stderr)
+    print(
+        f"LIVE: real money. wallet {settings.account.funder or 'the key’s own address (type 0)'}",
+        file=sys.stderr,
+    )
     print(
         f"limits: {money(risk.max_market_usdc)} USDC a market, {money(risk.max_exposure_usdc)} in all,"
         f" {money(risk.max_daily_volume_usdc)} bought a day, entries stop at a loss of {money(risk.breaker_loss_usdc)}",
@@ -102,7 +120,9 @@ def _acknowledge(settings: Settings, yes: bool) -> None:
     if os.environ.get(ACKNOWLEDGE_ENV) == "live":
         return
     if yes or not sys.stdin.isatty() or input("type live to go on: ").strip() != "live":
-        raise ConfigError(f"live mode needs an explicit acknowledgement: set {ACKNOWLEDGE_ENV}=live")
+        raise ConfigError(
+            f"live mode needs an explicit acknowledgement: set {ACKNOWLEDGE_ENV}=live"
+        )
 
 
 async def _record(options: Cli, settings: Settings) -> None:
@@ -112,7 +132,9 @@ async def _record(options: Cli, settings: Settings) -> None:
     now = _now()
     async with Ledger(options.home.ledger(settings.mode)).open() as ledger:
         await ledger.transact(
-            lambda tx: control.record(tx, "botctl", "live.acknowledged", _words(settings), now_us=now)
+            lambda tx: control.record(
+                tx, "botctl", "live.acknowledged", _words(settings), now_us=now
+            )
         )
 
 
@@ -124,9 +146,12 @@ def down(context: typer.Context) -> None:
 
 
 def pause(
-    context: typer.Context, reason: Reason = "operator",
-    for_: Annotated[str | None, typer.Option("--for", help="end by itself after e.g. 30m, 2h, 1d")] = None,
-) -> None:  # fmt: skip
+    context: typer.Context,
+    reason: Reason = "operator",
+    for_: Annotated[
+        str | None, typer.Option("--for", help="end by itself after e.g. 30m, 2h, 1d")
+    ] = None,
+) -> None:
     """No entries; leaders' exits are still copied. Survives restarts."""
     until = _now() + _span_us(for_) if for_ else None
     _steer(context, "paused", reason, until)
@@ -135,8 +160,12 @@ def pause(
 def resume(context: typer.Context, yes: Yes = False, reason: Reason = "operator") -> None:
     """Entries and exits again; resets the breaker. Asks first if the bot was halted."""
     with report.read(ledger_path(cli(context))) as found:
-        halted = found.status().control == "halted"
-    if halted and not yes and not (sys.stdin.isatty() and typer.confirm("The bot is halted. Resume trading?")):
+        halted = first_screen(found).control == "halted"
+    if (
+        halted
+        and not yes
+        and not (sys.stdin.isatty() and typer.confirm("The bot is halted. Resume trading?"))
+    ):
         raise UsageError("the bot is halted; resume needs --yes")
     _steer(context, "running", reason, None)
 
@@ -151,9 +180,11 @@ def _steer(context: typer.Context, mode: str, reason: str, until_us: int | None)
     asyncio.run(_store(options, mode, reason, until_us))
     until = f" until {rfc3339(until_us)}" if until_us else ""
     with report.read(ledger_path(options)) as found:
-        now = found.status().control
+        now = first_screen(found).control
     if now != mode:
-        raise UsageError(f"the bot stays {now}: a pause does not soften it; botctl resume --yes ends it")
+        raise UsageError(
+            f"the bot stays {now}: a pause does not soften it; botctl resume --yes ends it"
+        )
     _tell(options, {"ok": True, "control": mode, "until_us": until_us}, f"{mode}{until} ({reason})")
 
 
@@ -169,7 +200,14 @@ async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> 
             control.rearm(tx, utc_day(now), realized)
             control.clear_alerts(tx, set(), "breaker:", now_us=now)
             control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
-        control.steer(tx, ControlMode(mode), reason=reason[:200], actor="operator", now_us=now, until_us=until_us)
+        control.steer(
+            tx,
+            ControlMode(mode),
+            reason=reason[:200],
+            actor="operator",
+            now_us=now,
+            until_us=until_us,
+        )
 
     async with Ledger(ledger_path(options)).open() as ledger:
         await ledger.transact(store)

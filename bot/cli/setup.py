@@ -20,8 +20,14 @@ def show(context: typer.Context) -> None:
     settings, known = load(options.config), origins(options.config)
     rows = [(name, _text(value), known.get(name, "default")) for name, value in _flat("", settings)]
     if options.json:
-        emit({"config": {name: {"value": value, "origin": origin} for name, value, origin in rows},
-              "fingerprint": settings.fingerprint()})  # fmt: skip
+        emit(
+            {
+                "config": {
+                    name: {"value": value, "origin": origin} for name, value, origin in rows
+                },
+                "fingerprint": settings.fingerprint(),
+            }
+        )
     else:
         table(("SETTING", "VALUE", "ORIGIN"), rows)
 
@@ -36,7 +42,9 @@ def check(context: typer.Context) -> None:
     if options.json:
         emit({"ok": True, "mode": settings.mode, "fingerprint": settings.fingerprint()})
     else:
-        print(f"ok: {settings.mode}, following {len(settings.leaders)}, config {settings.fingerprint()}")
+        print(
+            f"ok: {settings.mode}, following {len(settings.leaders)}, config {settings.fingerprint()}"
+        )
 
 
 @config.command()

@@ -38,7 +38,9 @@ def load(path: Path | None) -> Settings:
     problems = [_unknown(name.split(".")) for name in _stray_env()]
     for name in os.environ:
         if name.startswith("BOT_") and not name.startswith(ENV_PREFIX) and name not in OTHER_ENV:
-            problems.append(f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY, two underscores")
+            problems.append(
+                f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY, two underscores"
+            )
     try:
         if problems:
             raise ConfigError("; ".join(problems))
@@ -55,7 +57,9 @@ def _read(path: Path | None) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {printable(error)}") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give another with --config") from None
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; give another with --config"
+        ) from None
 
 
 def _explain(item: Any) -> str:
@@ -65,15 +69,25 @@ def _explain(item: Any) -> str:
         return _unknown(path)
     found = item.get("input")
     said = "found" in item["msg"]
-    shown = "" if said or found is None or isinstance(found, (dict, BaseModel)) else f", found {printable(found, 60)!r}"
+    shown = (
+        ""
+        if said or found is None or isinstance(found, (dict, BaseModel))
+        else f", found {printable(found, 60)!r}"
+    )
     return f"{name}: {item['msg'].removeprefix('Value error, ').removeprefix('value: ')}{shown}"
 
 
 def _unknown(path: list[str]) -> str:
-    depth = next(i for i, part in enumerate(path) if not part.isdigit() and part not in _children(path[:i]))
+    depth = next(
+        i for i, part in enumerate(path) if not part.isdigit() and part not in _children(path[:i])
+    )
     known = _children(path[:depth])
     near = difflib.get_close_matches(path[depth], known, 1, 0.5)
-    hint = f"did you mean {'.'.join([*path[:depth], near[0]])}?" if near else f"known here: {', '.join(known)}"
+    hint = (
+        f"did you mean {'.'.join([*path[:depth], near[0]])}?"
+        if near
+        else f"known here: {', '.join(known)}"
+    )
     return f"{printable('.'.join(path))}: unknown setting; {hint}"
 
 
@@ -87,7 +101,11 @@ def _children(path: list[str]) -> list[str]:
 
 
 def _stray_env() -> list[str]:
-    names = [n[len(ENV_PREFIX) :].lower().replace("__", ".") for n in os.environ if n.startswith(ENV_PREFIX)]
+    names = [
+        n[len(ENV_PREFIX) :].lower().replace("__", ".")
+        for n in os.environ
+        if n.startswith(ENV_PREFIX)
+    ]
     return [n for n in names if n.split(".")[-1] not in _children(n.split(".")[:-1])]
 
 

@@ -32,7 +32,9 @@ def _wallet(text: str) -> str:
         raise ValueError("expected a wallet, found the zero address")
     digits = text[2:]
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
-        raise ValueError(f"checksum is wrong; the checksummed form is {to_checksum_address(text.lower())}")
+        raise ValueError(
+            f"checksum is wrong; the checksummed form is {to_checksum_address(text.lower())}"
+        )
     return str(to_checksum_address(text))
 
 
@@ -42,7 +44,9 @@ def _url(*secure: str) -> AfterValidator:
         loopback = url.hostname in ("127.0.0.1", "localhost", "::1")
         allowed = (*secure, *(s[:-1] for s in secure)) if loopback else secure
         if url.scheme not in allowed or not url.hostname:
-            raise ValueError(f"expected {secure[0]}://host (plain {secure[0][:-1]}:// on loopback only)")
+            raise ValueError(
+                f"expected {secure[0]}://host (plain {secure[0][:-1]}:// on loopback only)"
+            )
         return text.rstrip("/")
 
     return AfterValidator(check)
@@ -77,9 +81,15 @@ class Section(BaseModel):
 class Contracts(Section):
     """Exchange contracts that orders are signed for, by kind of market."""
 
-    standard: Address = Field("0xE111180000d2663C0091e4f400237545B87B996B", description="exchange of standard markets")
-    neg_risk: Address = Field("0xe2222d279d744050d28e00520010520000310F59", description="exchange of neg-risk markets")
-    v3: Address = Field("0xe3333700cA9d93003F00f0F71f8515005F6c00Aa", description="exchange of V3 markets")
+    standard: Address = Field(
+        "0xE111180000d2663C0091e4f400237545B87B996B", description="exchange of standard markets"
+    )
+    neg_risk: Address = Field(
+        "0xe2222d279d744050d28e00520010520000310F59", description="exchange of neg-risk markets"
+    )
+    v3: Address = Field(
+        "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa", description="exchange of V3 markets"
+    )
 
 
 #: Polygon 137, and Amoy 80002 where only the V3 exchange differs.
@@ -93,13 +103,23 @@ class VenueSettings(Section):
     market_ws_url: WsUrl = Field(
         "wss://ws-subscriptions-clob.polymarket.com/ws/market", description="CLOB market channel"
     )
-    user_ws_url: WsUrl = Field("wss://ws-subscriptions-clob.polymarket.com/ws/user", description="CLOB user channel")
-    data_url: HttpUrl = Field("https://data-api.polymarket.com", description="Data API (paths start with /v2)")
-    gamma_url: HttpUrl = Field("https://gamma-api.polymarket.com", description="Gamma market catalogue")
-    rtds_url: WsUrl = Field("wss://ws-live-data.polymarket.com", description="real-time data stream")
+    user_ws_url: WsUrl = Field(
+        "wss://ws-subscriptions-clob.polymarket.com/ws/user", description="CLOB user channel"
+    )
+    data_url: HttpUrl = Field(
+        "https://data-api.polymarket.com", description="Data API (paths start with /v2)"
+    )
+    gamma_url: HttpUrl = Field(
+        "https://gamma-api.polymarket.com", description="Gamma market catalogue"
+    )
+    rtds_url: WsUrl = Field(
+        "wss://ws-live-data.polymarket.com", description="real-time data stream"
+    )
     rpc_url: HttpUrl = Field("https://polygon.drpc.org", description="Polygon JSON-RPC")
     chain_id: Literal[137, 80002] = Field(137, description="137 Polygon, 80002 Amoy")
-    contracts: Contracts | None = Field(None, description="exchange contracts; default: those of chain_id")
+    contracts: Contracts | None = Field(
+        None, description="exchange contracts; default: those of chain_id"
+    )
 
     @property
     def exchanges(self) -> Contracts:
@@ -110,12 +130,22 @@ class VenueSettings(Section):
 class AccountSettings(Section):
     """The wallet that trades, and where the executor finds its secrets."""
 
-    signature_type: Literal[0, 1, 2, 3] = Field(3, description="0 EOA, 1 proxy, 2 Safe, 3 deposit wallet")
-    funder: Address | None = Field(None, description="wallet that holds the collateral; required unless type 0")
-    key_file: Path | None = Field(None, description="file of mode 0600 holding the private key as 0x hex")
-    aws_secret_id: str | None = Field(None, description="AWS Secrets Manager secret with JSON key private_key")
+    signature_type: Literal[0, 1, 2, 3] = Field(
+        3, description="0 EOA, 1 proxy, 2 Safe, 3 deposit wallet"
+    )
+    funder: Address | None = Field(
+        None, description="wallet that holds the collateral; required unless type 0"
+    )
+    key_file: Path | None = Field(
+        None, description="file of mode 0600 holding the private key as 0x hex"
+    )
+    aws_secret_id: str | None = Field(
+        None, description="AWS Secrets Manager secret with JSON key private_key"
+    )
     aws_region: str | None = Field(None, description="region of that secret")
-    aws_endpoint_url: HttpUrl | None = Field(None, description="other endpoint of Secrets Manager, for tests")
+    aws_endpoint_url: HttpUrl | None = Field(
+        None, description="other endpoint of Secrets Manager, for tests"
+    )
 
 
 class LeaderSettings(Section):
@@ -123,7 +153,9 @@ class LeaderSettings(Section):
 
     wallet: Address = Field(description="the leader's wallet (Polymarket calls it proxyWallet)")
     label: str = Field("", max_length=40, description="a name for screens")
-    sizing: Literal["fixed", "proportional"] | None = Field(None, description="overrides strategy.sizing")
+    sizing: Literal["fixed", "proportional"] | None = Field(
+        None, description="overrides strategy.sizing"
+    )
     fixed_usdc: Usdc | None = Field(None, description="overrides strategy.fixed_usdc, USDC")
     ratio: Ratio | None = Field(None, description="overrides strategy.ratio, fraction")
 
@@ -133,18 +165,38 @@ class StrategySettings(Section):
 
     name: Literal["mirror"] = Field("mirror", description="which strategy decides")
     sizing: Literal["fixed", "proportional"] = Field("fixed", description="size of entries")
-    fixed_usdc: Usdc = Field(10 * MICRO, ge=MICRO, description="entry size of `fixed`, at least 1 USDC")
-    ratio: Ratio = Field(10_000, gt=0, description="`proportional`: our target as a fraction of the leader's shares")
-    max_signal_age_s: int = Field(10, ge=1, le=3600, description="older leader trades give no entry, seconds")
-    min_leader_usdc: Usdc = Field(25 * MICRO, description="smaller leader trades give no entry, USDC")
+    fixed_usdc: Usdc = Field(
+        10 * MICRO, ge=MICRO, description="entry size of `fixed`, at least 1 USDC"
+    )
+    ratio: Ratio = Field(
+        10_000, gt=0, description="`proportional`: our target as a fraction of the leader's shares"
+    )
+    max_signal_age_s: int = Field(
+        10, ge=1, le=3600, description="older leader trades give no entry, seconds"
+    )
+    min_leader_usdc: Usdc = Field(
+        25 * MICRO, description="smaller leader trades give no entry, USDC"
+    )
     min_price: Price = Field(80_000, description="no entry below this leader price, USDC per share")
     max_price: Price = Field(920_000, description="no entry above this price, USDC per share")
-    max_worse_price: Price = Field(20_000, description="pay at most this more than the leader, USDC per share")
-    max_worse_ratio: Price = Field(50_000, description="and at most this much more, fraction of the leader's price")
-    max_depth_ratio: Price = Field(500_000, description="take at most this fraction of the book inside the limit")
-    book_max_age_s: int = Field(30, ge=1, le=300, description="a book not proven current for this long is not used")
-    full_exit_below_ratio: Price = Field(50_000, description="leader under this fraction of its peak: sell all")
-    exit_slip_ticks: int = Field(3, ge=0, le=100, description="sell down to this many ticks under the best bid")
+    max_worse_price: Price = Field(
+        20_000, description="pay at most this more than the leader, USDC per share"
+    )
+    max_worse_ratio: Price = Field(
+        50_000, description="and at most this much more, fraction of the leader's price"
+    )
+    max_depth_ratio: Price = Field(
+        500_000, description="take at most this fraction of the book inside the limit"
+    )
+    book_max_age_s: int = Field(
+        30, ge=1, le=300, description="a book not proven current for this long is not used"
+    )
+    full_exit_below_ratio: Price = Field(
+        50_000, description="leader under this fraction of its peak: sell all"
+    )
+    exit_slip_ticks: int = Field(
+        3, ge=0, le=100, description="sell down to this many ticks under the best bid"
+    )
 
     @model_validator(mode="after")
     def _band(self) -> "StrategySettings":
@@ -161,8 +213,12 @@ class RiskSettings(Section):
     max_market_usdc: Usdc = Field(50 * MICRO, description="stake in one market, USDC")
     max_daily_volume_usdc: Usdc = Field(10_000 * MICRO, description="bought per UTC day, USDC")
     max_exposure_usdc: Usdc = Field(500 * MICRO, description="stake in all markets, USDC")
-    breaker_loss_usdc: Usdc = Field(25 * MICRO, description="realised loss of a UTC day that stops entries, USDC")
-    breaker_errors: int = Field(5, ge=1, le=1000, description="consecutive errors that stop entries")
+    breaker_loss_usdc: Usdc = Field(
+        25 * MICRO, description="realised loss of a UTC day that stops entries, USDC"
+    )
+    breaker_errors: int = Field(
+        5, ge=1, le=1000, description="consecutive errors that stop entries"
+    )
     min_shares: Shares = Field(5 * MICRO, description="smallest entry, shares")
 
     @model_validator(mode="after")
@@ -177,26 +233,40 @@ class DetectSettings(Section):
 
     rtds: bool = Field(True, description="use the real-time stream")
     poll_s: int = Field(10, ge=1, le=3600, description="Data API activity poll per leader, seconds")
-    overlap_s: int = Field(120, ge=5, le=3600, description="each poll starts this long before the cursor, seconds")
+    overlap_s: int = Field(
+        120, ge=5, le=3600, description="each poll starts this long before the cursor, seconds"
+    )
     page_limit: int = Field(500, ge=1, le=1000, description="rows per page of the Data API")
-    silence_s: int = Field(30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds")
+    silence_s: int = Field(
+        30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds"
+    )
     reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
 
     @model_validator(mode="after")
     def _watchdog(self) -> "DetectSettings":
         if self.silence_s >= self.reconnect_s:
-            raise ValueError(f"silence_s {self.silence_s} must be below reconnect_s {self.reconnect_s}")
+            raise ValueError(
+                f"silence_s {self.silence_s} must be below reconnect_s {self.reconnect_s}"
+            )
         return self
 
 
 class ExecutionSettings(Section):
     """How orders are sent and settled."""
 
-    validity_s: int = Field(10, ge=1, le=300, description="signed bytes may be sent for this long, seconds")
-    evidence_lag_s: int = Field(5, ge=1, le=120, description="longest lag of the exchange's own lookups, seconds")
+    validity_s: int = Field(
+        10, ge=1, le=300, description="signed bytes may be sent for this long, seconds"
+    )
+    evidence_lag_s: int = Field(
+        5, ge=1, le=120, description="longest lag of the exchange's own lookups, seconds"
+    )
     timeout_s: int = Field(10, ge=1, le=60, description="HTTP timeout, seconds")
-    settle_poll_s: int = Field(5, ge=1, le=600, description="unsettled fills are looked up this often, seconds")
-    requests_per_s: int = Field(20, ge=1, le=500, description="ceiling for the CLOB, below its published limits")
+    settle_poll_s: int = Field(
+        5, ge=1, le=600, description="unsettled fills are looked up this often, seconds"
+    )
+    requests_per_s: int = Field(
+        20, ge=1, le=500, description="ceiling for the CLOB, below its published limits"
+    )
 
 
 class RuntimeSettings(Section):
@@ -205,11 +275,15 @@ class RuntimeSettings(Section):
     crash_boots: int = Field(5, ge=2, le=100, description="unclean boots that halt the bot")
     crash_window_s: int = Field(300, ge=10, le=86_400, description="within this many seconds")
     beat_s: int = Field(2, ge=1, le=60, description="heartbeat row of each worker, seconds")
-    hung_s: int = Field(6, ge=5, le=600, description="a worker silent for this long is restarted, seconds")
+    hung_s: int = Field(
+        6, ge=5, le=600, description="a worker silent for this long is restarted, seconds"
+    )
     drain_s: int = Field(15, ge=1, le=300, description="time to settle orders at shutdown, seconds")
     keep_days: int = Field(90, ge=7, le=3650, description="processed rows are kept this long, days")
     log_json: bool = Field(True, description="one JSON object a line; false: text for a console")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe line written")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severe line written"
+    )
 
     @model_validator(mode="after")
     def _clocks(self) -> "RuntimeSettings":
@@ -221,12 +295,18 @@ class RuntimeSettings(Section):
 class Settings(BaseSettings):
     """The whole configuration."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__"
+    )
 
-    mode: Literal["demo", "live"] = Field("demo", description="demo: a simulated exchange on loopback; live: money")
+    mode: Literal["demo", "live"] = Field(
+        "demo", description="demo: a simulated exchange on loopback; live: money"
+    )
     venue: VenueSettings = VenueSettings()
     account: AccountSettings = AccountSettings()
-    leaders: tuple[LeaderSettings, ...] = Field((), max_length=1000, description="wallets to follow")
+    leaders: tuple[LeaderSettings, ...] = Field(
+        (), max_length=1000, description="wallets to follow"
+    )
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     detect: DetectSettings = DetectSettings()
@@ -236,18 +316,28 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if self.account.signature_type != 0 and self.mode == "live" and self.account.funder is None:
-            raise ValueError(f"account.funder is required with signature_type {self.account.signature_type}")
+            raise ValueError(
+                f"account.funder is required with signature_type {self.account.signature_type}"
+            )
         if self.strategy.sizing == "fixed" and self.strategy.fixed_usdc > self.risk.max_market_usdc:
-            raise ValueError("strategy.fixed_usdc exceeds risk.max_market_usdc: no entry could ever pass")
+            raise ValueError(
+                "strategy.fixed_usdc exceeds risk.max_market_usdc: no entry could ever pass"
+            )
         if self.account.funder in {leader.wallet for leader in self.leaders}:
-            raise ValueError(f"leaders: {self.account.funder} is account.funder; the bot cannot follow itself")
+            raise ValueError(
+                f"leaders: {self.account.funder} is account.funder; the bot cannot follow itself"
+            )
         if self.account.aws_secret_id and self.account.key_file:
-            raise ValueError("account.key_file and account.aws_secret_id contradict each other: set one")
+            raise ValueError(
+                "account.key_file and account.aws_secret_id contradict each other: set one"
+            )
         wallets = [leader.wallet for leader in self.leaders]
         if twice := {w for w in wallets if wallets.count(w) > 1}:
             raise ValueError(f"leaders: {min(twice)} is listed twice")
         if self.mode == "demo" and not self.venue.clob_url.startswith("http://"):
-            raise ValueError('venue.clob_url: mode "demo" needs the simulated exchange on loopback (botctl demo)')
+            raise ValueError(
+                'venue.clob_url: mode "demo" needs the simulated exchange on loopback (botctl demo)'
+            )
         return self
 
     @classmethod

@@ -17,7 +17,13 @@ from bot.errors import ConfigError, Unavailable
 KEY_ENV = "BOT_PRIVATE_KEY"
 KEY_FILE_ENV = "BOT_PRIVATE_KEY_FILE"
 #: Names that no process but the executor may inherit.
-SECRET_ENV = (KEY_ENV, KEY_FILE_ENV, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_ENV = (
+    KEY_ENV,
+    KEY_FILE_ENV,
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 
 
 class SecretStore(Protocol):
@@ -41,7 +47,9 @@ class AwsSecrets:
             self._values = self._fetch()
         value = self._values.get(name)
         if not isinstance(value, str):
-            raise ConfigError(f"account.aws_secret_id: secret {self._secret_id} has no text key {name!r}")
+            raise ConfigError(
+                f"account.aws_secret_id: secret {self._secret_id} has no text key {name!r}"
+            )
         return value
 
     def _fetch(self) -> dict[str, Any]:
@@ -50,16 +58,22 @@ class AwsSecrets:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            client = boto3.client("secretsmanager", region_name=self._region, endpoint_url=self._endpoint)
+            client = boto3.client(
+                "secretsmanager", region_name=self._region, endpoint_url=self._endpoint
+            )
             text = client.get_secret_value(SecretId=self._secret_id)["SecretString"]
             values = json.loads(text)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            raise ConfigError(f"account.aws_secret_id: {self._secret_id}: AWS answered {code}") from None
+            raise ConfigError(
+                f"account.aws_secret_id: {self._secret_id}: AWS answered {code}"
+            ) from None
         except BotoCoreError as error:
             raise Unavailable(f"AWS Secrets Manager: {type(error).__name__}") from None
         except (KeyError, ValueError):
-            raise ConfigError(f"account.aws_secret_id: {self._secret_id} is not a JSON object") from None
+            raise ConfigError(
+                f"account.aws_secret_id: {self._secret_id} is not a JSON object"
+            ) from None
         if not isinstance(values, dict):
             raise ConfigError(f"account.aws_secret_id: {self._secret_id} is not a JSON object")
         return values
@@ -75,7 +89,9 @@ def private_key(account: AccountSettings) -> str:
     key = text.strip()
     key = key if key.startswith("0x") else f"0x{key}"
     if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key):
-        raise ConfigError(f"private key from {source}: expected 64 hex digits, found {len(key) - 2} characters")
+        raise ConfigError(
+            f"private key from {source}: expected 64 hex digits, found {len(key) - 2} characters"
+        )
     return key
 
 

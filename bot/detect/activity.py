@@ -31,9 +31,20 @@ class Activity:
     """Polls every leader for ever."""
 
     def __init__(
-        self, api: DataApi, ledger: Ledger, intake: Intake, settings: DetectSettings, now_us: Callable[[], int]
+        self,
+        api: DataApi,
+        ledger: Ledger,
+        intake: Intake,
+        settings: DetectSettings,
+        now_us: Callable[[], int],
     ) -> None:
-        self._api, self._ledger, self._intake, self._settings, self._now = api, ledger, intake, settings, now_us
+        self._api, self._ledger, self._intake, self._settings, self._now = (
+            api,
+            ledger,
+            intake,
+            settings,
+            now_us,
+        )
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self.answered_us: int | None = None  #: when the Data API last gave a complete answer
 
@@ -65,14 +76,18 @@ class Activity:
         cursor, start = await self._ledger.look(read)
         since = max((cursor or start) - self._settings.overlap_s, start)
         # One second earlier than needed, so that a group's whole second is surely inside.
-        answer = await self._api.activity(wallet, since_s=since - 1, limit=self._settings.page_limit)
+        answer = await self._api.activity(
+            wallet, since_s=since - 1, limit=self._settings.page_limit
+        )
         self.answered_us = self._now()
         for problem in answer.refused:
             self._intake.refused += 1
             logger.warning("activity.refused", leader=wallet, error=problem)
         groups = totals.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
         # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes next.
-        newest = min(max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO)
+        newest = min(
+            max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO
+        )
         moved = (SOURCE, wallet, newest) if newest > (cursor or 0) else None
         await self._intake.absorb(SOURCE, groups.values(), seen_us=self._now(), cursor=moved)
 

@@ -16,7 +16,9 @@ Observation = tuple[LeaderFill, totals.Total]
 class Intake:
     """The only writer of leader trades and signals."""
 
-    def __init__(self, ledger: Ledger, announce: Callable[[str], None], now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, ledger: Ledger, announce: Callable[[str], None], now_us: Callable[[], int]
+    ) -> None:
         self._ledger, self._announce, self._now = ledger, announce, now_us
         self._watched: Mapping[str, tuple[Wallet, int]] = {}
         self.refused = 0  #: rows that could not be read since start
@@ -33,7 +35,12 @@ class Intake:
         return known is not None and fill.traded_s >= known[1]
 
     async def absorb(
-        self, source: str, seen: Iterable[Observation], *, seen_us: int, cursor: tuple[str, str, int] | None = None
+        self,
+        source: str,
+        seen: Iterable[Observation],
+        *,
+        seen_us: int,
+        cursor: tuple[str, str, int] | None = None,
     ) -> int:
         """Fold running totals of one source and return how many signals were stored or grew.
 
@@ -41,7 +48,11 @@ class Intake:
         signal is announced: a crash in between costs a doorbell, not a trade.
         """
         # Checksummed here once: feeds disagree about the case of addresses.
-        rows = [(replace(f, wallet=self._watched[f.wallet][0]), total) for f, total in seen if self.follows(f)]
+        rows = [
+            (replace(f, wallet=self._watched[f.wallet][0]), total)
+            for f, total in seen
+            if self.follows(f)
+        ]
         if not rows and cursor is None:
             return 0
 
@@ -59,7 +70,9 @@ class Intake:
             failpoints.reach("seen.announced")
         return len(signals)
 
-    def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int) -> str | None:
+    def _fold(
+        self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int
+    ) -> str | None:
         trade = leaders.trade(tx, fill.group)
         if trade is None:
             trade = leaders.add_trade(tx, fill, now_us=seen_us)
@@ -74,13 +87,27 @@ class Intake:
         after = totals.moved(before, fill.side, grown[0])
         leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
         signal = Signal(
-            id=totals.signal_id(fill.group, target), trade_id=trade.id, seq=trade.signals, tx=fill.tx,
-            wallet=Wallet(fill.wallet), token=fill.token, condition=fill.condition, side=fill.side,
-            shares=grown[0], usdc=grown[1], group_shares=target[0], group_usdc=target[1],
-            leader_before=max(before.shares, 0), leader_after=max(after.shares, 0),
+            id=totals.signal_id(fill.group, target),
+            trade_id=trade.id,
+            seq=trade.signals,
+            tx=fill.tx,
+            wallet=Wallet(fill.wallet),
+            token=fill.token,
+            condition=fill.condition,
+            side=fill.side,
+            shares=grown[0],
+            usdc=grown[1],
+            group_shares=target[0],
+            group_usdc=target[1],
+            leader_before=max(before.shares, 0),
+            leader_after=max(after.shares, 0),
             leader_peak=max(before.peak, after.peak),
-            leader_watched=after.watched, title=fill.title, outcome=fill.outcome, traded_s=fill.traded_s,
-            seen_us=seen_us, source=source.split(":")[0],
-        )  # fmt: skip
+            leader_watched=after.watched,
+            title=fill.title,
+            outcome=fill.outcome,
+            traded_s=fill.traded_s,
+            seen_us=seen_us,
+            source=source.split(":")[0],
+        )
         leaders.emit(tx, signal)
         return signal.id

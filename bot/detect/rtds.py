@@ -24,11 +24,20 @@ class Rtds:
     """Watches the stream and hands leaders' trades to the intake."""
 
     def __init__(
-        self, url: str, intake: Intake, *, boot_id: int, silence_s: int, reconnect_s: int, now_us: Callable[[], int]
+        self,
+        url: str,
+        intake: Intake,
+        *,
+        boot_id: int,
+        silence_s: int,
+        reconnect_s: int,
+        now_us: Callable[[], int],
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
         self._rows: TTLCache[tuple[str, totals.Group], set[LeaderFill]] = TTLCache(50_000, 900)
-        self.stream = Stream(url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s)
+        self.stream = Stream(
+            url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s
+        )
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -24,7 +24,9 @@ from bot.risk.guards import Usage, check
 from bot.strategy import build
 
 #: An exit stopped by one of these is not over.
-_TRY_AGAIN = frozenset({SkipReason.NO_LIQUIDITY, SkipReason.MARKET_CLOSED, SkipReason.HALTED, SkipReason.GUARD_ERROR})
+_TRY_AGAIN = frozenset(
+    {SkipReason.NO_LIQUIDITY, SkipReason.MARKET_CLOSED, SkipReason.HALTED, SkipReason.GUARD_ERROR}
+)
 _NO_BOOK = Book((), (), 0)
 
 
@@ -106,7 +108,9 @@ class Decider:
             self._record(tx, signal, skip)
         return skip
 
-    def _decide(self, tx: Tx, signal_id: str, seen: Seen, stopping: asyncio.Event) -> Order | Skip | Later:
+    def _decide(
+        self, tx: Tx, signal_id: str, seen: Seen, stopping: asyncio.Event
+    ) -> Order | Skip | Later:
         if stopping.is_set():
             return Later.BUSY
         if control.newest_boot(tx, "executor") != self.boot_id:
@@ -215,7 +219,9 @@ class Decider:
         failpoints.reach("decide.written")
         return order
 
-    def _record(self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None) -> None:
+    def _record(
+        self, tx: Tx, signal: Signal, found: Proposal | Skip, order_id: str | None = None
+    ) -> None:
         orders.decide(
             tx,
             signal,

@@ -42,7 +42,9 @@ class Prover:
     async def apply(self, evidence: Evidence) -> None:
         """Book every fill of ours, wherever it was seen. Safe to repeat, in any order."""
         for fill in evidence.fills:
-            changed = await self._ledger.transact(fills.apply, fill, self._settings.risk, now_us=self._now())
+            changed = await self._ledger.transact(
+                fills.apply, fill, self._settings.risk, now_us=self._now()
+            )
             if changed:
                 failpoints.reach(f"{changed}.committed")
                 self._news()
@@ -93,7 +95,9 @@ class Prover:
             heard = self._in_flight.heard.get(order.id)
             since = max(self._in_flight.born_us, landed_by) if heard is None else heard
             if began >= since + lag:
-                await self._ledger.transact(fills.finish, order, evidence_complete=True, now_us=self._now())
+                await self._ledger.transact(
+                    fills.finish, order, evidence_complete=True, now_us=self._now()
+                )
         elif self._now() < order.deadline_us:
             # The same bytes: the exchange answers Duplicated if an earlier send has landed.
             if not await self._ledger.look(_halted, now_us=self._now()):

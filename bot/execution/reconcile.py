@@ -61,7 +61,11 @@ class Reconciler:
     """Compares and adopts for one wallet at one exchange; `book` books evidence for orders we know."""
 
     def __init__(
-        self, ledger: Ledger, venue: OrderVenue, wallet: str, apply: Callable[[Evidence], Awaitable[None]]
+        self,
+        ledger: Ledger,
+        venue: OrderVenue,
+        wallet: str,
+        apply: Callable[[Evidence], Awaitable[None]],
     ) -> None:
         self._ledger, self._venue, self._wallet, self._apply = ledger, venue, wallet, apply
         self._one = asyncio.Lock()  #: two at once would both adopt what both have seen
@@ -81,7 +85,9 @@ class Reconciler:
         before = await self._ledger.look(account.stillness)
         wrong = await self._balances() if balances and before is not None else []
         # What moved while we were asking makes balances of two moments: not a difference.
-        quiet = balances and before is not None and await self._ledger.look(account.stillness) == before
+        quiet = (
+            balances and before is not None and await self._ledger.look(account.stillness) == before
+        )
         comparison = Comparison((*found, *(wrong if quiet else [])), quiet)
         mark_s = None if strangers else newest_s - OVERLAP_S
         await self._ledger.transact(_conclude, comparison, mark_s, now_us=now_us)
@@ -92,7 +98,9 @@ class Reconciler:
         known = await self._ledger.look(orders.known, [order.id for order in live])
         text = "order {} rests at the exchange and is none of ours"
         return [
-            Difference("open_order", order.id, 0, 1, text.format(order.id)) for order in live if order.id not in known
+            Difference("open_order", order.id, 0, 1, text.format(order.id))
+            for order in live
+            if order.id not in known
         ]
 
     async def _strangers(self) -> tuple[list[Difference], int]:
@@ -124,7 +132,9 @@ class Reconciler:
             arrived = await self._venue.shares(token)
             if arrived != shares:
                 text = f"{decimal_text(shares)} shares in the ledger, {decimal_text(arrived)} at the exchange"
-                found.append(Difference("shares", token, shares, arrived, text, condition=condition))
+                found.append(
+                    Difference("shares", token, shares, arrived, text, condition=condition)
+                )
         return found
 
     async def adopt(self, *, now_us: int) -> list[Difference]:
@@ -136,14 +146,18 @@ class Reconciler:
         """
         async with self._one:
             found = (await self._compare(now_us, True)).differences
-            trades = [d for d in found if d.fill is not None and d.fill.settlement is Settlement.CONFIRMED]
+            trades = [
+                d for d in found if d.fill is not None and d.fill.settlement is Settlement.CONFIRMED
+            ]
             for difference in sorted(trades, key=lambda d: d.fill.matched_us if d.fill else 0):
                 await self._ledger.transact(_adopt_trade, difference, now_us)
             comparison = await self._compare(now_us, True)
             # Balances explain themselves by trades that are still unknown: not before those are booked.
-            balances = [] if comparison.forgotten else [
-                d for d in comparison.differences if d.kind in ("shares", "cash")
-            ]  # fmt: skip
+            balances = (
+                []
+                if comparison.forgotten
+                else [d for d in comparison.differences if d.kind in ("shares", "cash")]
+            )
             for difference in balances:
                 await self._ledger.transact(_adopt_balance, difference, now_us)
             return trades + balances
@@ -156,12 +170,19 @@ class Reconciler:
         except BotError as error:
             return json.dumps({"error": str(error)})
         shown = [
-            {"kind": d.kind, "subject": d.subject, "ledger_micros": d.ledger, "exchange_micros": d.exchange,
-             "text": d.text}
+            {
+                "kind": d.kind,
+                "subject": d.subject,
+                "ledger_micros": d.ledger,
+                "exchange_micros": d.exchange,
+                "text": d.text,
+            }
             for d in found.differences[:SHOWN]
-        ]  # fmt: skip
+        ]
         count, texts = len(found.differences), [d.text for d in adopted[:SHOWN]]
-        return json.dumps({"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts})
+        return json.dumps(
+            {"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts}
+        )
 
 
 def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
@@ -185,7 +206,9 @@ def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
 
 def _stranger(fill: Fill) -> Difference:
     what = f"{fill.side} {decimal_text(fill.shares)} shares for {decimal_text(fill.usdc)} USDC"
-    return Difference("trade", fill.trade_id, 0, fill.shares, f"{what} by an unknown order", fill, fill.condition)
+    return Difference(
+        "trade", fill.trade_id, 0, fill.shares, f"{what} by an unknown order", fill, fill.condition
+    )
 
 
 def _conclude(tx: Tx, found: Comparison, mark_s: int | None, *, now_us: int) -> None:
@@ -231,14 +254,25 @@ def _adopt_balance(tx: Tx, difference: Difference, now_us: int) -> None:
             left -= part
 
 
-def _adopt_shares(tx: Tx, difference: Difference, wallet: Wallet, moved: tuple[Side, int, int], now_us: int) -> None:
+def _adopt_shares(
+    tx: Tx, difference: Difference, wallet: Wallet, moved: tuple[Side, int, int], now_us: int
+) -> None:
     """Book (side, shares, cost) as a fill at cost. No collateral has moved, so the opening takes it back."""
     side, shares, cost = moved
     ident = _hash(f"{difference.subject}|{wallet}|{side}|{shares}|{now_us}")
     fill = Fill(
-        f"adopted-{ident[2:18]}", OrderId(ident), ConditionId(difference.condition),
-        TokenId(difference.subject), side, shares, cost, 0, Settlement.CONFIRMED, None, now_us,
-    )  # fmt: skip
+        f"adopted-{ident[2:18]}",
+        OrderId(ident),
+        ConditionId(difference.condition),
+        TokenId(difference.subject),
+        side,
+        shares,
+        cost,
+        0,
+        Settlement.CONFIRMED,
+        None,
+        now_us,
+    )
     _store(tx, fill, wallet, difference, now_us)
     account.move_opening(tx, -cost if side is Side.SELL else cost, now_us=now_us)
 
@@ -250,11 +284,26 @@ def _hash(text: str) -> str:
 def _store(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:
     order = orders.order(tx, fill.order_id)
     if order is None:
-        making, taking = (fill.usdc, fill.shares) if fill.side is Side.BUY else (fill.shares, fill.usdc)
+        making, taking = (
+            (fill.usdc, fill.shares) if fill.side is Side.BUY else (fill.shares, fill.usdc)
+        )
         order = Order(
-            fill.order_id, f"adopted:{fill.order_id}", wallet, ConditionId(difference.condition), fill.token, fill.side,
-            0, making, taking, 0, "", OrderState.OPEN, now_us, now_us, reason="adopted",
-        )  # fmt: skip
+            fill.order_id,
+            f"adopted:{fill.order_id}",
+            wallet,
+            ConditionId(difference.condition),
+            fill.token,
+            fill.side,
+            0,
+            making,
+            taking,
+            0,
+            "",
+            OrderState.OPEN,
+            now_us,
+            now_us,
+            reason="adopted",
+        )
         orders.add(tx, order)
         orders.move(tx, order, OrderState.FILLED)
     fills.book(tx, replace(order, state=OrderState.FILLED), fill, now_us=now_us)

@@ -95,7 +95,9 @@ class Poster:
             later = now + (outcome.retry_after_s or 1) * MICRO
             self._in_flight.not_before[order.id] = min(later, max(order.deadline_us, now + MICRO))
 
-    def _answered(self, tx: Tx, order_id: OrderId, outcome: Outcome, *, first_sent_us: int | None) -> None:
+    def _answered(
+        self, tx: Tx, order_id: OrderId, outcome: Outcome, *, first_sent_us: int | None
+    ) -> None:
         if first_sent_us is not None:
             orders.sent(tx, order_id, now_us=first_sent_us)
         order = orders.order(tx, order_id)

@@ -73,9 +73,13 @@ def _commit() -> float:
 
 
 def _signature() -> float:
-    signer = OrderSigner("0x" + "11" * 32, chain_id=137, contracts=Contracts(), signature_type=0, funder=None)
+    signer = OrderSigner(
+        "0x" + "11" * 32, chain_id=137, contracts=Contracts(), signature_type=0, funder=None
+    )
     amounts = market_amounts(Side.BUY, 570_000, 10_000_000, 10_000)
-    return _median(lambda: signer.sign(_TOKEN, Side.BUY, amounts, neg_risk=False, owner="bench", now_us=0))
+    return _median(
+        lambda: signer.sign(_TOKEN, Side.BUY, amounts, neg_risk=False, owner="bench", now_us=0)
+    )
 
 
 async def _hop_and_post() -> tuple[float, float]:

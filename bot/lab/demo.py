@@ -15,6 +15,8 @@ from bot import report
 from bot.lab.judge import judge, settled
 from bot.lab.testbed import Testbed, set_up
 from bot.model.units import MICRO, decimal_text
+from bot.report import lists
+from bot.report.status import status as first_screen
 
 FINISH_S = 240
 
@@ -153,16 +155,18 @@ class _Victim:
 
 
 def _progress(found: report.Report, truth: dict[str, Any]) -> Progress:
-    status = found.status()
+    status = first_screen(found)
     return Progress(
-        phase="leaders trade, the bot follows" if truth["steps_left"] else "waiting for the last settlements",
+        phase="leaders trade, the bot follows"
+        if truth["steps_left"]
+        else "waiting for the last settlements",
         leader_trades=len(truth["leader_trades"]),
         decided=status.today.copied + status.today.skipped,
         copied=status.today.copied,
         skipped=status.today.skipped,
         steps_left=truth["steps_left"],
         workers=tuple((w.worker, w.state) for w in status.workers),
-        latest=tuple(found.trades(8)),
+        latest=tuple(lists.trades(found, 8)),
     )
 
 
@@ -177,13 +181,24 @@ def _verdict(
     skipped = {r["reason"]: r["n"] for r in found.rows(
         "SELECT reason, COUNT(*) AS n FROM decision WHERE verdict = 'skipped' GROUP BY reason ORDER BY n DESC"
     )}  # fmt: skip
-    states = {r["state"]: r["n"] for r in found.rows("SELECT state, COUNT(*) AS n FROM orders GROUP BY state")}
-    copied, orders, venue = decisions - sum(skipped.values()), sum(states.values()), len(truth["orders"])
+    states = {
+        r["state"]: r["n"]
+        for r in found.rows("SELECT state, COUNT(*) AS n FROM orders GROUP BY state")
+    }
+    copied, orders, venue = (
+        decisions - sum(skipped.values()),
+        sum(states.values()),
+        len(truth["orders"]),
+    )
     problems = judgement.problems
     if decisions != trades + followups:
-        problems.append(f"{decisions} decisions for {trades} leader trades and {followups} follow-ups")
+        problems.append(
+            f"{decisions} decisions for {trades} leader trades and {followups} follow-ups"
+        )
     if not venue == orders == copied:
-        problems.append(f"{copied} copied decisions, {orders} orders, {venue} orders at the exchange")
+        problems.append(
+            f"{copied} copied decisions, {orders} orders, {venue} orders at the exchange"
+        )
     if options.kill and recovered is None:
         problems.append(f"{options.kill} was killed and did not come back")
     return DemoVerdict(
@@ -213,5 +228,5 @@ def _latency(found: report.Report) -> dict[str, float | None]:
 
 
 def _memory(found: report.Report) -> dict[str, float]:
-    workers = found.status().workers
+    workers = first_screen(found).workers
     return {w.worker: round(w.pss_bytes / 2**20, 1) for w in workers if w.pss_bytes is not None}

@@ -32,7 +32,9 @@ class Result:
 
     name: str
     passed: bool
-    recovered_s: float | None  #: from the blow to being at work again, where something was killed or frozen
+    recovered_s: (
+        float | None
+    )  #: from the blow to being at work again, where something was killed or frozen
     duplicates: int
     lost: int
     what: str
@@ -64,7 +66,9 @@ class Scene:
 
     def held(self) -> int:
         """Return how many fills have arrived on the chain."""
-        return int(self.on.value("SELECT COUNT(*) FROM fill WHERE settlement IN ('mined', 'confirmed')"))
+        return int(
+            self.on.value("SELECT COUNT(*) FROM fill WHERE settlement IN ('mined', 'confirmed')")
+        )
 
     def fault(self, do: str, *, on: str = "POST /order", **more: Any) -> None:
         """Add a fault at the exchange's edge."""
@@ -87,7 +91,9 @@ class Scene:
     def copied(self, number: int) -> None:
         """Wait until so many decisions were copies."""
         self.until(
-            lambda: self.on.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'") >= number,
+            lambda: (
+                self.on.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'") >= number
+            ),
             f"{number} copied decisions",
         )
 
@@ -108,7 +114,10 @@ class Scene:
 
     def back(self, *workers: str) -> None:
         """Wait until the workers are at work again in new lives."""
-        self.until(lambda: all(self._ready_us(w) for w in workers), f"{' and '.join(workers)} at work again")
+        self.until(
+            lambda: all(self._ready_us(w) for w in workers),
+            f"{' and '.join(workers)} at work again",
+        )
         last = max(self._ready_us(w) for w in workers)
         self.recovered_s = round((last - self._struck_us) / MICRO, 2)
 
@@ -116,14 +125,17 @@ class Scene:
         return int(
             self.on.value(
                 "SELECT COALESCE(MAX(ready_us), 0) FROM boot WHERE worker = ? AND started_us > ? AND ended_us IS NULL",
-                worker, self._struck_us,
+                worker,
+                self._struck_us,
             )
-        )  # fmt: skip
+        )
 
     def alerted(self, key: str) -> None:
         """Wait for an open alert whose key begins like this."""
         self.until(
-            lambda: self.on.value("SELECT COUNT(*) FROM alert WHERE cleared_us IS NULL AND key LIKE ?", f"{key}%"),
+            lambda: self.on.value(
+                "SELECT COUNT(*) FROM alert WHERE cleared_us IS NULL AND key LIKE ?", f"{key}%"
+            ),
             f"alert {key}",
         )
 
@@ -193,17 +205,25 @@ def run_one(drill: Drill) -> Result:
         passed, found = False, f"{type(error).__name__}: {error}"[:700]
     judgement = scene.judgement if scene else None
     return Result(
-        drill.name, passed, scene.recovered_s if scene else None, len(judgement.twice) if judgement else 0,
-        len(judgement.missing) if judgement else 0, drill.what, found, scene.kills if scene else 0,
-        scene.faults if scene else 0, _since(began),
-    )  # fmt: skip
+        drill.name,
+        passed,
+        scene.recovered_s if scene else None,
+        len(judgement.twice) if judgement else 0,
+        len(judgement.missing) if judgement else 0,
+        drill.what,
+        found,
+        scene.kills if scene else 0,
+        scene.faults if scene else 0,
+        _since(began),
+    )
 
 
 @contextmanager
 def _staged(drill: Drill) -> Iterator[Testbed]:
     plan = {"seed": 1, "failed_share": 0, "retried_share": 0, **drill.plan}
     overrides = {
-        name: {**OVERRIDES.get(name, {}), **drill.overrides.get(name, {})} for name in {**OVERRIDES, **drill.overrides}
+        name: {**OVERRIDES.get(name, {}), **drill.overrides.get(name, {})}
+        for name in {**OVERRIDES, **drill.overrides}
     }
     folder = drill.folder() if drill.folder else None
     try:

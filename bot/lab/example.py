@@ -71,7 +71,10 @@ def _is_decimal(field: FieldInfo) -> bool:
 
 def _bounds(field: FieldInfo) -> str:
     found = {
-        name: getattr(item, name) for item in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
+        name: getattr(item, name)
+        for item in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(item, name)
     }
     if "ge" in found and "le" in found:
         return f" ({found['ge']} to {found['le']})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.model.units import decimal_text
-from bot.report import Report
+from bot.report import Report, audit
 
 #: A leader trade is complete when less than a hundredth of a share is missing.
 TOLERANCE = 10_000
@@ -31,12 +31,7 @@ class Judgement:
 
 def settled(found: Report, truth: dict[str, Any]) -> bool:
     """Return whether nothing is undecided, in flight or unsettled, here and there."""
-    waiting = found.value(
-        "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
-        " + (SELECT COUNT(*) FROM orders WHERE state IN ('posting', 'unknown', 'open'))"
-        " + (SELECT COUNT(*) FROM fill WHERE settlement NOT IN ('confirmed', 'failed'))"
-    )
-    return waiting == 0 and bool(truth["settled"]) and not missing(found, truth)
+    return audit.rests(found) and bool(truth["settled"]) and not missing(found, truth)
 
 
 def judge(found: Report, truth: dict[str, Any]) -> Judgement:
@@ -45,7 +40,10 @@ def judge(found: Report, truth: dict[str, Any]) -> Judgement:
     ours = {r["id"]: r["state"] for r in known if not r["adopted"]}
     strangers = [order for order in truth["orders"] if order not in {r["id"] for r in known}]
     broken = []
-    signals, decisions = found.value("SELECT COUNT(*) FROM signal"), found.value("SELECT COUNT(*) FROM decision")
+    signals, decisions = (
+        found.value("SELECT COUNT(*) FROM signal"),
+        found.value("SELECT COUNT(*) FROM decision"),
+    )
     copied = found.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'")
     if decisions != signals:
         broken.append(f"{decisions} decisions for {signals} signals")
@@ -57,8 +55,11 @@ def judge(found: Report, truth: dict[str, Any]) -> Judgement:
             broken.append(f"order {order[:14]} is {state} here, and the exchange never had it")
         if state in ("posting", "unknown", "open"):
             broken.append(f"order {order[:14]} is still {state}")
-    broken += found.mismatches()
-    twice = [f"order {order[:14]} is at the exchange, and no decision asked for it" for order in strangers]
+    broken += audit.mismatches(found)
+    twice = [
+        f"order {order[:14]} is at the exchange, and no decision asked for it"
+        for order in strangers
+    ]
     twice += overcopied(found)
     repeated = len(truth["orders"]) - len(set(truth["orders"]))
     twice += [f"{repeated} orders are at the exchange twice"] if repeated else []
@@ -77,10 +78,12 @@ def overcopied(found: Report) -> list[str]:
         " JOIN orders o ON o.signal_id = s.id WHERE o.side = 'BUY' GROUP BY t.id HAVING COUNT(*) > 1"
     )
     return [
-        *(f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
-          for r in signalled),
+        *(
+            f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
+            for r in signalled
+        ),
         *(f"leader trade {r['tx'][:14]} was entered {r['n']} times" for r in entered),
-    ]  # fmt: skip
+    ]
 
 
 def missing(found: Report, truth: dict[str, Any]) -> list[str]:
@@ -92,29 +95,46 @@ def missing(found: Report, truth: dict[str, Any]) -> list[str]:
             " AS decisions FROM leader_trade t"
         )
     }
-    followed = {r["wallet"].lower() for r in found.rows("SELECT wallet FROM leader WHERE active = 1")}
+    followed = {
+        r["wallet"].lower() for r in found.rows("SELECT wallet FROM leader WHERE active = 1")
+    }
     problems = []
     for tx, wallet, token, side, shares in truth["leader_trades"]:
         row = known.get((tx, wallet.lower(), token, side))
         if wallet.lower() in followed and (
             row is None or abs(row["shares"] - shares) > TOLERANCE or not row["decisions"]
         ):
-            seen = "not seen" if row is None else f"{decimal_text(row['shares'])} shares, {row['decisions']} decisions"
-            problems.append(f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange, {seen}")
+            seen = (
+                "not seen"
+                if row is None
+                else f"{decimal_text(row['shares'])} shares, {row['decisions']} decisions"
+            )
+            problems.append(
+                f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange, {seen}"
+            )
     return problems
 
 
 def differences(found: Report, truth: dict[str, Any]) -> list[str]:
     """Return where cash and shares of the ledger are not those of the exchange."""
     cash = found.value("SELECT COALESCE(SUM(cash), 0) FROM account")
-    ours = {r["token"]: r["shares"] for r in found.rows(
-        "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
-    )}  # fmt: skip
-    problems = [] if cash == truth["collateral"] else [
-        f"cash: {decimal_text(cash)} in the ledger, {decimal_text(truth['collateral'])} at the exchange"
-    ]  # fmt: skip
+    ours = {
+        r["token"]: r["shares"]
+        for r in found.rows(
+            "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
+        )
+    }
+    problems = (
+        []
+        if cash == truth["collateral"]
+        else [
+            f"cash: {decimal_text(cash)} in the ledger, {decimal_text(truth['collateral'])} at the exchange"
+        ]
+    )
     for token in sorted({*ours, *truth["shares"]}):
         here, there = ours.get(token, 0), truth["shares"].get(token, 0)
         if here != there:
-            problems.append(f"token {token[:12]}…: {decimal_text(here)} in the ledger, {decimal_text(there)} there")
+            problems.append(
+                f"token {token[:12]}…: {decimal_text(here)} in the ledger, {decimal_text(there)} there"
+            )
     return problems

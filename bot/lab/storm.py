@@ -28,10 +28,19 @@ _FACTS = {
     },
 }  # fmt: skip
 _ANSWERS: tuple[dict[str, Any], ...] = (
-    {"do": "drop"}, {"do": "error"}, {"do": "late", "seconds": 4}, {"do": "slow", "seconds": 4}, {"do": "reset"},
-    {"do": "half"}, {"do": "html"}, {"do": "empty"}, {"do": "killed"}, {"do": "status", "status": 425},
-    {"do": "status", "status": 429, "retry_after": "1"}, {"do": "status", "status": 503},
-)  # fmt: skip
+    {"do": "drop"},
+    {"do": "error"},
+    {"do": "late", "seconds": 4},
+    {"do": "slow", "seconds": 4},
+    {"do": "reset"},
+    {"do": "half"},
+    {"do": "html"},
+    {"do": "empty"},
+    {"do": "killed"},
+    {"do": "status", "status": 425},
+    {"do": "status", "status": 429, "retry_after": "1"},
+    {"do": "status", "status": 503},
+)
 _MODES = ("duplicate", "reorder", "silent", "truncate", "hang_up")
 _CHANNELS = ("user", "market", "rtds")
 #: A fault of a channel lasts about this long before everything is healed.
@@ -54,7 +63,9 @@ class StormVerdict:
     lost: int
     ledger_matches_venue: bool
     boots: int
-    recovered_s: dict[str, float | None]  #: from a kill to being ready, where no second kill came before
+    recovered_s: dict[
+        str, float | None
+    ]  #: from a kill to being ready, where no second kill came before
     duration_s: float
     problems: list[str] = field(default_factory=list)
 
@@ -74,7 +85,9 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
         on.until(lambda: on.at_work() and _rests(on), "everything comes to rest", seconds=300)
         truth = on.truth()
         with report.read(on.ledger) as found:
-            return _verdict(found, truth, weather, seed, weather.faults + struck, time.monotonic() - began)
+            return _verdict(
+                found, truth, weather, seed, weather.faults + struck, time.monotonic() - began
+            )
 
 
 def _rests(on: Testbed) -> bool:
@@ -121,7 +134,9 @@ class _Weather:
         if draw < 0.6:
             on = self._rng.choice(("POST /order", "POST /order", "GET /data/", "GET /v2/"))
             rule = self._rng.choice(_ANSWERS)
-            self._quietly(lambda: self._on.do("fault", on=on, **rule, times=self._rng.choice((1, 1, 2, 5))))
+            self._quietly(
+                lambda: self._on.do("fault", on=on, **rule, times=self._rng.choice((1, 1, 2, 5)))
+            )
         elif draw < 0.9:
             channel, mode = self._rng.choice(_CHANNELS), self._rng.choice(_MODES)
             self._quietly(lambda: self._on.do("stream", channel=channel, mode=mode))
@@ -146,25 +161,41 @@ class _Weather:
 
 
 def _verdict(
-    found: report.Report, truth: dict[str, Any], weather: _Weather, seed: int, faults: int, duration: float
+    found: report.Report,
+    truth: dict[str, Any],
+    weather: _Weather,
+    seed: int,
+    faults: int,
+    duration: float,
 ) -> StormVerdict:
     judgement = judge(found, truth)
     problems = judgement.problems
     return StormVerdict(
-        ok=not problems, seed=seed, kills=len(weather.struck), faults=faults,
+        ok=not problems,
+        seed=seed,
+        kills=len(weather.struck),
+        faults=faults,
         leader_trades=found.value("SELECT COUNT(*) FROM leader_trade"),
-        decisions=found.value("SELECT COUNT(*) FROM decision"), orders=found.value("SELECT COUNT(*) FROM orders"),
-        venue_orders=len(truth["orders"]), duplicates=len(judgement.twice), lost=len(judgement.missing),
-        ledger_matches_venue=not judgement.differences, boots=found.value("SELECT COUNT(*) FROM boot"),
-        recovered_s=_recovered(found, weather.struck), duration_s=round(duration, 1), problems=problems[:20],
-    )  # fmt: skip
+        decisions=found.value("SELECT COUNT(*) FROM decision"),
+        orders=found.value("SELECT COUNT(*) FROM orders"),
+        venue_orders=len(truth["orders"]),
+        duplicates=len(judgement.twice),
+        lost=len(judgement.missing),
+        ledger_matches_venue=not judgement.differences,
+        boots=found.value("SELECT COUNT(*) FROM boot"),
+        recovered_s=_recovered(found, weather.struck),
+        duration_s=round(duration, 1),
+        problems=problems[:20],
+    )
 
 
 def _recovered(found: report.Report, struck: list[tuple[str, int]]) -> dict[str, float | None]:
     times = []
     for index, (worker, at) in enumerate(struck):
         ready = found.value(
-            "SELECT MIN(ready_us) FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL", worker, at
+            "SELECT MIN(ready_us) FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL",
+            worker,
+            at,
         )
         again = next((t for w, t in struck[index + 1 :] if w == worker), None)
         if ready is not None and (again is None or again > ready):

@@ -54,7 +54,9 @@ class Testbed:
 
     def do(self, what: str, **arguments: Any) -> dict[str, Any]:
         """Tell the simulation to do something (see bot/sim/director.py); raises ConfigError if it does not know it."""
-        answer: dict[str, Any] = self.venue.post("/sim/do", json={"order": what, **arguments}).json()
+        answer: dict[str, Any] = self.venue.post(
+            "/sim/do", json={"order": what, **arguments}
+        ).json()
         if "error" in answer:
             raise ConfigError(f"{what}: {answer['error']}")
         return answer
@@ -74,7 +76,9 @@ class Testbed:
         with report.read(self.ledger) as found:
             return found.rows(sql, *values)
 
-    def until(self, condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_S) -> None:
+    def until(
+        self, condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_S
+    ) -> None:
         """Wait for a condition; raises TimedOut, with the workers' last words, if it never comes."""
         deadline = time.monotonic() + seconds
         while not self._holds(condition):
@@ -93,11 +97,16 @@ class Testbed:
 
     def alive(self, worker: str) -> psutil.Process | None:
         """Return the process of a worker's newest life, or None if it has ended; never a stranger with its pid."""
-        boot = self.rows("SELECT pid, pid_started_us FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker)[0]
+        boot = self.rows(
+            "SELECT pid, pid_started_us FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker
+        )[0]
         try:
             process = psutil.Process(boot["pid"])
             born_us = int(process.create_time() * MICRO)
-            ended = process.status() == psutil.STATUS_ZOMBIE or abs(born_us - boot["pid_started_us"]) > 2 * MICRO
+            ended = (
+                process.status() == psutil.STATUS_ZOMBIE
+                or abs(born_us - boot["pid_started_us"]) > 2 * MICRO
+            )
         except psutil.NoSuchProcess:
             return None
         return None if ended else process
@@ -137,7 +146,11 @@ class Testbed:
         began = time.time_ns() // 1000
         self.supervisor = supervise.start(self.home, self.config, environment)
         if wait:
-            self.until(lambda: self.at_work(began) and self._watching(), "the workers are ready", seconds=READY_S)
+            self.until(
+                lambda: self.at_work(began) and self._watching(),
+                "the workers are ready",
+                seconds=READY_S,
+            )
 
     def _watching(self) -> bool:
         return not self.value(
@@ -172,9 +185,12 @@ class Testbed:
 
 @contextmanager
 def set_up(
-    plan: Mapping[str, Any], *, follow: tuple[str, ...] = ("all",), overrides: Overrides | None = None,
+    plan: Mapping[str, Any],
+    *,
+    follow: tuple[str, ...] = ("all",),
+    overrides: Overrides | None = None,
     folder: Path | None = None,
-) -> Iterator[Testbed]:  # fmt: skip
+) -> Iterator[Testbed]:
     """Set a testbed up and take it down again; the workers are started by `Testbed.up`.
 
     `plan` is the simulation's (see bot/sim/server.py), `overrides` are settings by section, `folder`
@@ -183,9 +199,14 @@ def set_up(
     # Short, because socket paths are limited to 107 bytes.
     home = Home(Path(tempfile.mkdtemp(prefix="copybot-", dir=folder)))
     try:
-        with _simulation(plan) as (pid, address), httpx.Client(base_url=address["clob_url"], timeout=30) as venue:
+        with (
+            _simulation(plan) as (pid, address),
+            httpx.Client(base_url=address["clob_url"], timeout=30) as venue,
+        ):
             home.create()
-            config = _configure(home, address, _followed(follow, address["leaders"]), overrides or {})
+            config = _configure(
+                home, address, _followed(follow, address["leaders"]), overrides or {}
+            )
             found = Testbed(home, config, address, venue, pid, points=home.path / "failpoints")
             found.points.mkdir(mode=0o700)
             migrate(found.ledger, "demo")
@@ -202,12 +223,18 @@ def set_up(
 @contextmanager
 def _simulation(plan: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bot.sim.server", json.dumps(plan)], cwd=supervise.CONF.parent,
-        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "bot.sim.server", json.dumps(plan)],
+        cwd=supervise.CONF.parent,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
     try:
         assert process.stdout is not None
-        answer = json.loads(process.stdout.readline() or '{"error": "the simulated exchange did not start"}')
+        answer = json.loads(
+            process.stdout.readline() or '{"error": "the simulated exchange did not start"}'
+        )
         if "error" in answer:
             raise ConfigError(answer["error"])
         yield process.pid, answer
@@ -230,7 +257,9 @@ def _followed(follow: tuple[str, ...], leaders: list[str]) -> list[str]:
     return [known[w.lower()] for w in follow]
 
 
-def _configure(home: Home, address: Mapping[str, Any], followed: list[str], overrides: Overrides) -> Path:
+def _configure(
+    home: Home, address: Mapping[str, Any], followed: list[str], overrides: Overrides
+) -> Path:
     key = home.path / "key"
     key.touch(0o600)
     key.write_text(address["private_key"])
@@ -238,14 +267,23 @@ def _configure(home: Home, address: Mapping[str, Any], followed: list[str], over
     sections: dict[str, dict[str, Any]] = {
         "venue": {
             name: address[name]
-            for name in ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")
+            for name in (
+                "clob_url",
+                "market_ws_url",
+                "user_ws_url",
+                "data_url",
+                "gamma_url",
+                "rtds_url",
+            )
         },
         "account": {
-            "signature_type": kind, "key_file": str(key), **({"funder": address["wallet"]} if kind else {})
+            "signature_type": kind,
+            "key_file": str(key),
+            **({"funder": address["wallet"]} if kind else {}),
         },
         "detect": {"poll_s": 3 if len(followed) > 10 else 1},
         "execution": {"settle_poll_s": 2, "evidence_lag_s": 2},
-    }  # fmt: skip
+    }
     for name, values in overrides.items():
         sections[name] = {**sections.get(name, {}), **values}
     lines = ['mode = "demo"']

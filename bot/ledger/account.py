@@ -10,13 +10,19 @@ _MARK = "reconciled_s"
 
 def add_daily(tx: Tx, day: str, *, realized: int, fees: int, bought: int, sold: int) -> None:
     """Add to the totals of one UTC day (micro-USDC, negative to reverse)."""
-    insert(tx, "daily_pnl", {"day": day, "realized": 0, "fees": 0, "bought": 0, "sold": 0}, ignore=True)
+    insert(
+        tx, "daily_pnl", {"day": day, "realized": 0, "fees": 0, "bought": 0, "sold": 0}, ignore=True
+    )
     run(
         tx,
         "UPDATE daily_pnl SET realized = realized + :realized, fees = fees + :fees,"
         " bought = bought + :bought, sold = sold + :sold WHERE day = :day",
-        realized=realized, fees=fees, bought=bought, sold=sold, day=day,
-    )  # fmt: skip
+        realized=realized,
+        fees=fees,
+        bought=bought,
+        sold=sold,
+        day=day,
+    )
 
 
 def daily(tx: Tx, day: str) -> tuple[int, int]:
@@ -42,9 +48,11 @@ def open_account(tx: Tx, wallet: str, cash: int, *, now_us: int) -> None:
 def move_opening(tx: Tx, change: int, *, now_us: int) -> None:
     """Note collateral that came or went elsewhere (micro-USDC): a deposit is no profit."""
     run(
-        tx, "UPDATE account SET opening = opening + :change, cash = cash + :change, updated_us = :now",
-        change=change, now=now_us,
-    )  # fmt: skip
+        tx,
+        "UPDATE account SET opening = opening + :change, cash = cash + :change, updated_us = :now",
+        change=change,
+        now=now_us,
+    )
 
 
 def cash(tx: Tx) -> int:
@@ -54,7 +62,9 @@ def cash(tx: Tx) -> int:
 
 def add_cash(tx: Tx, change: int, *, now_us: int) -> None:
     """Move our collateral by `change` micro-USDC."""
-    run(tx, "UPDATE account SET cash = cash + :change, updated_us = :now", change=change, now=now_us)
+    run(
+        tx, "UPDATE account SET cash = cash + :change, updated_us = :now", change=change, now=now_us
+    )
 
 
 def compared_until_s(tx: Tx) -> int:

@@ -39,20 +39,31 @@ def read(tx: Tx, *, now_us: int) -> ControlState:
     )
 
 
-def steer(tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None) -> None:
+def steer(
+    tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None
+) -> None:
     """Set the mode and record the event. Whoever sets `halted` is not softened by a pause."""
     run(
         tx,
         "UPDATE control SET mode = :mode, reason = :reason, actor = :actor, since_us = :now, until_us = :until"
         " WHERE id = 1 AND NOT (mode = 'halted' AND :mode = 'paused')",
-        mode=str(mode), reason=reason, actor=actor, now=now_us, until=until_us,
-    )  # fmt: skip
+        mode=str(mode),
+        reason=reason,
+        actor=actor,
+        now=now_us,
+        until=until_us,
+    )
     record(tx, actor, f"control.{mode}", reason, now_us=now_us)
 
 
 def rearm(tx: Tx, day: str, realized: int) -> None:
     """Reset the breaker: errors to 0, and losses counted from the day's present PnL."""
-    run(tx, "UPDATE control SET errors = 0, loss_day = :day, loss_base = :base WHERE id = 1", day=day, base=realized)
+    run(
+        tx,
+        "UPDATE control SET errors = 0, loss_day = :day, loss_base = :base WHERE id = 1",
+        day=day,
+        base=realized,
+    )
 
 
 def count_error(tx: Tx, *, reset: bool) -> int:
@@ -64,7 +75,12 @@ def count_error(tx: Tx, *, reset: bool) -> int:
 def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
     """Return the reason of a lock on any of `scopes`, or None."""
     for scope in scopes:
-        found = scalar(tx, "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now", scope=scope, now=now_us)
+        found = scalar(
+            tx,
+            "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now",
+            scope=scope,
+            now=now_us,
+        )
         if found is not None:
             return str(found)
     return None
@@ -98,24 +114,41 @@ def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now
 
 def at_work(tx: Tx) -> set[int]:
     """Return the pids of lives that have begun work and have not ended, as far as is known."""
-    return {row["pid"] for row in rows(tx, "SELECT pid FROM boot WHERE ready_us IS NOT NULL AND ended_us IS NULL")}
+    return {
+        row["pid"]
+        for row in rows(tx, "SELECT pid FROM boot WHERE ready_us IS NOT NULL AND ended_us IS NULL")
+    }
 
 
 def newest_boot(tx: Tx, worker: str) -> int:
     """Return the id of a worker's newest boot; an older one must not write orders any more."""
-    return int(scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker))
+    return int(
+        scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker)
+    )
 
 
 def beat(
-    tx: Tx, boot_id: int, state: str, detail: str, *, now_us: int, progress_us: int | None, ready_us: int | None
+    tx: Tx,
+    boot_id: int,
+    state: str,
+    detail: str,
+    *,
+    now_us: int,
+    progress_us: int | None,
+    ready_us: int | None,
 ) -> None:
     """Store that a worker lives, what it does, and when it last got work done."""
     run(
         tx,
         "UPDATE boot SET state = :state, detail = :detail, beat_us = :now, progress_us = :progress,"
         " ready_us = :ready WHERE id = :id",
-        state=state, detail=detail, now=now_us, progress=progress_us, ready=ready_us, id=boot_id,
-    )  # fmt: skip
+        state=state,
+        detail=detail,
+        now=now_us,
+        progress=progress_us,
+        ready=ready_us,
+        id=boot_id,
+    )
 
 
 def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) -> None:
@@ -123,8 +156,11 @@ def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) 
     run(
         tx,
         "UPDATE boot SET state = 'ended', ended_us = :now, exit_code = :code, detail = :detail WHERE id = :id",
-        now=now_us, code=exit_code, detail=detail, id=boot_id,
-    )  # fmt: skip
+        now=now_us,
+        code=exit_code,
+        detail=detail,
+        id=boot_id,
+    )
 
 
 def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:

@@ -97,13 +97,17 @@ class Ledger:
     timeout keep order.
     """
 
-    def __init__(self, path: Path, *, connect: Callable[[str], Awaitable[Connection]] = Threaded.connect) -> None:
+    def __init__(
+        self, path: Path, *, connect: Callable[[str], Awaitable[Connection]] = Threaded.connect
+    ) -> None:
         self.path, self._connect = path, connect
         self._waiting: deque[_Item] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
 
-    async def transact(self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def transact(
+        self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run `work(tx, ...)` inside a BEGIN IMMEDIATE transaction and return its result.
 
         When this returns, the commit is on disk (synchronous=FULL). Work that raises is undone
@@ -114,17 +118,23 @@ class Ledger:
         done = asyncio.get_running_loop().create_future()
         # Nobody is left to hear of it where the caller was cancelled.
         done.add_done_callback(lambda found: found.cancelled() or found.exception())
-        self._waiting.append(_Item(lambda tx: work(tx, *args, **kwargs), contextvars.copy_context(), done))
+        self._waiting.append(
+            _Item(lambda tx: work(tx, *args, **kwargs), contextvars.copy_context(), done)
+        )
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="ledger.write")
         found: T = await asyncio.shield(done)
         return found
 
-    async def look(self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def look(
+        self, work: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run `work(tx, ...)` on a snapshot, without the write lock, and return its result."""
         assert self._connection is not None, "the ledger is not open"
         try:
-            return await self._connection.run(lambda db: _snapshot(db, partial(work, db, *args, **kwargs)))
+            return await self._connection.run(
+                lambda db: _snapshot(db, partial(work, db, *args, **kwargs))
+            )
         except sqlite3.Error as error:
             raise refused(self.path, error) from error
 
@@ -165,7 +175,9 @@ class Ledger:
         aiosqlite keeps a process alive while a connection is open, so this is the only way in.
         """
         if sqlite3.sqlite_version_info < SAFE_SQLITE:
-            raise ConfigError(f"SQLite {sqlite3.sqlite_version} may lose commits; install pysqlite3 0.6.1 or later")
+            raise ConfigError(
+                f"SQLite {sqlite3.sqlite_version} may lose commits; install pysqlite3 0.6.1 or later"
+            )
         try:
             self._connection = await self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
         except sqlite3.Error as error:
@@ -246,7 +258,9 @@ def _pragmas(db: Tx) -> None:
 def _check(tx: Tx) -> None:
     found = scalar(tx, "SELECT version_num FROM alembic_version")
     if found != SCHEMA:
-        raise SchemaMismatch(f"ledger: schema {found}, this version needs {SCHEMA}; run botctl up to migrate it")
+        raise SchemaMismatch(
+            f"ledger: schema {found}, this version needs {SCHEMA}; run botctl up to migrate it"
+        )
 
 
 _AWAY = frozenset({"BUSY", "LOCKED", "FULL", "READONLY", "IOERR", "CANTOPEN"})
@@ -255,7 +269,10 @@ _DAMAGED = frozenset({"CORRUPT", "NOTADB"})
 _FIXES = (
     ("not a database", "not a ledger; move it away, or restore a backup with botctl db restore"),
     ("malformed", "corrupt; restore a backup with botctl db restore"),
-    ("unable to open", "cannot be opened; check path and permissions, and that the disk is not read-only"),
+    (
+        "unable to open",
+        "cannot be opened; check path and permissions, and that the disk is not read-only",
+    ),
     ("readonly", "read-only; make it and its folder writable for this user"),
     ("locked", "locked by another program; open it read-only elsewhere"),
     ("is full", "disk is full; free some space, work resumes by itself"),

@@ -35,9 +35,13 @@ def migrate(path: Path, mode: str) -> None:
         _upgrade(path, mode)
         return
     if (wal := _beside(path, "-wal")).exists() and wal.stat().st_size:
-        raise LedgerDamaged(f"ledger {path}: its WAL is here without it; put the ledger back, or move {wal.name} away")
+        raise LedgerDamaged(
+            f"ledger {path}: its WAL is here without it; put the ledger back, or move {wal.name} away"
+        )
     if aside := sorted(path.parent.glob(f"{path.name}.before-restore-*")):
-        raise LedgerDamaged(f"ledger {path}: a restore was cut short; run it again, or move {aside[-1].name} back")
+        raise LedgerDamaged(
+            f"ledger {path}: a restore was cut short; run it again, or move {aside[-1].name} back"
+        )
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     _create(fresh)
@@ -66,7 +70,9 @@ def _upgrade(path: Path, mode: str) -> None:
         with _alembic:
             alembic.command.upgrade(config, "head")
         with _connected(path) as connection:
-            connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,))
+            connection.execute(
+                "INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,)
+            )
     except (sqlite3.Error, DBAPIError) as error:
         raise refused(path, error) from error
 
@@ -75,19 +81,30 @@ def _refuse_foreign(path: Path, mode: str) -> None:
     if not path.is_file():
         raise LedgerError(f"ledger {path}: expected a file, found something else; move it away")
     if path.stat().st_size == 0:
-        raise LedgerDamaged(f"ledger {path}: empty; it was cut short: restore a backup, or remove it to begin anew")
+        raise LedgerDamaged(
+            f"ledger {path}: empty; it was cut short: restore a backup, or remove it to begin anew"
+        )
     try:
         with _connected(path, read_only=True) as connection:
-            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            names = {
+                row[0]
+                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
             if "alembic_version" not in names or "meta" not in names:
-                raise SchemaMismatch(f"ledger {path}: a SQLite file of another program; move it away")
+                raise SchemaMismatch(
+                    f"ledger {path}: a SQLite file of another program; move it away"
+                )
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             version = row[0] if row else ""
             if version > SCHEMA:
-                raise SchemaMismatch(f"ledger {path}: schema {version} is newer than {SCHEMA}; upgrade the bot")
+                raise SchemaMismatch(
+                    f"ledger {path}: schema {version} is newer than {SCHEMA}; upgrade the bot"
+                )
             found = connection.execute("SELECT value FROM meta WHERE name = 'mode'").fetchone()
             if found and found[0] != mode:
-                raise SchemaMismatch(f"ledger {path}: written in mode {found[0]}, configured mode is {mode}")
+                raise SchemaMismatch(
+                    f"ledger {path}: written in mode {found[0]}, configured mode is {mode}"
+                )
     except sqlite3.Error as error:
         raise refused(path, error) from None
 
@@ -121,13 +138,17 @@ def check(path: Path) -> Health:
                 raise LedgerDamaged(
                     f"ledger {path}: a row of {orphan[0]} refers to none of {orphan[2]}; restore a backup"
                 )
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            if not connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+            ).fetchone():
                 raise SchemaMismatch(f"{path}: a SQLite file of another program, not a ledger")
             schema, mode, orders, fills = connection.execute(
                 "SELECT (SELECT version_num FROM alembic_version), (SELECT value FROM meta WHERE name = 'mode'),"
                 " (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM fill)"
             ).fetchone()
-            return Health(path, path.stat().st_size, _size(_beside(path, "-wal")), schema, mode, orders, fills)
+            return Health(
+                path, path.stat().st_size, _size(_beside(path, "-wal")), schema, mode, orders, fills
+            )
     except sqlite3.Error as error:
         raise refused(path, error) from None
 
@@ -135,7 +156,9 @@ def check(path: Path) -> Health:
 def busy(path: Path) -> str | None:
     """Return why a ledger cannot be written just now, or None; waits a second for a worker's own commit."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)
+        ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
@@ -178,7 +201,9 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
     if found.mode != mode:
         raise SchemaMismatch(f"{source}: a backup of mode {found.mode}, configured mode is {mode}")
     if found.schema > SCHEMA:
-        raise SchemaMismatch(f"{source}: schema {found.schema} is newer than {SCHEMA}; upgrade the bot")
+        raise SchemaMismatch(
+            f"{source}: schema {found.schema} is newer than {SCHEMA}; upgrade the bot"
+        )
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     backup(source, fresh)
@@ -199,7 +224,11 @@ def _pause(fresh: Path, old: Path) -> None:
     with _connected(fresh) as connection:
         connection.execute(
             "UPDATE control SET mode = ?, reason = ?, actor = 'restore', since_us = ?, until_us = NULL",
-            (mode, "restored from a backup; botctl reconcile, then botctl resume", time.time_ns() // 1000),
+            (
+                mode,
+                "restored from a backup; botctl reconcile, then botctl resume",
+                time.time_ns() // 1000,
+            ),
         )
 
 

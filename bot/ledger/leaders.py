@@ -31,8 +31,18 @@ def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
     """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start."""
     run(tx, "UPDATE leader SET active = 0")
     for wallet, label in leaders:
-        insert(tx, "leader", {"wallet": wallet, "label": label, "watch_start_s": now_s, "active": 1}, ignore=True)
-        run(tx, "UPDATE leader SET active = 1, label = :label WHERE wallet = :wallet", wallet=wallet, label=label)
+        insert(
+            tx,
+            "leader",
+            {"wallet": wallet, "label": label, "watch_start_s": now_s, "active": 1},
+            ignore=True,
+        )
+        run(
+            tx,
+            "UPDATE leader SET active = 1, label = :label WHERE wallet = :wallet",
+            wallet=wallet,
+            label=label,
+        )
 
 
 def watch_starts(tx: Tx) -> dict[Wallet, int]:
@@ -44,7 +54,10 @@ def watch_starts(tx: Tx) -> dict[Wallet, int]:
 def cursor(tx: Tx, source: str, wallet: str) -> int | None:
     """Return the second up to which `source` has been read for `wallet`, or None."""
     found = scalar(
-        tx, "SELECT position_s FROM cursor WHERE source = :source AND wallet = :wallet", source=source, wallet=wallet
+        tx,
+        "SELECT position_s FROM cursor WHERE source = :source AND wallet = :wallet",
+        source=source,
+        wallet=wallet,
     )
     return None if found is None else int(found)
 
@@ -65,7 +78,11 @@ def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     )
     if row is None:
         return None
-    totals = rows(tx, "SELECT source, shares, usdc FROM leader_trade_source WHERE trade_id = :id", id=row["id"])
+    totals = rows(
+        tx,
+        "SELECT source, shares, usdc FROM leader_trade_source WHERE trade_id = :id",
+        id=row["id"],
+    )
     return TradeRow(
         id=row["id"],
         totals={t["source"]: (t["shares"], t["usdc"]) for t in totals},
@@ -93,18 +110,25 @@ def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
         "seen_us": now_us,
     }
     columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-    number = scalar(tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values)
+    number = scalar(
+        tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values
+    )
     return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
 
 
-def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]) -> None:
+def store_total(
+    tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]
+) -> None:
     """Store one source's running total and the group's target, both as (shares, usdc)."""
     values = {"trade_id": trade_id, "source": source, "shares": total[0], "usdc": total[1]}
     upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
     run(
-        tx, "UPDATE leader_trade SET shares = :shares, usdc = :usdc WHERE id = :id",
-        shares=target[0], usdc=target[1], id=trade_id,
-    )  # fmt: skip
+        tx,
+        "UPDATE leader_trade SET shares = :shares, usdc = :usdc WHERE id = :id",
+        shares=target[0],
+        usdc=target[1],
+        id=trade_id,
+    )
 
 
 def holding(tx: Tx, wallet: str, token: str) -> Holding:
@@ -139,9 +163,13 @@ def emit(tx: Tx, signal: Signal) -> bool:
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
         " leader_peak = :peak, leader_watched = :watched"
         " WHERE trade_id = :trade_id AND decided = 0 AND source <> 'retry'",
-        shares=signal.shares, usdc=signal.usdc, after=signal.leader_after, peak=signal.leader_peak,
-        watched=signal.leader_watched, trade_id=signal.trade_id,
-    )  # fmt: skip
+        shares=signal.shares,
+        usdc=signal.usdc,
+        after=signal.leader_after,
+        peak=signal.leader_peak,
+        watched=signal.leader_watched,
+        trade_id=signal.trade_id,
+    )
     if not joined:
         values = {
             "id": signal.id,
@@ -162,8 +190,11 @@ def emit(tx: Tx, signal: Signal) -> bool:
         tx,
         "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc, signals = signals + :new"
         " WHERE id = :id",
-        shares=signal.group_shares, usdc=signal.group_usdc, new=0 if joined else 1, id=signal.trade_id,
-    )  # fmt: skip
+        shares=signal.group_shares,
+        usdc=signal.group_usdc,
+        new=0 if joined else 1,
+        id=signal.trade_id,
+    )
     return bool(joined)
 
 

@@ -43,7 +43,11 @@ def decide(
 def add(tx: Tx, order: Order) -> None:
     """Store a signed order before its first byte leaves."""
     values = {name: getattr(order, name) for name in Order.__slots__}
-    insert(tx, "orders", {**values, "side": str(order.side), "state": str(order.state), "body": order.body.encode()})
+    insert(
+        tx,
+        "orders",
+        {**values, "side": str(order.side), "state": str(order.state), "body": order.body.encode()},
+    )
 
 
 def in_flight(tx: Tx) -> list[Order]:
@@ -62,7 +66,12 @@ def _order(row: dict[str, object]) -> Order:
     body = row["body"]
     assert isinstance(body, bytes)
     return Order(
-        **{**row, "side": Side(str(row["side"])), "state": OrderState(str(row["state"])), "body": body.decode()}  # type: ignore[arg-type]
+        **{
+            **row,
+            "side": Side(str(row["side"])),
+            "state": OrderState(str(row["state"])),
+            "body": body.decode(),
+        }  # type: ignore[arg-type]
     )
 
 
@@ -137,17 +146,27 @@ def add_fill(tx: Tx, booked: Fill, order: Order) -> None:
     """Insert a fill; raises a constraint error if it is booked already."""
     values = {name: getattr(booked, name) for name in Fill.__slots__}
     extra = {"wallet": order.wallet}
-    insert(tx, "fill", {**values, **extra, "side": str(booked.side), "settlement": str(booked.settlement)})
+    insert(
+        tx,
+        "fill",
+        {**values, **extra, "side": str(booked.side), "settlement": str(booked.settlement)},
+    )
 
 
-def settle_fill(tx: Tx, booked: Fill, settlement: Settlement, chain_tx: str | None, *, now_us: int) -> None:
+def settle_fill(
+    tx: Tx, booked: Fill, settlement: Settlement, chain_tx: str | None, *, now_us: int
+) -> None:
     """Store how far a fill is on its way to the chain."""
     run(
         tx,
         "UPDATE fill SET settlement = :settlement, tx = COALESCE(:tx, tx), settled_us = :now"
         " WHERE trade_id = :trade_id AND order_id = :order_id",
-        settlement=str(settlement), tx=chain_tx, now=now_us, trade_id=booked.trade_id, order_id=booked.order_id,
-    )  # fmt: skip
+        settlement=str(settlement),
+        tx=chain_tx,
+        now=now_us,
+        trade_id=booked.trade_id,
+        order_id=booked.order_id,
+    )
 
 
 def filled(tx: Tx, order_id: OrderId) -> tuple[int, int]:

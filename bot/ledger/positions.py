@@ -52,8 +52,11 @@ def held(tx: Tx, signal: Signal, complement: str) -> Held:
         " AS leader_complement,"
         " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
         "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied') AS copied_before",
-        token=signal.token, other=complement, wallet=signal.wallet, trade_id=signal.trade_id,
-    )  # fmt: skip
+        token=signal.token,
+        other=complement,
+        wallet=signal.wallet,
+        trade_id=signal.trade_id,
+    )
     assert row is not None
     return Held(**row)
 

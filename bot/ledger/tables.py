@@ -4,7 +4,16 @@ Tables are STRICT: SQLite itself refuses a fraction or text where a number belon
 anything here needs a migration; a test proves that both agree.
 """
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 STRICT = {"sqlite_strict": True}
@@ -108,7 +117,12 @@ class SignalRow(SQLModel, table=True):
     __tablename__ = "signal"
     __table_args__ = (
         UniqueConstraint("trade_id", "seq"),
-        Index("ix_signal_pending", "seen_us", sqlite_where=text("decided = 0"), postgresql_where=text("decided = 0")),
+        Index(
+            "ix_signal_pending",
+            "seen_us",
+            sqlite_where=text("decided = 0"),
+            postgresql_where=text("decided = 0"),
+        ),
         STRICT,
     )
     id: str = _text(primary_key=True)
@@ -134,7 +148,9 @@ class Decision(SQLModel, table=True):
         Index("ix_decision_at", "decided_us"),
         STRICT,
     )
-    signal_id: str = Field(sa_type=Text, primary_key=True, foreign_key="signal.id", ondelete="CASCADE")
+    signal_id: str = Field(
+        sa_type=Text, primary_key=True, foreign_key="signal.id", ondelete="CASCADE"
+    )
     verdict: str = _text()
     reason: str | None = Field(default=None, sa_type=Text)
     numbers: str = _text()
@@ -212,7 +228,11 @@ class PositionRow(SQLModel, table=True):
     """What we hold of a token by following one leader: derived, rebuildable from fills."""
 
     __tablename__ = "position"
-    __table_args__ = (Index("ix_position_condition", "condition"), Index("ix_position_token", "token"), STRICT)
+    __table_args__ = (
+        Index("ix_position_condition", "condition"),
+        Index("ix_position_token", "token"),
+        STRICT,
+    )
     wallet: str = _text(primary_key=True)
     token: str = _text(primary_key=True)
     condition: str = _text()

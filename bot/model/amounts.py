@@ -63,7 +63,9 @@ def market_amounts(side: Side, price: int, amount: int, tick: int) -> Amounts:
     making = amount - amount % CENT
     if making <= 0:
         raise ValueError(f"amount: expected at least 0.01, found {amount} millionths")
-    numerator, denominator = (making, price) if side is Side.BUY else (making * price, MICRO * MICRO)
+    numerator, denominator = (
+        (making, price) if side is Side.BUY else (making * price, MICRO * MICRO)
+    )
     scale = 10 ** TICKS[tick].amount
     # The SDK ceils to four digits more than it keeps, which undoes division noise, then floors.
     fine = -(-numerator * scale * 10_000 // denominator)
@@ -75,7 +77,9 @@ def check_price(price: int, tick: int) -> None:
     if tick not in TICKS:
         raise ValueError(f"tick: expected one of {sorted(TICKS)}, found {tick}")
     if price % tick or not tick <= price <= MICRO - tick:
-        raise ValueError(f"price: expected a multiple of {tick} from {tick} to {MICRO - tick}, found {price}")
+        raise ValueError(
+            f"price: expected a multiple of {tick} from {tick} to {MICRO - tick}, found {price}"
+        )
 
 
 def floor_to_tick(price: int, tick: int) -> int:

@@ -50,7 +50,9 @@ def fold(fills: Iterable[Fill]) -> Fold:
     shares = cost = realized = cash = 0
     days: dict[str, Day] = {}
     real = (f for f in fills if f.settlement is not Settlement.FAILED)
-    for f in sorted(real, key=lambda f: (f.matched_us, f.side is Side.SELL, f.trade_id, f.order_id)):
+    for f in sorted(
+        real, key=lambda f: (f.matched_us, f.side is Side.SELL, f.trade_id, f.order_id)
+    ):
         day = days.setdefault(utc_day(f.matched_us), Day())
         day.fees += f.fee
         if f.side is Side.BUY:
@@ -61,7 +63,12 @@ def fold(fills: Iterable[Fill]) -> Fold:
         else:
             part = cost if f.shares >= shares else cost * f.shares // shares
             gain = f.usdc - f.fee - part
-            shares, cost, realized, cash = shares - f.shares, cost - part, realized + gain, cash + f.usdc - f.fee
+            shares, cost, realized, cash = (
+                shares - f.shares,
+                cost - part,
+                realized + gain,
+                cash + f.usdc - f.fee,
+            )
             day.sold += f.usdc
             day.realized += gain
     return Fold(Position(shares, cost, realized), days, cash)

@@ -26,14 +26,18 @@ def parse_micros(value: object, *, field: str, at_most: int = MAX_MICROS) -> int
     try:
         number = Decimal(value)
     except InvalidOperation:
-        raise ValueError(f"{field}: expected a decimal number, found {printable(value)!r}") from None
+        raise ValueError(
+            f"{field}: expected a decimal number, found {printable(value)!r}"
+        ) from None
     if not number.is_finite():
         raise ValueError(f"{field}: expected a finite number, found {number}")
     if number < 0:
         raise ValueError(f"{field}: expected a number of at least 0, found {printable(value, 24)}")
     # Compared unscaled: 1e999999 times a million overflows.
     if number > Decimal(at_most) / MICRO:
-        raise ValueError(f"{field}: expected at most {at_most // MICRO}, found {printable(value, 24)}")
+        raise ValueError(
+            f"{field}: expected at most {at_most // MICRO}, found {printable(value, 24)}"
+        )
     return int((number * MICRO).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
@@ -82,5 +86,7 @@ def printable(text: object, limit: int = 120) -> str:
 
     Only this may reach a terminal, a log line or a stored column.
     """
-    kept = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)[: limit * 4])
+    kept = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)[: limit * 4]
+    )
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"

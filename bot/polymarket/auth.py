@@ -22,7 +22,13 @@ def l1_headers(signer: Signer, *, now_s: int, nonce: int = 0) -> dict[str, str]:
 
 
 def l2_headers(
-    signer: Signer, credentials: Credentials, method: str, path: str, body: str | None, *, now_s: int
+    signer: Signer,
+    credentials: Credentials,
+    method: str,
+    path: str,
+    body: str | None,
+    *,
+    now_s: int,
 ) -> dict[str, str]:
     """Return headers for a private call. `path` has no query; `body` is exactly what is sent."""
     creds = ApiCreds(credentials.key, credentials.secret, credentials.passphrase)

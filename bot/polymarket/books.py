@@ -84,7 +84,9 @@ class Books:
             return None
         bids, asks, seen_us = levels
         if self.stream.connected:
-            seen_us = max(seen_us, self._now() - int((time.monotonic() - self.stream.heard) * MICRO))
+            seen_us = max(
+                seen_us, self._now() - int((time.monotonic() - self.stream.heard) * MICRO)
+            )
         return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), seen_us)
 
     def _subscription(self) -> list[str]:
@@ -113,7 +115,9 @@ class Books:
 
     async def _on_frame(self, text: str) -> None:
         try:
-            for raw in wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]):
+            for raw in wire.decode(
+                text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]
+            ):
                 self._apply(bytes(raw))
         except (wire.BadInput, ValueError) as error:
             logger.warning("book.bad_frame", error=str(error))

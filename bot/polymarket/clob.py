@@ -46,8 +46,15 @@ class _Page(msgspec.Struct):
 class Clob:
     """One wallet at the exchange."""
 
-    def __init__(self, transport: Transport, signer: OrderSigner, signature_type: int, *, timeout_s: float) -> None:
-        self._http, self._signer, self._type, self._timeout_s = transport, signer, signature_type, timeout_s
+    def __init__(
+        self, transport: Transport, signer: OrderSigner, signature_type: int, *, timeout_s: float
+    ) -> None:
+        self._http, self._signer, self._type, self._timeout_s = (
+            transport,
+            signer,
+            signature_type,
+            timeout_s,
+        )
         self._credentials: Credentials | None = None
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
         #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at once.
@@ -170,7 +177,11 @@ class Clob:
             if self.owner == json.loads(order.body)["owner"]:
                 return Deferred("HTTP 401, logged in again")
         return read_outcome(
-            reply.status, reply.body, order_id=order.id, making=order.making, retry_after=reply.retry_after
+            reply.status,
+            reply.body,
+            order_id=order.id,
+            making=order.making,
+            retry_after=reply.retry_after,
         )
 
     async def order(self, order_id: OrderId) -> LiveOrder | None:
@@ -212,7 +223,9 @@ class Clob:
             return Evidence((), (f"trade {printable(trade.id, 80)}: {error}",))
         return Evidence(tuple(found))
 
-    async def _pages(self, path: str, params: dict[str, str], kind: type[wire.T]) -> tuple[list[wire.T], list[str]]:
+    async def _pages(
+        self, path: str, params: dict[str, str], kind: type[wire.T]
+    ) -> tuple[list[wire.T], list[str]]:
         """Return all rows of all pages, and why those are missing that nobody could read."""
         found: list[wire.T] = []
         unreadable: list[str] = []
@@ -240,7 +253,9 @@ class Clob:
 
     async def _balance(self, params: dict[str, str]) -> int:
         asked = {**params, "signature_type": str(self._type)}
-        await self._evidence("/balance-allowance/update", asked)  # it answers from a cache otherwise
+        await self._evidence(
+            "/balance-allowance/update", asked
+        )  # it answers from a cache otherwise
         reply = await self._evidence("/balance-allowance", asked)
         text = _decode(reply, _Balance).balance
         if not text.isascii() or not text.isdigit() or len(text) > 30:
@@ -257,11 +272,15 @@ class Clob:
         return reply
 
     async def _private(self, method: str, path: str, body: str | None) -> Reply:
-        return await self._http.send(method, path, headers=self._headers(method, path, body), body=body)
+        return await self._http.send(
+            method, path, headers=self._headers(method, path, body), body=body
+        )
 
     def _headers(self, method: str, path: str, body: str | None) -> dict[str, str]:
         assert self._credentials is not None
-        return l2_headers(self._signer.signer, self._credentials, method, path, body, now_s=self._now_s())
+        return l2_headers(
+            self._signer.signer, self._credentials, method, path, body, now_s=self._now_s()
+        )
 
     @property
     def user_auth(self) -> dict[str, str]:
@@ -277,7 +296,9 @@ def _decode(reply: Reply, kind: type[wire.T]) -> wire.T:
 
 def _accept(reply: Reply, read: Callable[[bytes], wire.T]) -> wire.T:
     if reply.status != 200:
-        raise Unavailable(f"exchange: HTTP {reply.status} {printable(reply.body.decode(errors='replace'))}")
+        raise Unavailable(
+            f"exchange: HTTP {reply.status} {printable(reply.body.decode(errors='replace'))}"
+        )
     try:
         return read(reply.body)
     except wire.BadInput as error:

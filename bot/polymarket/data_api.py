@@ -39,7 +39,13 @@ class DataApi:
         is reported in `refused` and costs nothing else. Raises Unavailable.
         """
         found = Activity()
-        params = {"user": wallet, "type": "TRADE", "start": str(since_s), "sort_direction": "ASC", "limit": str(limit)}
+        params = {
+            "user": wallet,
+            "type": "TRADE",
+            "start": str(since_s),
+            "sort_direction": "ASC",
+            "limit": str(limit),
+        }
         await self._pages("/v2/activity", params, lambda row: self._trade(row, found))
         return found
 
@@ -67,7 +73,9 @@ class DataApi:
         await self._pages("/v2/positions", {"user": wallet, "limit": "500"}, take)
         return found
 
-    async def _pages(self, path: str, params: dict[str, str], take: Callable[[bytes], None]) -> None:
+    async def _pages(
+        self, path: str, params: dict[str, str], take: Callable[[bytes], None]
+    ) -> None:
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             # The CDN ignores no-cache; only a parameter it has not seen gets a fresh answer.

@@ -59,7 +59,9 @@ class _Answer(msgspec.Struct):
     retry_after_seconds: int | None = None
 
 
-def read_outcome(status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None) -> Outcome:
+def read_outcome(
+    status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None
+) -> Outcome:
     """Return what an answer proves about the order with id `order_id` and maker amount `making`."""
     if status in (425, 429, 503):
         return Deferred(f"HTTP {status}", _seconds(retry_after) or _hint(body))
@@ -69,7 +71,11 @@ def read_outcome(status: int, body: bytes, *, order_id: str, making: int, retry_
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.MsgspecError:
         # A refusal by the edge (Cloudflare's HTML) never reached the exchange.
-        return Rejected(_R.GEOBLOCK, "HTTP 403") if status == 403 else Unknown(f"HTTP {status}, unreadable body")
+        return (
+            Rejected(_R.GEOBLOCK, "HTTP 403")
+            if status == 403
+            else Unknown(f"HTTP {status}, unreadable body")
+        )
     text = answer.error or answer.errorMsg or ""
     if status == 200 and answer.success and not text:
         return _accepted(answer, order_id, making)

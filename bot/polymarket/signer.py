@@ -10,7 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, OrderDataV2, OrderV2, SignatureTypeV2
+from py_clob_client_v2.order_utils import (
+    ExchangeOrderBuilderV2,
+    OrderDataV2,
+    OrderV2,
+    SignatureTypeV2,
+)
 from py_clob_client_v2.order_utils import Side as ClientSide
 from py_clob_client_v2.signer import Signer
 
@@ -39,15 +44,23 @@ class OrderSigner:
     """Signs orders for one wallet. Holds the private key and never shows it."""
 
     def __init__(
-        self, private_key: str, *, chain_id: int, contracts: Contracts, signature_type: int, funder: str | None,
+        self,
+        private_key: str,
+        *,
+        chain_id: int,
+        contracts: Contracts,
+        signature_type: int,
+        funder: str | None,
         salt: Callable[[], str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.signer = Signer(private_key, chain_id)
         self.address: str = self.signer.address()
         self.maker: str = funder or self.address
         self._type = SignatureTypeV2(signature_type)
         self._builders = {
-            kind: ExchangeOrderBuilderV2(address, chain_id, self.signer, salt or _salt, "3" if kind == "v3" else "2")
+            kind: ExchangeOrderBuilderV2(
+                address, chain_id, self.signer, salt or _salt, "3" if kind == "v3" else "2"
+            )
             for kind, address in contracts.model_dump().items()
         }
 
@@ -91,10 +104,14 @@ class OrderSigner:
             order.salt = str(salt)
         typed = builder.build_order_typed_data(order)
         body = _body(order, side, builder.build_order_signature(typed), order_type, owner)
-        return Signed(OrderId(builder.build_order_hash(typed)), json.dumps(body, separators=(",", ":")))
+        return Signed(
+            OrderId(builder.build_order_hash(typed)), json.dumps(body, separators=(",", ":"))
+        )
 
 
-def _body(order: OrderV2, side: Side, signature: str, order_type: str, owner: str) -> dict[str, Any]:
+def _body(
+    order: OrderV2, side: Side, signature: str, order_type: str, owner: str
+) -> dict[str, Any]:
     # Salt and signature type are JSON numbers, everything else is text (docs: POST /order).
     return {
         "deferExec": False,

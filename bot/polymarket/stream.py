@@ -42,7 +42,9 @@ class Stream:
         failures = 0
         while True:
             try:
-                async with connect(self.url, max_size=MAX_FRAME, ping_interval=None, close_timeout=2) as socket:
+                async with connect(
+                    self.url, max_size=MAX_FRAME, ping_interval=None, close_timeout=2
+                ) as socket:
                     failures = 0
                     await self._live(socket, on_frame)
             except (OSError, WebSocketException) as error:
@@ -51,7 +53,8 @@ class Stream:
                 self._socket, self.connected = None, False
             failures += 1
             # Jittered, so that a restarted exchange is not met by all its clients at once.
-            await asyncio.sleep(random.uniform(0.05, min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(failures, 10))))  # noqa: S311
+            longest = min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(failures, 10))
+            await asyncio.sleep(random.uniform(0.05, longest))  # noqa: S311
 
     async def send(self, text: str) -> None:
         """Send a frame if connected; a new connection subscribes from `subscribe` anyway."""
@@ -61,7 +64,9 @@ class Stream:
             except WebSocketException:
                 logger.debug("stream.closing", url=self.url)
 
-    async def _live(self, socket: ClientConnection, on_frame: Callable[[str], Awaitable[None]]) -> None:
+    async def _live(
+        self, socket: ClientConnection, on_frame: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._socket, self.epoch, self.heard = socket, self.epoch + 1, time.monotonic()
         for text in self.subscribe():
             await socket.send(text)
@@ -86,7 +91,11 @@ class Stream:
                 if quiet >= self.reconnect_s:
                     logger.warning("stream.silent", url=self.url, seconds=int(quiet))
                     await socket.close(1001, "silent")
-                elif self.silence_s is not None and quiet >= self.silence_s and resubscribed != self.heard:
+                elif (
+                    self.silence_s is not None
+                    and quiet >= self.silence_s
+                    and resubscribed != self.heard
+                ):
                     resubscribed = self.heard
                     for text in self.subscribe():
                         await socket.send(text)

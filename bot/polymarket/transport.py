@@ -11,7 +11,13 @@ from typing import Any
 
 import httpx
 from aiolimiter import AsyncLimiter
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from bot import failpoints
 from bot.errors import Unavailable
@@ -50,10 +56,16 @@ class Transport:
     def __init__(self, base_url: str, *, timeout_s: int, requests_per_s: int) -> None:
         self._base = base_url
         self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=timeout_s, http2=base_url.startswith("https"), follow_redirects=False
+            base_url=base_url,
+            timeout=timeout_s,
+            http2=base_url.startswith("https"),
+            follow_redirects=False,
         )
         # Writes have a budget of their own: an order never waits behind four hundred book reads.
-        self._reads_limit, self._writes_limit = AsyncLimiter(requests_per_s, 1), AsyncLimiter(requests_per_s, 1)
+        self._reads_limit, self._writes_limit = (
+            AsyncLimiter(requests_per_s, 1),
+            AsyncLimiter(requests_per_s, 1),
+        )
         self._reads: dict[Any, asyncio.Task[Reply]] = {}
 
     async def close(self) -> None:
@@ -61,7 +73,10 @@ class Transport:
         await self._http.aclose()
 
     async def read(
-        self, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """GET and return the answer, whatever its status below 500 (but 425 and 429 are retried).
 
@@ -103,13 +118,22 @@ class Transport:
         body: str | None = None,
     ) -> Reply:
         """Send one request, once. Raises NotSent or NoAnswer."""
-        sent = {"Content-Type": "application/json", **(headers or {})} if body is not None else dict(headers or {})
+        sent = (
+            {"Content-Type": "application/json", **(headers or {})}
+            if body is not None
+            else dict(headers or {})
+        )
         content = body.encode() if body is not None else None
         extensions = {"trace": _trace} if method == "POST" and failpoints.armed() else None
         async with self._reads_limit if method == "GET" else self._writes_limit:
             try:
                 async with self._http.stream(
-                    method, path, params=params, headers=sent, content=content, extensions=extensions
+                    method,
+                    path,
+                    params=params,
+                    headers=sent,
+                    content=content,
+                    extensions=extensions,
                 ) as answer:
                     data = b""
                     async for chunk in answer.aiter_bytes():

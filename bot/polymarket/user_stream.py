@@ -22,7 +22,9 @@ class _Frame(msgspec.Struct):
 class UserStream:
     """Calls `on_evidence` for every trade event; they may repeat, reorder, or be lost for good."""
 
-    def __init__(self, url: str, clob: Clob, on_evidence: Callable[[Evidence], Awaitable[None]]) -> None:
+    def __init__(
+        self, url: str, clob: Clob, on_evidence: Callable[[Evidence], Awaitable[None]]
+    ) -> None:
         self._clob, self._on_evidence = clob, on_evidence
         self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
 
@@ -41,7 +43,9 @@ class UserStream:
 
     async def _on_frame(self, text: str) -> None:
         try:
-            for raw in wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]):
+            for raw in wire.decode(
+                text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]
+            ):
                 if wire.decode(bytes(raw), _Frame).event_type == "trade":
                     await self._on_evidence(await self._read(bytes(raw)))
         except (wire.BadInput, Unavailable) as error:

@@ -244,7 +244,9 @@ def market(data: bytes) -> Market:
     """Return GET /clob-markets/{condition}."""
     facts = decode(data, _MarketFacts)
     if len(facts.t) != 2 or facts.v not in ("v1", "v2"):
-        raise BadInput(f"market: expected two tokens of version v1 or v2, found {len(facts.t)} of {printable(facts.v)}")
+        raise BadInput(
+            f"market: expected two tokens of version v1 or v2, found {len(facts.t)} of {printable(facts.v)}"
+        )
     tick = _price(facts.mts, "mts")
     if tick not in TICKS:
         raise BadInput(f"mts: expected a tick of {sorted(TICKS)}, found {tick}")
@@ -341,14 +343,20 @@ def our_fill(trade: Trade, order_id: OrderId, market: Market) -> Fill | None:
 
 def matched_s(trade: Trade) -> int:
     """Return when a trade matched, in seconds since the epoch; 0 where it does not say."""
-    seconds = next((int(t) for t in (trade.match_time, trade.matchtime) if _DIGITS.fullmatch(t) and int(t)), 0)
+    seconds = next(
+        (int(t) for t in (trade.match_time, trade.matchtime) if _DIGITS.fullmatch(t) and int(t)), 0
+    )
     return seconds // 1000 if seconds > _SECONDS.stop else seconds
 
 
 def _taker_piece(maker: MakerOrder, trade: Trade) -> tuple[int, int, int]:
     shares, at = _micros(maker.matched_amount, "matched_amount"), _price(maker.price)
     theirs = notional(shares, at)
-    return (shares, theirs, at) if maker.asset_id == trade.asset_id else (shares, shares - theirs, MICRO - at)
+    return (
+        (shares, theirs, at)
+        if maker.asset_id == trade.asset_id
+        else (shares, shares - theirs, MICRO - at)
+    )
 
 
 def _whole(trade: Trade) -> tuple[int, int, int]:

@@ -36,12 +36,17 @@ Guard = Callable[[Proposal, Usage, RiskSettings], Skip | None]
 
 def check(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     """Return None if the proposal may become an order, else the first guard's Skip."""
-    guards: tuple[Guard, ...] = (_halted,) if proposal.side is Side.SELL else (_halted, *_ENTRY_GUARDS)
+    guards: tuple[Guard, ...] = (
+        (_halted,) if proposal.side is Side.SELL else (_halted, *_ENTRY_GUARDS)
+    )
     for guard in guards:
         try:
             skip = guard(proposal, usage, limits)
         except Exception as error:  # a guard that cannot answer says no
-            return Skip(SkipReason.GUARD_ERROR, {"guard": guard.__name__.strip("_"), "error": type(error).__name__})
+            return Skip(
+                SkipReason.GUARD_ERROR,
+                {"guard": guard.__name__.strip("_"), "error": type(error).__name__},
+            )
         if skip is not None:
             return skip
     return None
@@ -66,19 +71,30 @@ def _clock(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
 def _min_size(proposal: Proposal, _: Usage, limits: RiskSettings) -> Skip | None:
     if proposal.shares >= limits.min_shares:
         return None
-    return Skip(SkipReason.BELOW_MIN_SIZE, {"shares": proposal.shares, "min_shares": limits.min_shares})
+    return Skip(
+        SkipReason.BELOW_MIN_SIZE, {"shares": proposal.shares, "min_shares": limits.min_shares}
+    )
 
 
 def _market(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
-    return _over(SkipReason.MARKET_LIMIT, proposal.usdc + usage.fee, usage.market_stake, limits.max_market_usdc)
+    return _over(
+        SkipReason.MARKET_LIMIT,
+        proposal.usdc + usage.fee,
+        usage.market_stake,
+        limits.max_market_usdc,
+    )
 
 
 def _exposure(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
-    return _over(SkipReason.EXPOSURE, proposal.usdc + usage.fee, usage.total_stake, limits.max_exposure_usdc)
+    return _over(
+        SkipReason.EXPOSURE, proposal.usdc + usage.fee, usage.total_stake, limits.max_exposure_usdc
+    )
 
 
 def _volume(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
-    return _over(SkipReason.DAILY_VOLUME, proposal.usdc, usage.bought_today, limits.max_daily_volume_usdc)
+    return _over(
+        SkipReason.DAILY_VOLUME, proposal.usdc, usage.bought_today, limits.max_daily_volume_usdc
+    )
 
 
 def _balance(proposal: Proposal, usage: Usage, _: RiskSettings) -> Skip | None:
@@ -91,4 +107,12 @@ def _over(reason: SkipReason, wanted: int, used: int, limit: int) -> Skip | None
     return Skip(reason, {"wanted_usdc": wanted, "used_usdc": used, "limit_usdc": limit})
 
 
-_ENTRY_GUARDS: tuple[Guard, ...] = (_paused, _clock, _min_size, _balance, _market, _exposure, _volume)
+_ENTRY_GUARDS: tuple[Guard, ...] = (
+    _paused,
+    _clock,
+    _min_size,
+    _balance,
+    _market,
+    _exposure,
+    _volume,
+)

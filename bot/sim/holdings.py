@@ -68,9 +68,14 @@ def _costs(fills: list[FeedRow]) -> tuple[int, int, int, int, int]:
 
 
 def _row(
-    account: Account, market: SimMarket, token: str, held: int, costs: tuple[int, ...],
-    *, paired: bool,
-) -> dict[str, Any]:  # fmt: skip
+    account: Account,
+    market: SimMarket,
+    token: str,
+    held: int,
+    costs: tuple[int, ...],
+    *,
+    paired: bool,
+) -> dict[str, Any]:
     index = market.tokens.index(token)
     bought, average, realized, first, last = costs
     final = markets.final_price(market, index)

@@ -30,15 +30,22 @@ class Mirror:
         if signal.side is Side.SELL:
             before = max(signal.leader_before, signal.shares)
             after = max(before - signal.shares, 0)
-            full = after < DUST_SHARES or notional(signal.leader_peak, settings.full_exit_below_ratio) > after
-            return _exit(view, settings, signal.token, view.held, view.book, (signal.shares, before), full)
+            full = (
+                after < DUST_SHARES
+                or notional(signal.leader_peak, settings.full_exit_below_ratio) > after
+            )
+            return _exit(
+                view, settings, signal.token, view.held, view.book, (signal.shares, before), full
+            )
         if view.held_complement > 0:
             # Buying the other side reduces the leader's net exposure: that is an exit, not an entry.
             before = max(view.leader_complement - signal.leader_before, signal.shares)
             full = before - signal.shares < DUST_SHARES
             token = view.market.complement(signal.token)
             book = view.complement_book
-            return _exit(view, settings, token, view.held_complement, book, (signal.shares, before), full)
+            return _exit(
+                view, settings, token, view.held_complement, book, (signal.shares, before), full
+            )
         return _entry(view, settings)
 
 
@@ -47,7 +54,11 @@ def _again(view: View, s: StrategySettings) -> Proposal | Skip:
     if view.signal.side is Side.SELL:
         token, held, book = view.signal.token, view.held, view.book
     else:
-        token, held, book = view.market.complement(view.signal.token), view.held_complement, view.complement_book
+        token, held, book = (
+            view.market.complement(view.signal.token),
+            view.held_complement,
+            view.complement_book,
+        )
     return _exit(view, s, token, held, book, (min(view.signal.shares, held), max(held, 1)), False)
 
 
@@ -63,21 +74,30 @@ def _entry(view: View, s: StrategySettings) -> Proposal | Skip:
         ),
         view.market.tick,
     )
-    numbers: dict[str, int | str | None] = {"leader_price": leader_price, "leader_usdc": signal.group_usdc}
+    numbers: dict[str, int | str | None] = {
+        "leader_price": leader_price,
+        "leader_usdc": signal.group_usdc,
+    }
     # The whole leader trade is judged, not this growth of it: $500 of $10 fills is not small.
     if age_s > s.max_signal_age_s:
-        return Skip(SkipReason.STALE, numbers | {"age_s": age_s, "max_signal_age_s": s.max_signal_age_s})
+        return Skip(
+            SkipReason.STALE, numbers | {"age_s": age_s, "max_signal_age_s": s.max_signal_age_s}
+        )
     if signal.group_usdc < s.min_leader_usdc:
         return Skip(SkipReason.TOO_SMALL, numbers | {"min_leader_usdc": s.min_leader_usdc})
     if not s.min_price <= leader_price <= s.max_price:
-        return Skip(SkipReason.PRICE_BAND, numbers | {"min_price": s.min_price, "max_price": s.max_price})
+        return Skip(
+            SkipReason.PRICE_BAND, numbers | {"min_price": s.min_price, "max_price": s.max_price}
+        )
     if not view.market.accepting:
         return Skip(SkipReason.MARKET_CLOSED, numbers)
     if view.held_opposite > 0:
         # Both sides at once lock in the spread and two fees.
         return Skip(SkipReason.OPPOSITE_HELD, numbers | {"held_opposite": view.held_opposite})
     if view.now_us - view.book.seen_us > s.book_max_age_s * MICRO:
-        return Skip(SkipReason.BOOK_STALE, numbers | {"book_age_us": view.now_us - view.book.seen_us})
+        return Skip(
+            SkipReason.BOOK_STALE, numbers | {"book_age_us": view.now_us - view.book.seen_us}
+        )
     wanted = _wanted(view, s, limit)
     if wanted <= 0:
         return Skip(SkipReason.ALREADY_COPIED, numbers | {"held": view.held})
@@ -90,7 +110,9 @@ def _wanted(view: View, s: StrategySettings, limit: int) -> int:
     return notional(max(view.signal.leader_watched, 0), s.ratio) - view.held
 
 
-def _walk(view: View, s: StrategySettings, limit: int, wanted: int, numbers: Numbers) -> Proposal | Skip:
+def _walk(
+    view: View, s: StrategySettings, limit: int, wanted: int, numbers: Numbers
+) -> Proposal | Skip:
     inside = sum(shares for price, shares in view.book.asks if price <= limit)
     best = view.book.asks[0][0] if view.book.asks else None
     seen = {**numbers, "limit": limit, "best_ask": best, "inside": inside, "wanted": wanted}
@@ -107,10 +129,20 @@ def _walk(view: View, s: StrategySettings, limit: int, wanted: int, numbers: Num
 
 
 def _exit(
-    view: View, s: StrategySettings, token: TokenId, held: int, book: Book, sold: tuple[int, int], full: bool
+    view: View,
+    s: StrategySettings,
+    token: TokenId,
+    held: int,
+    book: Book,
+    sold: tuple[int, int],
+    full: bool,
 ) -> Proposal | Skip:
     part, whole = sold
-    numbers: dict[str, int | str | None] = {"held": held, "leader_sold": part, "leader_before": whole}
+    numbers: dict[str, int | str | None] = {
+        "held": held,
+        "leader_sold": part,
+        "leader_before": whole,
+    }
     if held < CENT:
         return Skip(SkipReason.NOT_HELD, numbers)
     shares = held if full else held * part // whole
@@ -124,4 +156,6 @@ def _exit(
         return Skip(SkipReason.NO_LIQUIDITY, numbers)
     best = book.bids[0][0]
     limit = floor_to_tick(best - s.exit_slip_ticks * view.market.tick, view.market.tick)
-    return Proposal(token, Side.SELL, limit, shares, notional(shares, limit), numbers | {"best_bid": best})
+    return Proposal(
+        token, Side.SELL, limit, shares, notional(shares, limit), numbers | {"best_bid": best}
+    )

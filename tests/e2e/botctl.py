@@ -9,7 +9,9 @@ from pathlib import Path
 BOTCTL = Path(sys.executable).parent / "botctl"
 
 
-def botctl(*arguments: object, timeout: int = 300, **environment: str) -> subprocess.CompletedProcess:
+def botctl(
+    *arguments: object, timeout: int = 300, **environment: str
+) -> subprocess.CompletedProcess:
     """Return the finished process of `botctl ARGUMENTS`."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("BOT_")}
     return subprocess.run(

@@ -38,7 +38,10 @@ def home():
 @contextlib.contextmanager
 def exchange(*arguments):
     process = subprocess.Popen(
-        [BOTCTL, "sim", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [BOTCTL, "sim", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield json.loads(process.stdout.readline())
@@ -53,7 +56,13 @@ def configure(home, addresses, extra=""):
     key.touch(0o600)
     key.write_text(addresses["private_key"])
     names = ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")
-    lines = ['mode = "live"', "[venue]", *(f'{n} = "{addresses[n]}"' for n in names), "[account]", "signature_type = 0"]
+    lines = [
+        'mode = "live"',
+        "[venue]",
+        *(f'{n} = "{addresses[n]}"' for n in names),
+        "[account]",
+        "signature_type = 0",
+    ]
     lines += [f'key_file = "{key}"', "[detect]", "poll_s = 1", extra]
     for i, wallet in enumerate(addresses["leaders"]):
         lines += ["[[leaders]]", f'wallet = "{wallet}"', f'label = "leader {i}"']
@@ -73,7 +82,10 @@ def bot(home):
         started = botctl("up", *where, **LIVE)
         assert started.returncode == 0, started.stderr
         try:
-            until(lambda: answer(botctl("status", "--json", *where))["today"]["copied"] >= 3, "trades are copied")
+            until(
+                lambda: answer(botctl("status", "--json", *where))["today"]["copied"] >= 3,
+                "trades are copied",
+            )
             yield where
         finally:
             botctl("down", *where)
@@ -90,7 +102,11 @@ def test_a_running_bot_is_seen_steered_and_stopped(bot):
 
     assert "paused" in botctl("pause", "--for", "2h", "--reason", "lunch", *bot).stdout
     now = answer(botctl("status", "--json", *bot))
-    assert (now["control"], now["control_reason"], now["control_actor"]) == ("paused", "lunch", "operator")
+    assert (now["control"], now["control_reason"], now["control_actor"]) == (
+        "paused",
+        "lunch",
+        "operator",
+    )
     assert botctl("halt", *bot).returncode == 0
     refused = botctl("pause", *bot)
     assert refused.returncode == 2 and "stays halted" in refused.stderr
@@ -131,7 +147,9 @@ def secrets_are_nowhere(home: Path) -> None:
 
 def pids(home: Path) -> dict[str, int]:
     """Return the process of every worker."""
-    return {w["worker"]: w["pid"] for w in answer(botctl("status", "--json", "--home", home))["workers"]}
+    return {
+        w["worker"]: w["pid"] for w in answer(botctl("status", "--json", "--home", home))["workers"]
+    }
 
 
 def readable_when_dead(bot) -> None:
@@ -150,7 +168,12 @@ def readable_when_dead(bot) -> None:
     assert all(len(row.split("\t")[1]) == 66 for row in rows)
     assert "executor" in botctl("logs", "executor", "-n", "5", *bot).stdout
     with sqlite3.connect(bot[1] / "ledger-live.db") as ledger:
-        assert ledger.execute("SELECT COUNT(*) FROM event WHERE kind = 'live.acknowledged'").fetchone()[0] == 1
+        assert (
+            ledger.execute(
+                "SELECT COUNT(*) FROM event WHERE kind = 'live.acknowledged'"
+            ).fetchone()[0]
+            == 1
+        )
         assert ledger.execute("SELECT COUNT(*) FROM boot WHERE exit_code = 0").fetchone()[0] == 3
     ledger.close()
 
@@ -160,11 +183,19 @@ def test_a_hung_worker_is_noticed_and_restarted(home):
         where = configure(home, addresses, "[runtime]\nhung_s = 5")
         assert botctl("up", *where, **LIVE).returncode == 0
         try:
-            before = next(w for w in answer(botctl("status", "--json", *where))["workers"] if w["worker"] == "monitor")
+            before = next(
+                w
+                for w in answer(botctl("status", "--json", *where))["workers"]
+                if w["worker"] == "monitor"
+            )
             os.kill(before["pid"], signal.SIGSTOP)
 
             def back():
-                now = next(w for w in answer(botctl("status", "--json", *where))["workers"] if w["worker"] == "monitor")
+                now = next(
+                    w
+                    for w in answer(botctl("status", "--json", *where))["workers"]
+                    if w["worker"] == "monitor"
+                )
                 return now["state"] == "running" and now["pid"] != before["pid"]
 
             until(back, "a new monitor")
@@ -182,16 +213,26 @@ def test_a_crash_loop_halts_instead_of_spinning(home):
             second = until(lambda: (p := executor_pid(where)) != first and p, "a restart")
             os.kill(second, signal.SIGKILL)
             now = until(
-                lambda: (s := answer(botctl("status", "--json", *where)))["control"] == "halted" and s, "the brake"
+                lambda: (
+                    (s := answer(botctl("status", "--json", *where)))["control"] == "halted" and s
+                ),
+                "the brake",
             )
             assert "crash_loop: executor" in now["control_reason"]
-            until(lambda: "the next attempt comes within 30 s" in botctl("status", *where).stdout, "the brake is told")
+            until(
+                lambda: "the next attempt comes within 30 s" in botctl("status", *where).stdout,
+                "the brake is told",
+            )
         finally:
             botctl("down", *where)
 
 
 def executor_pid(where):
-    row = next(w for w in answer(botctl("status", "--json", *where))["workers"] if w["worker"] == "executor")
+    row = next(
+        w
+        for w in answer(botctl("status", "--json", *where))["workers"]
+        if w["worker"] == "executor"
+    )
     return row["pid"] if row["state"] == "running" else None
 
 
@@ -205,7 +246,9 @@ def test_a_bad_key_ends_the_start_at_once_and_says_why(home):
         assert "expected 64 hex digits, found 4 characters" in refused.stderr
         assert botctl("down", *where).returncode == 4, "nothing is left running"
         (home / "key").write_text(addresses["private_key"])
-        assert botctl("up", *where, **LIVE).returncode == 0, "what was mended is not held against it"
+        assert botctl("up", *where, **LIVE).returncode == 0, (
+            "what was mended is not held against it"
+        )
         assert botctl("down", *where).returncode == 0
 
 
@@ -227,7 +270,10 @@ def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):
         assert "executor waiting" in late.stderr
         now = answer(botctl("status", "--json", *where))
         assert now["exit_code"] == 3
-        until(lambda: answer(botctl("status", "--json", *where))["alerts"], "an alert that nothing gets done")
+        until(
+            lambda: answer(botctl("status", "--json", *where))["alerts"],
+            "an alert that nothing gets done",
+        )
     finally:
         assert botctl("down", *where).returncode == 0
 
@@ -305,7 +351,9 @@ def test_config_show_names_the_origin_of_every_value(home):
     path.write_text(
         'mode = "live"\n[account]\nsignature_type = 0\n[[leaders]]\nwallet = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"\n'
     )
-    shown = answer(botctl("config", "show", "--json", "--config", path, BOT__RISK__MIN_SHARES="7"))["config"]
+    shown = answer(botctl("config", "show", "--json", "--config", path, BOT__RISK__MIN_SHARES="7"))[
+        "config"
+    ]
     assert shown["mode"]["origin"] == str(path)
     assert shown["risk.min_shares"]["origin"] == "BOT__RISK__MIN_SHARES"
     assert shown["risk.breaker_errors"]["origin"] == "default"
@@ -327,5 +375,7 @@ def test_reading_verbs_load_nothing_heavy():
         "import sys; from bot.cli import main;"
         "heavy = {'sqlalchemy', 'web3', 'boto3', 'py_clob_client_v2', 'alembic', 'aiohttp'} & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
     )
-    process = subprocess.run([str(BOTCTL.parent / "python"), "-c", code], capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [str(BOTCTL.parent / "python"), "-c", code], capture_output=True, text=True, check=False
+    )
     assert process.returncode == 0, process.stderr

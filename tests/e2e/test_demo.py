@@ -37,7 +37,9 @@ def test_the_demo_passes_and_shows_every_kind_of_trade():
 
 @pytest.mark.parametrize("worker", ["monitor", "executor", "health"])
 def test_killing_a_worker_changes_nothing_in_the_verdict(worker):
-    verdict = answer(botctl("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3"))
+    verdict = answer(
+        botctl("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3")
+    )
     assert_pass(verdict)
     assert verdict["killed"] == worker
     assert verdict["recovered_s"] > 0
@@ -75,9 +77,15 @@ def test_a_recorded_session_comes_out_exact_however_often_its_rows_repeat(tmp_pa
     assert_pass(verdict)
     totals = {(t["tx"], t["wallet"][2].lower(), t["side"]): t["shares"] for t in verdict["totals"]}
     expected = (
-        {"d": ("SELL", "80")} if follow != "all" else {"a": ("BUY", "120"), "d": ("SELL", "80"), "e": ("SELL", "40")}
+        {"d": ("SELL", "80")}
+        if follow != "all"
+        else {"a": ("BUY", "120"), "d": ("SELL", "80"), "e": ("SELL", "40")}
     )
-    assert totals == {(f"0x{n:064x}", w, side): shares for n in range(12) for w, (side, shares) in expected.items()}
+    assert totals == {
+        (f"0x{n:064x}", w, side): shares
+        for n in range(12)
+        for w, (side, shares) in expected.items()
+    }
 
 
 @needs_shared
@@ -90,7 +98,8 @@ def test_the_recorded_production_session_is_followed():
         key = (e["tx_hash"], e["trader"], e["token_id"], e["side"])
         truth[key] = truth.get(key, 0) + round(e["size"] * 1_000_000)
     assert {
-        (t["tx"], t["wallet"].lower(), t["token"], t["side"]): t["shares_micros"] for t in verdict["totals"]
+        (t["tx"], t["wallet"].lower(), t["token"], t["side"]): t["shares_micros"]
+        for t in verdict["totals"]
     } == truth
     assert len({tx for tx, *_ in truth}) == 49
 

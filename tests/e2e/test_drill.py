@@ -36,7 +36,9 @@ def test_a_sample_of_every_family_passes():
     assert all(seconds > 0 for seconds in killed)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may mount: tests/e2e/test_root.py plays these drills")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may mount: tests/e2e/test_root.py plays these drills"
+)
 def test_what_needs_root_is_named_and_not_failed():
     alone = botctl("drill", "storage.full", "storage.read_only")
     assert alone.returncode == 2
@@ -49,18 +51,28 @@ def test_what_needs_root_is_named_and_not_failed():
 def test_an_interrupted_drill_leaves_neither_process_nor_folder():
     with tempfile.TemporaryDirectory(prefix="t") as folder:
         process = subprocess.Popen(
-            [BOTCTL, "drill", "kill.post.sent"], env={**os.environ, "TMPDIR": folder}, stdout=subprocess.DEVNULL
+            [BOTCTL, "drill", "kill.post.sent"],
+            env={**os.environ, "TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 60
         while not (found := list(Path(folder).glob("copybot-*/run/executor.sock"))):
             assert time.monotonic() < deadline, "the workers never started"
             time.sleep(0.05)
-        pids = {int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if folder.encode() in _bytes(p)}
+        pids = {
+            int(p.parent.name)
+            for p in Path("/proc").glob("[0-9]*/environ")
+            if folder.encode() in _bytes(p)
+        }
         process.terminate()
         assert process.wait(timeout=120) == 130
         assert found and pids
         assert list(Path(folder).iterdir()) == []
-        assert not [p for p in pids if p != process.pid and folder.encode() in _bytes(Path(f"/proc/{p}/environ"))]
+        assert not [
+            p
+            for p in pids
+            if p != process.pid and folder.encode() in _bytes(Path(f"/proc/{p}/environ"))
+        ]
 
 
 def _bytes(path: Path) -> bytes:
@@ -89,7 +101,9 @@ def test_every_drill_that_the_readme_names_exists():
     ]
     known = [drill.name for drill in ALL]
     assert len(named) > 30
-    assert [n for n in named if not any(name == n or name.startswith(f"{n}.") for name in known)] == []
+    assert [
+        n for n in named if not any(name == n or name.startswith(f"{n}.") for name in known)
+    ] == []
 
 
 def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
@@ -103,7 +117,10 @@ def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
 
 
 def test_the_simulation_repeats_by_its_seed():
-    first, second = (answer(botctl("drill", "--virtual", "--orders", "200", "--seed", "9", "--json")) for _ in range(2))
+    first, second = (
+        answer(botctl("drill", "--virtual", "--orders", "200", "--seed", "9", "--json"))
+        for _ in range(2)
+    )
     assert first == second
     assert first["ok"], first["problems"]
     assert first["orders"] >= 200 and first["faults"]["deaths"] > 0

@@ -14,7 +14,10 @@ def on():
     with stage({"seed": 1, "failed_share": 0, "retried_share": 0}) as found:
         found.up()
         found.do("trade", leader=1, market=1)
-        found.until(lambda: found.value("SELECT COUNT(*) FROM fill WHERE settlement = 'confirmed'"), "a first entry")
+        found.until(
+            lambda: found.value("SELECT COUNT(*) FROM fill WHERE settlement = 'confirmed'"),
+            "a first entry",
+        )
         yield found
 
 

@@ -75,7 +75,9 @@ def test_a_broken_rule_is_noticed(rule, tmp_path):
     for name in COPIED:
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, tmp_path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, tmp_path)
+        shutil.copytree(source, tmp_path / name, ignore=ignore) if source.is_dir() else shutil.copy(
+            source, tmp_path
+        )
     text = (tmp_path / path).read_text()
     assert text.count(line) == 1, "the rule is kept by another line now: name that one"
     (tmp_path / path).write_text(text.replace(line, broken))

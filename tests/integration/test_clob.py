@@ -22,7 +22,9 @@ async def stub(handler):
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    transport = Transport(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=1, requests_per_s=100)
+    transport = Transport(
+        f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=1, requests_per_s=100
+    )
     try:
         yield transport
     finally:
@@ -140,7 +142,9 @@ async def test_books_follow_the_stream(tmp_path):
         task = asyncio.create_task(r.books.run())
         token, other = r.market().tokens
         await r.books.watch([token, other], max_age_us=0)
-        await until(lambda: r.books.stream.connected and r.books.book(token) is not None, "a first book")
+        await until(
+            lambda: r.books.stream.connected and r.books.book(token) is not None, "a first book"
+        )
         assert r.books.book(token).asks[0] == (510_000, 400 * M)
         assert r.books.book(other).bids[0] == (490_000, 400 * M)
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
@@ -158,11 +162,15 @@ async def test_books_follow_the_stream(tmp_path):
             ):
                 client.send(text)
         r.sim.exchange.inside(maker, token, "SELL", 505_000, 8 * M, "GTC")
-        await until(lambda: r.books.book(token).asks[0] == (505_000, 8 * M), "bad frames cost nothing")
+        await until(
+            lambda: r.books.book(token).asks[0] == (505_000, 8 * M), "bad frames cost nothing"
+        )
         for client in list(r.sim.streams.market_clients):
             client.slow = True
             client.send("{}")
-        await until(lambda: r.books.stream.epoch >= 2 and r.books.book(token) is not None, "it comes back")
+        await until(
+            lambda: r.books.stream.epoch >= 2 and r.books.book(token) is not None, "it comes back"
+        )
         assert r.books.book(token).asks[0] == (505_000, 8 * M)
         task.cancel()
 
@@ -177,4 +185,6 @@ async def test_all_pages_of_trades_are_read(tmp_path):
             r.sim.exchange.inside(r.sim.trader, market.tokens[0], "BUY", 990_000, M, "FAK")
         for trade in r.sim.exchange.trades.values():
             trade.taker.owner_key = r.clob.owner
-        assert len((await r.clob.fills(market.condition, after_s=0)).fills) == len(r.sim.exchange.trades)
+        assert len((await r.clob.fills(market.condition, after_s=0)).fills) == len(
+            r.sim.exchange.trades
+        )

@@ -26,14 +26,19 @@ FAST = Plan(gap_ms=20, data_lag_ms=300, rtds_delay_ms=10, failed_share=0, retrie
 async def watching(r, *, rtds=True, data=True, **detect):
     transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
     settings = DetectSettings(poll_s=1, **detect)
-    stream = Rtds(r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us)
+    stream = Rtds(
+        r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us
+    )
     polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
     tasks = [asyncio.create_task(stream.run())] if rtds else []
     tasks += [asyncio.create_task(polling.run(await r.intake.load()))] if data else []
     try:
         await until(lambda: not rtds or stream.stream.connected, "the stream connects")
         await until(
-            lambda: not data or r.value("SELECT COUNT(*) FROM cursor WHERE source = 'positions'") == 4, "inventories"
+            lambda: (
+                not data or r.value("SELECT COUNT(*) FROM cursor WHERE source = 'positions'") == 4
+            ),
+            "inventories",
         )
         yield stream, polling
     finally:
@@ -58,7 +63,9 @@ def truth(r) -> dict:
     return {tuple(row[:4]): row[4] for row in r.sim.truth()["leader_trades"]}
 
 
-@pytest.mark.parametrize(("rtds", "data"), [(True, True), (False, True)], ids=["both sources", "polling alone"])
+@pytest.mark.parametrize(
+    ("rtds", "data"), [(True, True), (False, True)], ids=["both sources", "polling alone"]
+)
 async def test_every_leader_trade_is_seen_with_its_exact_total(tmp_path, rtds, data):
     async with rig(tmp_path, FAST) as r, watching(r, rtds=rtds, data=data, page_limit=7):
         await asyncio.to_thread(start, r)
@@ -133,7 +140,9 @@ def next_payload(r) -> dict:
 
 async def test_a_silent_stream_is_subscribed_again_and_then_reconnected(tmp_path):
     async with rig(tmp_path, FAST) as r:
-        stream = Rtds(r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=1, reconnect_s=2, now_us=now_us)
+        stream = Rtds(
+            r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=1, reconnect_s=2, now_us=now_us
+        )
         stream.stream.ping_s = 0.2
         task = asyncio.create_task(stream.run())
         await until(lambda: stream.stream.connected, "connects")
@@ -163,7 +172,12 @@ async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
         wallet = r.leader
         assert (await api.activity(wallet, since_s=since, limit=100)).fills == []
         r.sim.exchange.inside(
-            r.sim.exchange.accounts[wallet.lower()], r.market().tokens[0], "BUY", 990_000, 20 * M, "FAK"
+            r.sim.exchange.accounts[wallet.lower()],
+            r.market().tokens[0],
+            "BUY",
+            990_000,
+            20 * M,
+            "FAK",
         )
         for _ in range(600):
             found = (await api.activity(wallet, since_s=since, limit=100)).fills

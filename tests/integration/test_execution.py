@@ -66,7 +66,10 @@ async def test_buying_the_complement_sells_what_we_hold(tmp_path):
         await r.sees(shares=100 * M, outcome=1)
         await until(lambda: len(r.reasons()) == 2, "both decided")
         await r.settled()
-        assert [row["side"] for row in r.query("SELECT side FROM orders ORDER BY created_us")] == ["BUY", "SELL"]
+        assert [row["side"] for row in r.query("SELECT side FROM orders ORDER BY created_us")] == [
+            "BUY",
+            "SELL",
+        ]
         r.assert_equal_to_exchange()
 
 
@@ -80,7 +83,10 @@ async def test_growth_before_the_decision_joins_and_after_it_follows_up(tmp_path
             await r.sees(shares=120 * M, tx="0x" + "e" * 64, source="data_api")
             await until(lambda: len(r.reasons()) == 2, "a follow-up decision")
             await r.settled()
-        assert r.query("SELECT shares, seq FROM signal ORDER BY seq")[1] == {"shares": 40 * M, "seq": 1}
+        assert r.query("SELECT shares, seq FROM signal ORDER BY seq")[1] == {
+            "shares": 40 * M,
+            "seq": 1,
+        }
         assert r.reasons()[1] == "already_copied"
         assert r.value("SELECT COUNT(*) FROM leader_trade") == 1
 
@@ -101,8 +107,12 @@ async def test_a_failed_settlement_is_taken_back_once(tmp_path):
         await until(lambda: r.reasons() == ["copied"], "a decision")
         await r.settled()
         assert r.value("SELECT settlement FROM fill") == "failed"
-        assert r.query("SELECT shares, cost, realized FROM position") == [{"shares": 0, "cost": 0, "realized": 0}]
-        assert r.query("SELECT realized, fees, bought FROM daily_pnl") == [{"realized": 0, "fees": 0, "bought": 0}]
+        assert r.query("SELECT shares, cost, realized FROM position") == [
+            {"shares": 0, "cost": 0, "realized": 0}
+        ]
+        assert r.query("SELECT realized, fees, bought FROM daily_pnl") == [
+            {"realized": 0, "fees": 0, "bought": 0}
+        ]
         r.assert_equal_to_exchange()
 
 
@@ -112,7 +122,9 @@ async def test_a_retried_settlement_ends_with_its_new_hash(tmp_path):
         await until(lambda: r.reasons() == ["copied"], "a decision")
         await r.settled()
         trade = next(iter(t for t in r.sim.exchange.trades.values() if t.taker.owner_key))
-        assert r.query("SELECT settlement, tx FROM fill") == [{"settlement": "confirmed", "tx": trade.tx}]
+        assert r.query("SELECT settlement, tx FROM fill") == [
+            {"settlement": "confirmed", "tx": trade.tx}
+        ]
         r.assert_equal_to_exchange()
 
 
@@ -167,7 +179,9 @@ async def test_the_market_limit_counts_all_leaders(tmp_path):
         await r.sees()
         await r.settled()
         await r.sees(leader=1)
-        await until(lambda: r.reasons() == ["copied", "market_limit"], "the second is over the limit")
+        await until(
+            lambda: r.reasons() == ["copied", "market_limit"], "the second is over the limit"
+        )
 
 
 async def test_opposite_sides_milliseconds_apart_are_not_both_bought(tmp_path):
@@ -181,7 +195,10 @@ async def test_opposite_sides_milliseconds_apart_are_not_both_bought(tmp_path):
 
 
 async def test_exposure_counts_all_markets(tmp_path):
-    async with rig(tmp_path, risk={"max_exposure_usdc": 12, "max_market_usdc": 12}) as r, r.working():
+    async with (
+        rig(tmp_path, risk={"max_exposure_usdc": 12, "max_market_usdc": 12}) as r,
+        r.working(),
+    ):
         await r.sees()
         await r.settled()
         await r.sees(market=1)
@@ -189,7 +206,10 @@ async def test_exposure_counts_all_markets(tmp_path):
 
 
 async def test_concurrent_signals_never_exceed_the_caps(tmp_path):
-    async with rig(tmp_path, risk={"max_exposure_usdc": 35, "max_market_usdc": 35}) as r, r.working():
+    async with (
+        rig(tmp_path, risk={"max_exposure_usdc": 35, "max_market_usdc": 35}) as r,
+        r.working(),
+    ):
         original = r.clob.post
 
         async def slow(order):
@@ -247,7 +267,11 @@ async def test_the_breaker_trips_on_consecutive_errors_and_survives_a_new_life(t
             await until(lambda: len(r.reasons()) == 3, "all decided")
         assert r.reasons()[2] == "paused"
         row = r.query("SELECT mode, reason, actor FROM control")[0]
-        assert row == {"mode": "paused", "reason": "breaker: 2 consecutive errors", "actor": "breaker"}
+        assert row == {
+            "mode": "paused",
+            "reason": "breaker: 2 consecutive errors",
+            "actor": "breaker",
+        }
         assert r.value("SELECT COUNT(*) FROM alert WHERE cleared_us IS NULL") == 1
 
 
@@ -259,7 +283,10 @@ async def test_the_breaker_trips_on_the_days_loss(tmp_path):
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
         r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 300_000, 400 * M, "GTC")
         token = r.market().tokens[0]
-        await until(lambda: (b := r.books.book(token)) and b.bids and b.bids[0][0] == 300_000, "the price has fallen")
+        await until(
+            lambda: (b := r.books.book(token)) and b.bids and b.bids[0][0] == 300_000,
+            "the price has fallen",
+        )
         await r.sees(Side.SELL)
         await until(lambda: len(r.reasons()) == 2, "sold at a loss")
         await r.settled()
@@ -272,7 +299,11 @@ async def test_decisions_keep_the_numbers_they_were_made_on(tmp_path):
         await r.sees()
         await until(lambda: r.reasons() == ["too_small"], "a skip")
         numbers = json.loads(r.value("SELECT numbers FROM decision"))
-        assert numbers == {"leader_price": 510_000, "leader_usdc": 51 * M, "min_leader_usdc": 1000 * M}
+        assert numbers == {
+            "leader_price": 510_000,
+            "leader_usdc": 51 * M,
+            "min_leader_usdc": 1000 * M,
+        }
 
 
 async def test_stopping_lets_what_is_being_sent_come_to_its_answer(tmp_path):
@@ -312,9 +343,15 @@ async def test_an_exit_that_nobody_buys_is_tried_again_until_it_is_sold(tmp_path
             tx.execute("UPDATE signal SET seen_us = ? WHERE decided = 0", (now_us(),))
 
         await r.ledger.transact(now)
-        await until(lambda: r.value("SELECT SUM(shares) FROM fill WHERE side = 'SELL'") == 7 * M, "a first part")
+        await until(
+            lambda: r.value("SELECT SUM(shares) FROM fill WHERE side = 'SELL'") == 7 * M,
+            "a first part",
+        )
         r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 470_000, 100 * M, "GTC")
-        await until(lambda: r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1, "another follow-up")
+        await until(
+            lambda: r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1,
+            "another follow-up",
+        )
         await r.ledger.transact(now)
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
@@ -330,7 +367,9 @@ async def test_an_exit_during_a_halt_is_made_good_after_it(tmp_path):
         await r.sees(Side.SELL)
         await until(lambda: r.reasons() == ["copied", "halted"], "halted")
         await steer(r, ControlMode.RUNNING)
-        await r.ledger.transact(lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0"))
+        await r.ledger.transact(
+            lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0")
+        )
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
         r.assert_equal_to_exchange()
@@ -342,9 +381,14 @@ async def test_a_sale_that_fails_on_the_chain_is_sold_again(tmp_path):
         await r.settled()
         r.sim.exchange.timing.failed_share = 1.0
         await r.sees(Side.SELL)
-        await until(lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'failed'") == 1, "the sale fails")
+        await until(
+            lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'failed'") == 1,
+            "the sale fails",
+        )
         r.sim.exchange.timing.failed_share = 0.0
-        await r.ledger.transact(lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0"))
+        await r.ledger.transact(
+            lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0")
+        )
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
         r.assert_equal_to_exchange()

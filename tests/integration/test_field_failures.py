@@ -131,7 +131,9 @@ async def test_a_hundred_and_twenty_trades_in_one_second_are_all_seen(tmp_path):
     async with rig(tmp_path, FAST) as r, watching(r, rtds=False, page_limit=50):
         story = r.sim._story
         for number in range(120):
-            r.sim.exchange.inside(story.leaders[0], r.market(number % 6).tokens[0], "BUY", 900_000, 30 * M, "FAK")
+            r.sim.exchange.inside(
+                story.leaders[0], r.market(number % 6).tokens[0], "BUY", 900_000, 30 * M, "FAK"
+            )
             story.quote(r.market(number % 6))
         assert len(truth(r)) == 120
         await until(lambda: seen(r) == truth(r), "all of them, over several pages")

@@ -25,6 +25,7 @@ from bot.ledger.files import migrate
 from bot.model.control import ControlMode
 from bot.model.market import Side
 from bot.model.order import Order, OrderState
+from bot.report import status
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +63,12 @@ def test_sqlite_has_no_wal_reset_bug():
 
 async def test_every_connection_is_durable(path):
     async with Ledger(path).open() as ledger:
-        for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("mmap_size", 0)):
+        for pragma, value in (
+            ("synchronous", 2),
+            ("journal_mode", "wal"),
+            ("foreign_keys", 1),
+            ("mmap_size", 0),
+        ):
             assert await ledger.transact(lambda tx, p=pragma: scalar(tx, f"PRAGMA {p}")) == value
 
 
@@ -128,7 +134,13 @@ async def test_what_waits_together_commits_together_and_one_that_raises_is_undon
         statements = []
         await ledger.look(lambda tx: tx.set_trace_callback(statements.append))
         ends = await grouped(ledger, [noting("a"), broken, noting("b"), refused, noting("c")])
-        assert [type(end) for end in ends] == [type(None), RuntimeError, type(None), LedgerError, type(None)]
+        assert [type(end) for end in ends] == [
+            type(None),
+            RuntimeError,
+            type(None),
+            LedgerError,
+            type(None),
+        ]
         assert statements.count("BEGIN IMMEDIATE") == 2, "the one they waited for, and theirs"
         texts = await ledger.look(rows, "SELECT text FROM event ORDER BY id")
         assert [row["text"] for row in texts] == ["a", "b", "c"]
@@ -214,7 +226,9 @@ async def test_three_processes_that_read_and_write_lose_no_update(path):
     for process in processes:
         await asyncio.to_thread(process.join)
     async with Ledger(path).open() as ledger:
-        assert await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 600
+        assert (
+            await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 600
+        )
 
 
 def test_a_ledger_of_another_mode_or_program_is_refused_and_untouched(path, tmp_path):
@@ -232,7 +246,8 @@ def test_a_ledger_of_another_mode_or_program_is_refused_and_untouched(path, tmp_
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a database, but text that is long enough", b"SQLite format 3\x00" + b"\xff" * 500]
+    "content",
+    [b"not a database, but text that is long enough", b"SQLite format 3\x00" + b"\xff" * 500],
 )
 def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path, content):
     path = tmp_path / "ledger-demo.db"
@@ -240,7 +255,7 @@ def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path, content):
     with pytest.raises(LedgerError, match="ledger"):
         migrate(path, "demo")
     with pytest.raises(LedgerError, match="ledger"), report.read(path) as found:
-        found.status()
+        status.status(found)
     assert path.read_bytes() == content
 
 
@@ -265,20 +280,31 @@ async def test_a_pause_ends_by_itself_and_does_not_soften_a_halt(path):
     async with Ledger(path).open() as ledger:
 
         async def steer(mode, until=None):
-            await ledger.transact(lambda tx: control.steer(tx, mode, reason="r", actor="a", now_us=5, until_us=until))
+            await ledger.transact(
+                lambda tx: control.steer(tx, mode, reason="r", actor="a", now_us=5, until_us=until)
+            )
 
         await steer(ControlMode.PAUSED, until=10)
         for now, mode in ((9, ControlMode.PAUSED), (10, ControlMode.RUNNING)):
-            assert (await ledger.transact(lambda tx, n=now: control.read(tx, now_us=n))).mode is mode
+            assert (
+                await ledger.transact(lambda tx, n=now: control.read(tx, now_us=n))
+            ).mode is mode
         await steer(ControlMode.HALTED)
         await steer(ControlMode.PAUSED)
-        assert (await ledger.transact(lambda tx: control.read(tx, now_us=1))).mode is ControlMode.HALTED
+        assert (
+            await ledger.transact(lambda tx: control.read(tx, now_us=1))
+        ).mode is ControlMode.HALTED
 
 
 async def test_locks_hold_until_their_time(path):
     async with Ledger(path).open() as ledger:
-        await ledger.transact(lambda tx: insert(tx, "lock", {"scope": "leader:w", "until_us": 10, "reason": "loss"}))
-        assert await ledger.transact(lambda tx: control.locked(tx, ["market:c", "leader:w"], now_us=9)) == "loss"
+        await ledger.transact(
+            lambda tx: insert(tx, "lock", {"scope": "leader:w", "until_us": 10, "reason": "loss"})
+        )
+        assert (
+            await ledger.transact(lambda tx: control.locked(tx, ["market:c", "leader:w"], now_us=9))
+            == "loss"
+        )
         assert await ledger.transact(lambda tx: control.locked(tx, ["leader:w"], now_us=10)) is None
 
 
@@ -301,10 +327,14 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
 
     async with Ledger(path).open() as ledger:
         await ledger.transact(fill)
-        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 0, "no cursor: anything may come again"
+        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 0, (
+            "no cursor: anything may come again"
+        )
         await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "w", 100 * day, now_us=1))
         assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 1
-        left = await ledger.transact(lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade"))
+        left = await ledger.transact(
+            lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade")
+        )
         assert left == {"ids": "2,3"}
 
 
@@ -313,7 +343,7 @@ def test_a_report_reads_while_another_process_writes(path):
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("UPDATE control SET reason = 'half done'")
     with report.read(path) as found:
-        assert found.status().control_reason == "first start"
+        assert status.status(found).control_reason == "first start"
     with pytest.raises(LedgerError, match="readonly"), report.read(path) as found:
         found.rows("UPDATE control SET mode = 'halted'")
     writer.execute("ROLLBACK")
@@ -321,12 +351,16 @@ def test_a_report_reads_while_another_process_writes(path):
 
 
 async def test_an_order_is_moved_only_from_the_state_it_was_read_in(path):
-    read = Order("0x1", "s1", "w", "c", "7", Side.BUY, 500_000, 1, 2, 0, "{}", OrderState.POSTING, 1, 2)
+    read = Order(
+        "0x1", "s1", "w", "c", "7", Side.BUY, 500_000, 1, 2, 0, "{}", OrderState.POSTING, 1, 2
+    )
     async with Ledger(path).open() as ledger:
         await ledger.transact(orders.add, read)
         await ledger.transact(orders.move, read, OrderState.OPEN)
         with pytest.raises(InvariantBroken, match="no longer posting, cannot become rejected"):
             await ledger.transact(orders.move, read, OrderState.REJECTED)
         with pytest.raises(ValueError, match="no edge from filled"):
-            await ledger.transact(orders.move, replace(read, state=OrderState.FILLED), OrderState.OPEN)
+            await ledger.transact(
+                orders.move, replace(read, state=OrderState.FILLED), OrderState.OPEN
+            )
         assert (await ledger.look(orders.order, "0x1")).state is OrderState.OPEN

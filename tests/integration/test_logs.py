@@ -10,7 +10,9 @@ from bot.logs import logging_to_stdout
 
 def test_lines_are_json_printable_and_without_secrets(capsys):
     with logging_to_stdout("executor", "DEBUG", as_json=True):
-        structlog.get_logger("bot.test").info("seen", title="\x1b[31mred", private_key="hush", signature="0xhush")
+        structlog.get_logger("bot.test").info(
+            "seen", title="\x1b[31mred", private_key="hush", signature="0xhush"
+        )
         logging.getLogger("botocore.parsers").debug("Response body: hush")
         logging.getLogger("hpack").info("poly_passphrase=hush")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -53,7 +53,9 @@ def everything(addresses, kind) -> dict:
     client, asset = client_of(addresses), token(addresses, kind)
     book = client.get_order_book(asset)
     resting = client.create_and_post_order(
-        OrderArgs(token_id=asset, price=0.4, size=10, side=Side.BUY), options(kind), order_type=OrderType.GTC
+        OrderArgs(token_id=asset, price=0.4, size=10, side=Side.BUY),
+        options(kind),
+        order_type=OrderType.GTC,
     )
     matched = client.create_and_post_market_order(
         MarketOrderArgs(token_id=asset, amount=10, price=0.6, side=Side.BUY, order_type=OrderType.FAK), options(kind),
@@ -71,19 +73,27 @@ def everything(addresses, kind) -> dict:
 @pytest.mark.parametrize("kind", ["standard", "neg_risk", "v3"])
 @pytest.mark.parametrize("signature_type", [0, 1, 2, 3])
 async def test_py_clob_client_v2_trades(signature_type, kind):
-    async with serving(dataclasses.replace(CALM, signature_type=signature_type)) as (sim, addresses):
+    async with serving(dataclasses.replace(CALM, signature_type=signature_type)) as (
+        sim,
+        addresses,
+    ):
         found = await asyncio.to_thread(everything, addresses, kind)
         assert found["resting"]["status"] == "live"
         assert found["matched"]["status"] == "matched"
         assert float(found["matched"]["makingAmount"]) <= 10
-        assert [o["id"] for o in found["open"]] == [found["resting"]["orderID"]] == [found["one"]["id"]]
+        assert (
+            [o["id"] for o in found["open"]]
+            == [found["resting"]["orderID"]]
+            == [found["one"]["id"]]
+        )
         assert found["trades"][0]["taker_order_id"] == found["matched"]["orderID"]
         assert found["cancelled"]["canceled"] == [found["resting"]["orderID"]]
         assert found["left"] == []
         assert sim.exchange.outside == [found["resting"]["orderID"], found["matched"]["orderID"]]
         assert int(found["balance"]["balance"]) <= 1_000_000_000
         best = max(
-            float(level["price"] if isinstance(level, dict) else level.price) for level in levels(found["book"], "bids")
+            float(level["price"] if isinstance(level, dict) else level.price)
+            for level in levels(found["book"], "bids")
         )
         assert best < 0.6
 
@@ -109,11 +119,19 @@ def send(client, body, creds=None) -> tuple[int, str]:
 def refusals(addresses) -> dict[str, tuple[int, str]]:
     client, asset = client_of(addresses), token(addresses)
     good = client.create_market_order(
-        MarketOrderArgs(token_id=asset, amount=10, price=0.6, side=Side.BUY, order_type=OrderType.FAK)
+        MarketOrderArgs(
+            token_id=asset, amount=10, price=0.6, side=Side.BUY, order_type=OrderType.FAK
+        )
     )
     resting = client.create_order(OrderArgs(token_id=asset, price=0.4, size=10, side=Side.BUY))
-    flipped = good.signature[:20] + ("0" if good.signature[20] != "0" else "1") + good.signature[21:]
-    wrong = ApiCreds(client.creds.api_key, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", client.creds.api_passphrase)
+    flipped = (
+        good.signature[:20] + ("0" if good.signature[20] != "0" else "1") + good.signature[21:]
+    )
+    wrong = ApiCreds(
+        client.creds.api_key,
+        "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        client.creds.api_passphrase,
+    )
     body = order_to_json_v2(good, client.creds.api_key, OrderType.FAK)
     found = {
         "flipped": refused(client, good, signature=flipped),
@@ -131,7 +149,11 @@ def refusals(addresses) -> dict[str, tuple[int, str]]:
     # Signed orders that break a rule of the market.
     def signed(price, size, side=Side.BUY, kind=OrderType.GTC):
         builder = client.builder
-        from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, OrderDataV2, SignatureTypeV2
+        from py_clob_client_v2.order_utils import (
+            ExchangeOrderBuilderV2,
+            OrderDataV2,
+            SignatureTypeV2,
+        )
 
         making, taking = (round(price * size * 1e6), round(size * 1e6))
         data = OrderDataV2(
@@ -175,7 +197,11 @@ async def test_old_and_foreign_domains_are_refused():
     async with serving(CALM) as (_, addresses):
 
         def post() -> tuple[str, str]:
-            from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, OrderDataV2, SignatureTypeV2
+            from py_clob_client_v2.order_utils import (
+                ExchangeOrderBuilderV2,
+                OrderDataV2,
+                SignatureTypeV2,
+            )
 
             client, asset = client_of(addresses), token(addresses)
             data = OrderDataV2(
@@ -187,7 +213,9 @@ async def test_old_and_foreign_domains_are_refused():
                 ("0xE111180000d2663C0091e4f400237545B87B996B", "1"),
                 ("0xe2222d279d744050d28e00520010520000310F59", "2"),
             ):
-                builder = ExchangeOrderBuilderV2(contract, 137, client.signer, domain_version=version)
+                builder = ExchangeOrderBuilderV2(
+                    contract, 137, client.signer, domain_version=version
+                )
                 answers.append(refused(client, builder.build_signed_order(data), OrderType.GTC)[1])
             return tuple(answers)
 
@@ -230,10 +258,14 @@ async def test_polymarket_client_trades():
         def trade():
             asset = token(addresses)
             with SecureClient.create(
-                private_key=addresses["private_key"], wallet=addresses["wallet"], environment=environment(addresses)
+                private_key=addresses["private_key"],
+                wallet=addresses["wallet"],
+                environment=environment(addresses),
             ) as client:
                 book = client.get_order_book(token_id=asset)
-                resting = client.place_limit_order(token_id=asset, price="0.4", size="10", side="BUY")
+                resting = client.place_limit_order(
+                    token_id=asset, price="0.4", size="10", side="BUY"
+                )
                 bought = client.place_market_order(
                     token_id=asset, amount="10", side="BUY", max_price="0.6", order_type="FAK"
                 )
@@ -250,14 +282,21 @@ async def test_polymarket_client_trades():
 
 
 async def test_polymarket_client_reads_activity():
-    async with serving(dataclasses.replace(CALM, gap_ms=5, data_lag_ms=0), start=True) as (sim, addresses):
+    async with serving(dataclasses.replace(CALM, gap_ms=5, data_lag_ms=0), start=True) as (
+        sim,
+        addresses,
+    ):
         await until(lambda: sim.finished, "the story ends")
 
         def read():
             with SecureClient.create(
-                private_key=addresses["private_key"], wallet=addresses["wallet"], environment=environment(addresses)
+                private_key=addresses["private_key"],
+                wallet=addresses["wallet"],
+                environment=environment(addresses),
             ) as client:
-                return list(client.list_activity(user=addresses["leaders"][0], page_size=10).iter_items())
+                return list(
+                    client.list_activity(user=addresses["leaders"][0], page_size=10).iter_items()
+                )
 
         rows = await asyncio.to_thread(read)
         mine = [row for row in sim.facts if row.wallet == addresses["leaders"][0]]

@@ -9,11 +9,17 @@ FOLDER = Path(__file__).parents[1] / "ledgers"
 #: What each was made for, as a query that must find something.
 HOLDS = {
     "in_flight": [
-        *(f"SELECT 1 FROM orders WHERE side = 'BUY' AND state = '{state}'" for state in ("posting", "unknown", "open")),
+        *(
+            f"SELECT 1 FROM orders WHERE side = 'BUY' AND state = '{state}'"
+            for state in ("posting", "unknown", "open")
+        ),
         "SELECT 1 FROM orders WHERE side = 'SELL' AND state = 'posting'",
     ],
     "unsettled": [
-        *(f"SELECT 1 FROM fill WHERE side = '{side}' AND settlement = 'matched'" for side in ("BUY", "SELL"))
+        *(
+            f"SELECT 1 FROM fill WHERE side = '{side}' AND settlement = 'matched'"
+            for side in ("BUY", "SELL")
+        )
     ],
     "waiting": [
         "SELECT 1 FROM signal WHERE source = 'retry' AND decided = 0",
@@ -39,4 +45,8 @@ def test_each_ledger_holds_what_it_was_made_for(name):
 
 
 def test_every_ledger_is_held_to_something():
-    assert {path.stem for path in FOLDER.glob("*.sql")} == {path.stem for path in FOLDER.glob("*.json")} == set(HOLDS)
+    assert (
+        {path.stem for path in FOLDER.glob("*.sql")}
+        == {path.stem for path in FOLDER.glob("*.json")}
+        == set(HOLDS)
+    )

@@ -21,6 +21,7 @@ from bot.lab.virtual.exchange import ANSWERS, WAYS
 from bot.lab.virtual.run import VirtualRun
 from bot.model.fill import Settlement
 from bot.model.market import Side
+from bot.report import audit
 
 #: (market, leader, side, shares): few of each, so that they meet.
 MOVES = st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from(Side), st.integers(60, 300))
@@ -84,7 +85,10 @@ class OrderLife(RuleBasedStateMachine):
     @invariant()
     def at_most_one_order_a_decision(self):
         with report.read(self.run.path, now_us=self.run.now_us()) as found:
-            asked = {row["order_id"] for row in found.rows("SELECT order_id FROM decision WHERE order_id IS NOT NULL")}
+            asked = {
+                row["order_id"]
+                for row in found.rows("SELECT order_id FROM decision WHERE order_id IS NOT NULL")
+            }
         assert set(self.run.exchange.accepted) <= asked
         assert len(self.run.exchange.accepted) == len(set(self.run.exchange.accepted))
         assert not self.run.exchange.broken
@@ -92,7 +96,7 @@ class OrderLife(RuleBasedStateMachine):
     @invariant()
     def everything_follows_from_the_fills(self):
         with report.read(self.run.path, now_us=self.run.now_us()) as found:
-            assert found.mismatches() == []
+            assert audit.mismatches(found) == []
 
     def teardown(self):
         if not hasattr(self, "run"):
@@ -120,5 +124,9 @@ def quiet():
 
 TestOrderLife = OrderLife.TestCase
 TestOrderLife.settings = settings(
-    max_examples=30, stateful_step_count=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30,
+    stateful_step_count=25,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )

@@ -49,7 +49,10 @@ class Disk:
                 for i in range(0, max(len(data), 1), SECTOR):
                     if rng.random() < kept:
                         _apply(
-                            files.setdefault(name, bytearray()), what, at + i * (what == "write"), data[i : i + SECTOR]
+                            files.setdefault(name, bytearray()),
+                            what,
+                            at + i * (what == "write"),
+                            data[i : i + SECTOR],
                         )
         return {name: bytes(data) for name, data in files.items()}
 
@@ -161,7 +164,9 @@ async def record(path: Path) -> Disk:
     async with Ledger(path, connect=connect).open() as ledger:
         for number in range(TRANSACTIONS):
             text = f"{number}|" + "x" * 3000
-            await ledger.transact(lambda tx, t=text: control.record(tx, "test", "power", t, now_us=1))
+            await ledger.transact(
+                lambda tx, t=text: control.record(tx, "test", "power", t, now_us=1)
+            )
             disk.note("", "acknowledged")
             if number % 7 == 6:
                 ledger._connection.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -181,7 +186,8 @@ def losses(disk: Disk, folder: Path) -> tuple[int, int]:
         connection = sqlite3.connect(path)
         try:
             found = {
-                int(row[0].split("|")[0]) for row in connection.execute("SELECT text FROM event WHERE kind = 'power'")
+                int(row[0].split("|")[0])
+                for row in connection.execute("SELECT text FROM event WHERE kind = 'power'")
             }
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             lost += not set(range(disk.acknowledged(length))) <= found

@@ -112,7 +112,9 @@ def test_a_path_the_kernel_refuses_is_refused_with_the_fix():
         check_path(Path("/" + "x" * MAX_PATH))
 
 
-@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00\x00", os.urandom(64)])
+@pytest.mark.parametrize(
+    "data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00\x00", os.urandom(64)]
+)
 async def test_garbage_ends_its_connection_and_nothing_else(path, data):
     inbox = Inbox()
     async with serve(path, inbox.take):

@@ -9,6 +9,7 @@ from bot.errors import SchemaMismatch
 from bot.execution.reconcile import NOBODY, Reconciler
 from bot.ledger import account
 from bot.model.market import Side
+from bot.report import audit
 from bot.runtime import now_us
 from tests.rig import M, rig, until
 
@@ -25,7 +26,7 @@ def reconciler_of(r) -> Reconciler:
 
 def sound(r) -> list[str]:
     with report.read(r.path) as found:
-        return found.mismatches()
+        return audit.mismatches(found)
 
 
 async def test_an_equal_ledger_differs_in_nothing(tmp_path):
@@ -55,9 +56,10 @@ async def test_shares_that_left_are_taken_from_all_holders_at_cost(tmp_path):
         token = r.market().tokens[0]
         r.sim.trader.shares[token] = left
         reconciler = reconciler_of(r)
-        assert [(d.kind, d.ledger, d.exchange) for d in (await reconciler.compare(now_us=now_us())).differences] == [
-            ("shares", total, left)
-        ]
+        assert [
+            (d.kind, d.ledger, d.exchange)
+            for d in (await reconciler.compare(now_us=now_us())).differences
+        ] == [("shares", total, left)]
         await reconciler.adopt(now_us=now_us())
         rows = r.query("SELECT shares, cost, realized FROM position")
         assert sum(row["shares"] for row in rows) == left
@@ -82,7 +84,13 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
         r.sim.exchange.inside(
-            r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key=r.clob.owner
+            r.sim.trader,
+            r.market(1).tokens[0],
+            "BUY",
+            900_000,
+            10 * M,
+            "FAK",
+            owner_key=r.clob.owner,
         )
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
         reconciler = reconciler_of(r)
@@ -90,7 +98,10 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
         assert r.query("SELECT scope FROM lock") == [{"scope": "forgotten"}]
         await r.sees(market=2)
         await until(lambda: r.reasons()[1:] == ["paused"], "entries stop")
-        await until(lambda: all(t.status == "CONFIRMED" for t in r.sim.exchange.trades.values()), "all final")
+        await until(
+            lambda: all(t.status == "CONFIRMED" for t in r.sim.exchange.trades.values()),
+            "all final",
+        )
         await reconciler.adopt(now_us=now_us())
         assert r.query("SELECT scope FROM lock") == []
         await r.settled()
@@ -102,10 +113,20 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
 
 async def test_a_resting_order_that_is_not_ours_is_shown_and_never_adopted(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        r.sim.exchange.inside(r.sim.trader, r.market().tokens[0], "BUY", 100_000, 10 * M, "GTC", owner_key=r.clob.owner)
+        r.sim.exchange.inside(
+            r.sim.trader,
+            r.market().tokens[0],
+            "BUY",
+            100_000,
+            10 * M,
+            "GTC",
+            owner_key=r.clob.owner,
+        )
         reconciler = reconciler_of(r)
         await reconciler.adopt(now_us=now_us())
-        assert [d.kind for d in (await reconciler.compare(now_us=now_us())).differences] == ["open_order"]
+        assert [d.kind for d in (await reconciler.compare(now_us=now_us())).differences] == [
+            "open_order"
+        ]
         assert r.value("SELECT COUNT(*) FROM orders") == 0
 
 
@@ -143,7 +164,9 @@ async def test_a_sale_by_hand_is_taken_from_every_holder(tmp_path):
         await settled_entry(r, leader=0)
         await settled_entry(r, leader=1)
         token = r.market().tokens[0]
-        held = [row["shares"] for row in r.query("SELECT shares FROM position ORDER BY shares DESC")]
+        held = [
+            row["shares"] for row in r.query("SELECT shares FROM position ORDER BY shares DESC")
+        ]
         sold = (held[0] + held[1] // 2) // 10_000 * 10_000
         r.sim.exchange.inside(r.sim.trader, token, "SELL", 10_000, sold, "FAK", owner_key="by-hand")
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
@@ -157,7 +180,9 @@ async def test_a_sale_by_hand_is_taken_from_every_holder(tmp_path):
 
 async def test_a_forgotten_trade_stays_forgotten_until_it_is_adopted(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        r.sim.exchange.inside(r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key="by-hand")
+        r.sim.exchange.inside(
+            r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key="by-hand"
+        )
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
         await settled_entry(r)  # a newer fill does not move the window past it
         for _ in range(2):
@@ -171,4 +196,6 @@ async def test_a_forgotten_trade_stays_forgotten_until_it_is_adopted(tmp_path):
 async def test_a_ledger_of_another_wallet_is_refused(tmp_path):
     async with rig(tmp_path) as r:
         with pytest.raises(SchemaMismatch, match="belongs to wallet"):
-            await r.ledger.transact(lambda tx: account.open_account(tx, "0x" + "9" * 40, 1, now_us=1))
+            await r.ledger.transact(
+                lambda tx: account.open_account(tx, "0x" + "9" * 40, 1, now_us=1)
+            )

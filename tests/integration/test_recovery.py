@@ -70,7 +70,9 @@ class Busy:
         return Deferred("HTTP 425", 1) if len(self.bodies) == 1 else await self._clob.post(order)
 
 
-@pytest.mark.parametrize("posted", [False, True], ids=["killed before the POST", "killed after the POST"])
+@pytest.mark.parametrize(
+    "posted", [False, True], ids=["killed before the POST", "killed after the POST"]
+)
 async def test_a_new_life_finishes_what_an_earlier_one_left(tmp_path, posted):
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=posted)
@@ -87,12 +89,17 @@ async def test_an_order_that_never_arrived_expires_and_frees_its_budget(tmp_path
         past = now_us() - 60 * M
 
         def age(tx):
-            tx.execute("UPDATE orders SET deadline_us = ?, created_us = ? WHERE id = ?", (past, past, order.id))
+            tx.execute(
+                "UPDATE orders SET deadline_us = ?, created_us = ? WHERE id = ?",
+                (past, past, order.id),
+            )
 
         await r.ledger.transact(age)
         async with r.working():
             await r.settled()
-        assert r.query("SELECT state, reserved FROM orders") == [{"state": "expired", "reserved": 0}]
+        assert r.query("SELECT state, reserved FROM orders") == [
+            {"state": "expired", "reserved": 0}
+        ]
         assert r.sim.exchange.outside == []
 
 
@@ -149,8 +156,14 @@ async def carried(r, venue) -> None:
         pytest.param((), id="matched, lookups blind for longer than their lag"),
         pytest.param((Accepted("matched"),), id="matched without amounts"),
         pytest.param((Accepted("duplicate"),), id="duplicate"),
-        pytest.param((Unknown("timeout"), Rejected(RejectReason.NO_BALANCE, "spent")), id="the re-post is refused"),
-        pytest.param((Unknown("timeout"), Rejected(RejectReason.CREDENTIALS, "401")), id="the re-post is unauthorised"),
+        pytest.param(
+            (Unknown("timeout"), Rejected(RejectReason.NO_BALANCE, "spent")),
+            id="the re-post is refused",
+        ),
+        pytest.param(
+            (Unknown("timeout"), Rejected(RejectReason.CREDENTIALS, "401")),
+            id="the re-post is unauthorised",
+        ),
     ],
 )
 async def test_only_evidence_ends_what_the_exchange_has(tmp_path, answers):
@@ -168,7 +181,9 @@ async def test_no_byte_leaves_after_the_deadline(tmp_path):
         order = await stored_order(r, posted=False)
         venue = Script(r.clob)
         await r.boots(venue)
-        await r.execution.poster.send(dataclasses.replace(order, deadline_us=now_us() - 1), again=True)
+        await r.execution.poster.send(
+            dataclasses.replace(order, deadline_us=now_us() - 1), again=True
+        )
         assert venue.bodies == []
 
 
@@ -212,7 +227,9 @@ async def test_a_killed_reply_that_comes_late_hides_no_fill(tmp_path):
 
         async def slow(order: Order):
             outcome = await original(order)
-            await asyncio.sleep(3.5)  # longer than the lag of lookups: it counts from this answer on
+            await asyncio.sleep(
+                3.5
+            )  # longer than the lag of lookups: it counts from this answer on
             venue._sees_at = time.monotonic() + 1.5
             return outcome
 

@@ -42,7 +42,9 @@ def key_file(tmp_path, text=KEY, mode=0o600):
 
 def test_no_worker_but_the_executor_inherits_a_secret():
     conf = (Path(__file__).parents[2] / "supervisord.conf").read_text()
-    commands = {name: conf.split(f"[program:{name}]\ncommand=")[1].splitlines()[0] for name in WORKERS}
+    commands = {
+        name: conf.split(f"[program:{name}]\ncommand=")[1].splitlines()[0] for name in WORKERS
+    }
     for name, command in commands.items():
         for secret in SECRET_ENV:
             assert (f"-u {secret}" in command) == (name != "executor"), (name, secret)
@@ -77,7 +79,8 @@ def test_a_bad_key_is_refused_and_never_shown(tmp_path, text):
 
 def test_no_key_at_all_names_every_place(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"account\.key_file .*BOT_PRIVATE_KEY_FILE, BOT_PRIVATE_KEY or account.aws_secret_id"
+        ConfigError,
+        match=r"account\.key_file .*BOT_PRIVATE_KEY_FILE, BOT_PRIVATE_KEY or account.aws_secret_id",
     ):
         private_key(AccountSettings())
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
@@ -98,7 +101,9 @@ def test_aws_gives_the_key_and_is_asked_once(aws):
 
 
 def test_aws_refusals_name_the_setting(aws):
-    with pytest.raises(ConfigError, match=r"account\.aws_secret_id: none: AWS answered ResourceNotFoundException"):
+    with pytest.raises(
+        ConfigError, match=r"account\.aws_secret_id: none: AWS answered ResourceNotFoundException"
+    ):
         AwsSecrets("none", "eu-west-1", aws).get("private_key")
     client = boto3.client("secretsmanager", region_name="eu-west-1", endpoint_url=aws)
     client.create_secret(Name="text", SecretString="not json")

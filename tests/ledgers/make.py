@@ -74,7 +74,10 @@ async def in_flight(r: Rig) -> None:
         r.sim.faults.rules.append(Rule("POST /order", answer, times=-1))
         async with killed(r):
             await r.sees(market=market)
-            await until(lambda state=state: r.value("SELECT COUNT(*) FROM orders WHERE state = ?", state), state)
+            await until(
+                lambda state=state: r.value("SELECT COUNT(*) FROM orders WHERE state = ?", state),
+                state,
+            )
         r.sim.faults.rules.clear()
     await r.boots()
     await r.sees(market=4)
@@ -89,7 +92,9 @@ async def in_flight(r: Rig) -> None:
 async def decide(r: Rig, side: Side) -> Order:
     """Decide the pending signal of a side, as a life does that ends before its POST."""
     pending = await r.ledger.transact(lambda tx: leaders.pending(tx, 9, now_us=now_us()))
-    order = await r.executor._decider.decide(next(s for s in pending if s.side is side), asyncio.Event())
+    order = await r.executor._decider.decide(
+        next(s for s in pending if s.side is side), asyncio.Event()
+    )
     assert isinstance(order, Order), order
     return order
 
@@ -102,7 +107,8 @@ async def unsettled(r: Rig) -> None:
         await r.sees(market=1)
         await r.sees(Side.SELL, market=0)
         await until(
-            lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'matched'") >= 2, "two unsettled fills"
+            lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'matched'") >= 2,
+            "two unsettled fills",
         )
 
 
@@ -186,7 +192,11 @@ def exchange(r: Rig) -> dict[str, Any]:
     sim = r.sim.exchange
     ours = [t for t in sim.trades.values() if t.taker.account is r.sim.trader]
     makers = {p.order.id: p.order for t in ours for p in t.pieces}
-    orders = {t.taker.id: t.taker for t in ours} | {i: sim.orders[i] for i in sim.outside if i in sim.orders} | makers
+    orders = (
+        {t.taker.id: t.taker for t in ours}
+        | {i: sim.orders[i] for i in sim.outside if i in sim.orders}
+        | makers
+    )
     return {
         "seed": SEED,
         "private_key": r.addresses["private_key"],
@@ -208,18 +218,26 @@ def exchange(r: Rig) -> dict[str, Any]:
 
 
 def _order(order: Any) -> dict[str, Any]:
-    plain = {f.name: getattr(order, f.name) for f in dataclasses.fields(order) if f.name not in ("account", "market")}
+    plain = {
+        f.name: getattr(order, f.name)
+        for f in dataclasses.fields(order)
+        if f.name not in ("account", "market")
+    }
     return {**plain, "wallet": order.account.wallet, "market": order.market.condition}
 
 
 async def make(name: str) -> None:
     """Play one scene and write its two files."""
     with tempfile.TemporaryDirectory() as folder:
-        async with rig(Path(folder), Plan(seed=SEED, **QUICK), execution={"evidence_lag_s": 60}) as r:
+        async with rig(
+            Path(folder), Plan(seed=SEED, **QUICK), execution={"evidence_lag_s": 60}
+        ) as r:
             path = await SCENES[name](r) or r.path
             (HERE / f"{name}.json").write_text(json.dumps(exchange(r), indent=1) + "\n")
             with (HERE / f"{name}.sql").open("w") as text:
-                apsw.shell.Shell(stdout=text, db=apsw.Connection(str(path))).process_command(".dump")
+                apsw.shell.Shell(stdout=text, db=apsw.Connection(str(path))).process_command(
+                    ".dump"
+                )
 
 
 if __name__ == "__main__":

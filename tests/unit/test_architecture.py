@@ -40,7 +40,9 @@ FILES = sorted([*ROOT.glob("bot/**/*.py"), *ROOT.glob("workers/*.py")])
 
 def unit_of(module: str) -> str:
     return next(
-        name for name in sorted(LINES, key=len, reverse=True) if module == name or module.startswith(f"{name}.")
+        name
+        for name in sorted(LINES, key=len, reverse=True)
+        if module == name or module.startswith(f"{name}.")
     )
 
 
@@ -55,7 +57,11 @@ def imports(path: Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "bot" else [node.module]
+            found += (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "bot"
+                else [node.module]
+            )
     return found
 
 
@@ -69,7 +75,9 @@ def test_a_file_imports_from_lower_storeys_only(path):
         assert here == there or LINES[there] < LINES[here], (
             f"{here} (storey {LINES[here]}) imports {name} (storey {LINES[there]})"
         )
-    assert here != "workers" or not any(name.startswith("workers.") for name in imports(path)), "workers import workers"
+    assert here != "workers" or not any(name.startswith("workers.") for name in imports(path)), (
+        "workers import workers"
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -82,7 +90,11 @@ def test_third_party_packages_stay_behind_their_fences(path):
 
 def test_the_simulation_shares_nothing_with_what_it_checks():
     for path in ROOT.glob("bot/sim/*.py"):
-        shared = {name for name in imports(path) if name.startswith("bot.") and not name.startswith("bot.sim")}
+        shared = {
+            name
+            for name in imports(path)
+            if name.startswith("bot.") and not name.startswith("bot.sim")
+        }
         assert shared <= {"bot.errors", "bot.logs"}, f"{path.name} imports {shared}"
 
 
@@ -92,7 +104,9 @@ def test_files_and_functions_stay_small(path):
     assert text.count("\n") <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < 41, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+            assert node.end_lineno - node.lineno < 41, (
+                f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -100,8 +114,12 @@ def test_every_public_name_has_a_docstring(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "the module says nothing about itself"
     for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+        if isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
             for inner in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)) and not inner.name.startswith("_"):
+                if isinstance(
+                    inner, (ast.FunctionDef, ast.AsyncFunctionDef)
+                ) and not inner.name.startswith("_"):
                     assert ast.get_docstring(inner), f"{node.name}.{inner.name} has no docstring"

@@ -9,7 +9,9 @@ from bot.runtime import now_us
 
 
 def test_the_breaker_counts_losses_of_one_utc_day_since_the_last_resume():
-    state = ControlState(ControlMode.RUNNING, "", "", 0, loss_day="2026-11-20", loss_base=-10_000_000)
+    state = ControlState(
+        ControlMode.RUNNING, "", "", 0, loss_day="2026-11-20", loss_base=-10_000_000
+    )
     with freeze_time("2026-11-20T23:59:59.999999Z") as clock:
         assert state.loss(utc_day(now_us()), -25_000_000) == 15_000_000
         assert state.loss(utc_day(now_us()), 5_000_000) == 0

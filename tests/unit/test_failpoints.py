@@ -26,7 +26,9 @@ def reached() -> set[str]:
     found = set()
     for path in [*ROOT.glob("bot/**/*.py"), *ROOT.glob("workers/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("failpoints.reach", "_reach")):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+                ("failpoints.reach", "_reach")
+            ):
                 name = node.args[0]
                 if isinstance(name, ast.Constant):
                     found.add(name.value)
@@ -80,7 +82,12 @@ def test_stop_freezes_the_process(tmp_path):
 def test_live_refuses_to_be_armed(tmp_path):
     config = tmp_path / "config.toml"
     config.write_text('mode = "live"\n[account]\nsignature_type = 0\n')
-    environment = {**os.environ, "BOT_HOME": str(tmp_path), "BOT_CONFIG": str(config), failpoints.ENV: str(tmp_path)}
+    environment = {
+        **os.environ,
+        "BOT_HOME": str(tmp_path),
+        "BOT_CONFIG": str(config),
+        failpoints.ENV: str(tmp_path),
+    }
     process = subprocess.run(
         [sys.executable, "-m", "workers.monitor"],
         cwd=ROOT,

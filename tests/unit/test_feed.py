@@ -41,7 +41,9 @@ def test_a_bad_event_is_refused_by_number_and_field(tmp_path, change, message):
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"events": [', '{"events": 7}', "null", '{"events": []}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"events": [', '{"events": 7}', "null", '{"events": []}', "[" * 100_000]
+)
 def test_a_broken_file_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match=r"feed\.json"):
         play(tmp_path, text)

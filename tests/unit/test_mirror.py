@@ -90,7 +90,9 @@ def test_ten_percent_sold_is_ten_percent_sold():
 
 
 def test_a_leader_who_has_left_takes_us_along():
-    found = decide(replace(VIEW, held=20_005_000), **{**SELL, "shares": 97 * M, "leader_after": 3 * M})
+    found = decide(
+        replace(VIEW, held=20_005_000), **{**SELL, "shares": 97 * M, "leader_after": 3 * M}
+    )
     assert found.shares == 20_000_000
 
 
@@ -131,7 +133,9 @@ def test_no_entry_ever_pays_beyond_guard_or_budget(tick, price, usdc, fixed, bes
     settings = SETTINGS.model_copy(update={"fixed_usdc": fixed})
     found = decide(view, settings, group_usdc=usdc, group_shares=shares, leader_watched=shares)
     if isinstance(found, Proposal):
-        assert found.price <= max(price * 1.05 + 1, tick) and found.price <= max(settings.max_price, tick)
+        assert found.price <= max(price * 1.05 + 1, tick) and found.price <= max(
+            settings.max_price, tick
+        )
         assert found.usdc <= fixed
         amounts = market_amounts(found.side, found.price, found.usdc, tick)
         assert amounts.making <= fixed

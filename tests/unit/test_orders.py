@@ -14,14 +14,20 @@ from tests.samples import SHARED, needs_shared
 
 pytestmark = needs_shared
 VECTORS = (
-    json.loads((SHARED / "vectors.json").read_text()) if SHARED.exists() else {"orders": [], "l2": [], "rounding": []}
+    json.loads((SHARED / "vectors.json").read_text())
+    if SHARED.exists()
+    else {"orders": [], "l2": [], "rounding": []}
 )
 MICRO = Decimal(1_000_000)
 
 
 def signer(signature_type: int = 0, funder: str | None = None) -> OrderSigner:
     return OrderSigner(
-        VECTORS["private_key"], chain_id=137, contracts=Contracts(), signature_type=signature_type, funder=funder
+        VECTORS["private_key"],
+        chain_id=137,
+        contracts=Contracts(),
+        signature_type=signature_type,
+        funder=funder,
     )
 
 
@@ -51,11 +57,16 @@ def test_amounts_match_the_official_rounding(vector):
     build = limit_amounts if vector["kind"] == "limit" else market_amounts
     size = int(Decimal(vector.get("size") or vector["amount"]) * MICRO)
     price, tick = int(Decimal(vector["price"]) * MICRO), int(Decimal(vector["tick"]) * MICRO)
-    assert build(Side(vector["side"]), price, size, tick) == (vector["makerAmount"], vector["takerAmount"])
+    assert build(Side(vector["side"]), price, size, tick) == (
+        vector["makerAmount"],
+        vector["takerAmount"],
+    )
 
 
 def test_wallet_header_signature_matches_the_recorded_bytes():
-    headers = l1_headers(signer().signer, now_s=VECTORS["l1"]["timestamp"], nonce=VECTORS["l1"]["nonce"])
+    headers = l1_headers(
+        signer().signer, now_s=VECTORS["l1"]["timestamp"], nonce=VECTORS["l1"]["nonce"]
+    )
     assert headers["POLY_SIGNATURE"] == VECTORS["l1"]["signature"]
 
 
@@ -63,7 +74,12 @@ def test_wallet_header_signature_matches_the_recorded_bytes():
 def test_request_header_signature_matches_the_recorded_bytes(vector):
     credentials = Credentials("key", vector["secret"], "phrase")
     headers = l2_headers(
-        signer().signer, credentials, vector["method"], vector["path"], vector["body"], now_s=vector["timestamp"]
+        signer().signer,
+        credentials,
+        vector["method"],
+        vector["path"],
+        vector["body"],
+        now_s=vector["timestamp"],
     )
     assert headers["POLY_SIGNATURE"] == vector["signature"]
 

@@ -58,13 +58,17 @@ TEXTS = [
 
 @pytest.mark.parametrize(("text", "reason"), TEXTS, ids=[t[:40] for t, _ in TEXTS])
 def test_a_documented_refusal_is_typed_in_both_shapes(text, reason):
-    assert read(400, {"error": text}) == Rejected(reason, text[:119] + "…" if len(text) > 120 else text)
+    assert read(400, {"error": text}) == Rejected(
+        reason, text[:119] + "…" if len(text) > 120 else text
+    )
     assert read(200, {"success": False, "errorMsg": text, "orderID": ID}).reason is reason
 
 
 def test_every_fragment_of_the_table_is_documented():
     for fragment, reason in REFUSALS:
-        assert any(fragment in text.lower() for text, _ in TEXTS) or reason is RejectReason.NOT_FOUND, fragment
+        assert (
+            any(fragment in text.lower() for text, _ in TEXTS) or reason is RejectReason.NOT_FOUND
+        ), fragment
 
 
 @pytest.mark.parametrize(
@@ -76,9 +80,16 @@ def test_every_fragment_of_the_table_is_documented():
     ],
 )
 def test_killed_is_an_order_that_reached_the_book(text):
-    for status, body in ((400, {"error": text}), (200, {"success": False, "errorMsg": text, "orderID": ID})):
+    for status, body in (
+        (400, {"error": text}),
+        (200, {"success": False, "errorMsg": text, "orderID": ID}),
+    ):
         found = read(status, body)
-        assert isinstance(found, Accepted) and (found.status, found.making, found.taking) == ("killed", 0, 0)
+        assert isinstance(found, Accepted) and (found.status, found.making, found.taking) == (
+            "killed",
+            0,
+            0,
+        )
 
 
 def test_duplicated_means_landed():
@@ -97,7 +108,9 @@ def test_busy_is_a_definite_no_that_may_be_sent_again(status):
     assert read(status, {"error": "post-only mode", "retry_after_seconds": 9}).retry_after_s == 9
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"<html>", b'{"success":true}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{", b"<html>", b'{"success":true}', b"\xff\xfe"]
+)
 def test_an_unreadable_answer_proves_nothing(body):
     assert isinstance(read(200, body), Unknown)
     assert isinstance(read(400, body), Unknown)

@@ -12,8 +12,28 @@ from bot.model.pnl import fold
 DAY = 86_400_000_000
 
 
-def fill(number: int, side: Side, shares: int, usdc: int, fee: int = 0, day: int = 0, settlement=Settlement.CONFIRMED):
-    return Fill(f"t{number}", "0xo", "0xc", "7", side, shares, usdc, fee, settlement, None, day * DAY + number)
+def fill(
+    number: int,
+    side: Side,
+    shares: int,
+    usdc: int,
+    fee: int = 0,
+    day: int = 0,
+    settlement=Settlement.CONFIRMED,
+):
+    return Fill(
+        f"t{number}",
+        "0xo",
+        "0xc",
+        "7",
+        side,
+        shares,
+        usdc,
+        fee,
+        settlement,
+        None,
+        day * DAY + number,
+    )
 
 
 fills = st.lists(
@@ -49,12 +69,18 @@ def test_cash_shares_and_days_add_up(found):
 
 def test_a_sale_takes_its_part_of_the_cost_and_fees_count():
     result = fold(
-        [fill(1, Side.BUY, 10_000_000, 4_000_000, 100_000), fill(2, Side.SELL, 5_000_000, 3_000_000, 50_000, 1)]
+        [
+            fill(1, Side.BUY, 10_000_000, 4_000_000, 100_000),
+            fill(2, Side.SELL, 5_000_000, 3_000_000, 50_000, 1),
+        ]
     )
     assert result.position.shares == 5_000_000
     assert result.position.cost == 2_050_000
     assert result.position.realized == 3_000_000 - 50_000 - 2_050_000
-    assert {day: d.realized for day, d in result.days.items()} == {"1970-01-01": 0, "1970-01-02": 900_000}
+    assert {day: d.realized for day, d in result.days.items()} == {
+        "1970-01-01": 0,
+        "1970-01-02": 900_000,
+    }
 
 
 def test_buying_never_raises_equity():

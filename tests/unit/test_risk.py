@@ -46,7 +46,10 @@ def test_each_limit_stops_an_entry(usage, expected):
 
 
 def test_limits_allow_exactly_up_to_them():
-    assert reason(ENTRY, market_stake=40 * M, total_stake=490 * M, bought_today=9_990 * M, cash=10 * M) is None
+    assert (
+        reason(ENTRY, market_stake=40 * M, total_stake=490 * M, bought_today=9_990 * M, cash=10 * M)
+        is None
+    )
 
 
 def test_fewer_than_five_shares_are_no_entry():
@@ -55,7 +58,12 @@ def test_fewer_than_five_shares_are_no_entry():
 
 def test_an_exit_is_stopped_by_halted_alone():
     assert reason(EXIT, mode=ControlMode.HALTED) is SkipReason.HALTED
-    assert reason(EXIT, mode=ControlMode.PAUSED, lock="x", market_stake=10**15, total_stake=10**15, cash=0) is None
+    assert (
+        reason(
+            EXIT, mode=ControlMode.PAUSED, lock="x", market_stake=10**15, total_stake=10**15, cash=0
+        )
+        is None
+    )
 
 
 def test_a_guard_that_raises_counts_as_no():

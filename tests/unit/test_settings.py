@@ -27,8 +27,15 @@ def test_the_example_file_is_current():
 
 
 def test_the_example_is_valid_once_it_says_live_and_names_a_wallet(tmp_path):
-    text = example_toml().replace('mode = "demo"', 'mode = "live"').replace("# funder =", f'funder = "{LEADER}"')
-    assert load(write(tmp_path, text)).strategy == Settings(mode="live", account={"signature_type": 0}).strategy
+    text = (
+        example_toml()
+        .replace('mode = "demo"', 'mode = "live"')
+        .replace("# funder =", f'funder = "{LEADER}"')
+    )
+    assert (
+        load(write(tmp_path, text)).strategy
+        == Settings(mode="live", account={"signature_type": 0}).strategy
+    )
 
 
 def walk(model, prefix=""):
@@ -37,7 +44,9 @@ def walk(model, prefix=""):
         yield from walk(section, f"{prefix}{name}.") if section else [(f"{prefix}{name}", field)]
 
 
-@pytest.mark.parametrize(("name", "field"), list(walk(Settings)), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "field"), list(walk(Settings)), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_every_setting_is_described(name, field):
     assert field.description and len(field.description) > 5
 
@@ -45,9 +54,15 @@ def test_every_setting_is_described(name, field):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[strategy]\nmax_prise = 0.9", "strategy.max_prise: unknown setting; did you mean strategy.max_price?"),
+        (
+            "[strategy]\nmax_prise = 0.9",
+            "strategy.max_prise: unknown setting; did you mean strategy.max_price?",
+        ),
         ("[rysk]\nx = 1", "rysk: unknown setting; did you mean risk?"),
-        ("[strategy]\nfixed_usdc = -1", "strategy.fixed_usdc: expected a number of at least 0, found -1"),
+        (
+            "[strategy]\nfixed_usdc = -1",
+            "strategy.fixed_usdc: expected a number of at least 0, found -1",
+        ),
         ("[strategy]\nfixed_usdc = nan", "strategy.fixed_usdc: expected a finite number"),
         ("[strategy]\nfixed_usdc = 1e30", "strategy.fixed_usdc: expected at most"),
         ("[strategy]\nmin_price = 0.95", "strategy: min_price 0.95 must be below max_price 0.92"),
@@ -57,11 +72,23 @@ def test_every_setting_is_described(name, field):
             "venue.clob_url: expected https://host (plain http:// on loopback only)",
         ),
         ("[venue]\nrtds_url = 'https://example.com'", "venue.rtds_url: expected wss://host"),
-        ("[[leaders]]\nwallet = '0x12'", "leaders.0.wallet: expected an address of 0x and 40 hex digits"),
-        (f"[[leaders]]\nwallet = '{LEADER[:-1]}a'", "leaders.0.wallet: checksum is wrong; the checksummed form is 0x"),
-        (f"[[leaders]]\nwallet = '{LEADER}'\n[[leaders]]\nwallet = '{LEADER.lower()}'", "is listed twice"),
+        (
+            "[[leaders]]\nwallet = '0x12'",
+            "leaders.0.wallet: expected an address of 0x and 40 hex digits",
+        ),
+        (
+            f"[[leaders]]\nwallet = '{LEADER[:-1]}a'",
+            "leaders.0.wallet: checksum is wrong; the checksummed form is 0x",
+        ),
+        (
+            f"[[leaders]]\nwallet = '{LEADER}'\n[[leaders]]\nwallet = '{LEADER.lower()}'",
+            "is listed twice",
+        ),
         ("mode = 'demo'", 'venue.clob_url: mode "demo" needs the simulated exchange'),
-        ("mode = 'live'\n[account]\nsignature_type = 2", "account.funder is required with signature_type 2"),
+        (
+            "mode = 'live'\n[account]\nsignature_type = 2",
+            "account.funder is required with signature_type 2",
+        ),
         ("[account]\nkey_file = 'k'\naws_secret_id = 's'", "contradict each other"),
         ("mode = \n", "not valid TOML"),
         ("mode = 'live'\x00", "not valid TOML"),
@@ -94,7 +121,13 @@ def test_environment_wins_over_file_over_default(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["BOT__RISKS__MAX_MARKET_USDC", "BOT__RISK__MAX_MARKET", "BOT__NONSENSE", "BOT_RISK__MIN_SHARES"]
+    "name",
+    [
+        "BOT__RISKS__MAX_MARKET_USDC",
+        "BOT__RISK__MAX_MARKET",
+        "BOT__NONSENSE",
+        "BOT_RISK__MIN_SHARES",
+    ],
 )
 def test_a_misspelt_variable_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.setenv(name, "1")
@@ -121,6 +154,8 @@ def test_a_leader_overrides_the_strategy(tmp_path):
 def test_contracts_follow_the_chain():
     assert CONTRACTS[80002].v3 != CONTRACTS[137].v3
     assert (
-        Settings(mode="live", account={"signature_type": 0}, venue={"chain_id": 80002}).venue.exchanges
+        Settings(
+            mode="live", account={"signature_type": 0}, venue={"chain_id": 80002}
+        ).venue.exchanges
         == CONTRACTS[80002]
     )

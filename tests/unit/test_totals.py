@@ -13,7 +13,18 @@ WALLETS = ["0x" + c * 40 for c in "ab"]
 
 
 def fill(wallet=WALLETS[0], shares=10_000_000, tx="0x1", token="7", side=Side.BUY, price=420_000):
-    return LeaderFill(tx, wallet, token, side, shares, shares * price // 1_000_000, "0xc", "Yes", "t", 1_790_000_000)
+    return LeaderFill(
+        tx,
+        wallet,
+        token,
+        side,
+        shares,
+        shares * price // 1_000_000,
+        "0xc",
+        "Yes",
+        "t",
+        1_790_000_000,
+    )
 
 
 rows = st.builds(
@@ -48,7 +59,9 @@ def test_emitted_growth_adds_up_to_the_target(facts, rng):
             seen["shares"] += grown[0]
             emitted = total
     assert seen["shares"] == emitted[0]
-    assert total[0] - emitted[0] < max(totals.MIN_GROWTH_SHARES, total[0] // totals.MIN_GROWTH_RATIO)
+    assert total[0] - emitted[0] < max(
+        totals.MIN_GROWTH_SHARES, total[0] // totals.MIN_GROWTH_RATIO
+    )
 
 
 def test_the_first_sight_of_dust_is_a_signal_and_its_growth_is_not():

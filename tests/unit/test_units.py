@@ -52,7 +52,8 @@ def test_binary_float_noise_is_rounded_to_the_micro():
 
 
 @pytest.mark.parametrize(
-    ("micros", "text"), [(12_400_000, "12.40"), (-5_000, "-0.01"), (-4_999, "0.00"), (1234567890123, "1,234,567.89")]
+    ("micros", "text"),
+    [(12_400_000, "12.40"), (-5_000, "-0.01"), (-4_999, "0.00"), (1234567890123, "1,234,567.89")],
 )
 def test_money_has_two_decimals_and_no_minus_zero(micros, text):
     assert money(micros) == text

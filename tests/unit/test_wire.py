@@ -56,7 +56,14 @@ def test_a_bad_row_is_refused_by_field(change, field):
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_bad_input(data):
-    for read in (wire.activity, wire.rtds, wire.market, wire.page, wire.position, lambda d: wire.book(d, now_us=0)):
+    for read in (
+        wire.activity,
+        wire.rtds,
+        wire.market,
+        wire.page,
+        wire.position,
+        lambda d: wire.book(d, now_us=0),
+    ):
         try:
             read(data)
         except wire.BadInput as error:
@@ -111,7 +118,13 @@ def test_recorded_books_have_the_best_level_first(name):
 
 
 def trade(**change):
-    maker = {"order_id": "0xm", "matched_amount": "10", "price": "0.4", "asset_id": "123", "side": "SELL"}
+    maker = {
+        "order_id": "0xm",
+        "matched_amount": "10",
+        "price": "0.4",
+        "asset_id": "123",
+        "side": "SELL",
+    }
     body = {
         "id": "t", "taker_order_id": "0xt", "market": HEX, "asset_id": "123", "side": "BUY", "size": "10", "price": "0.4",
         "status": "TRADE_STATUS_MATCHED", "match_time": "1790000000", "maker_orders": [maker], "transaction_hash": "",
@@ -121,12 +134,22 @@ def trade(**change):
 
 def test_our_taker_fill_pays_the_resting_price_and_the_fee():
     fill = wire.our_fill(trade(), "0xt", MARKET)
-    assert (fill.shares, fill.usdc, fill.fee) == (10 * M, 4 * M, taker_fee(10 * M, 4 * M, 70_000, 1))
+    assert (fill.shares, fill.usdc, fill.fee) == (
+        10 * M,
+        4 * M,
+        taker_fee(10 * M, 4 * M, 70_000, 1),
+    )
     assert (fill.settlement, fill.tx) == (Settlement.MATCHED, None)
 
 
 def test_a_mint_costs_the_rest_of_the_dollar():
-    maker = {"order_id": "0xm", "matched_amount": "3.333333", "price": "0.57", "asset_id": "456", "side": "BUY"}
+    maker = {
+        "order_id": "0xm",
+        "matched_amount": "3.333333",
+        "price": "0.57",
+        "asset_id": "456",
+        "side": "BUY",
+    }
     fill = wire.our_fill(trade(maker_orders=[maker]), "0xt", MARKET)
     assert fill.shares == 3_333_333
     assert fill.usdc == 3_333_333 - 3_333_333 * 570_000 // M
@@ -165,6 +188,8 @@ def test_fees_are_cut_as_in_real_charges(shares, usdc, rate, charged):
     assert taker_fee(shares, usdc, rate, 1) == charged
 
 
-@given(st.integers(1, 999_999), st.integers(M, 1000 * M), st.integers(0, 100_000), st.integers(1, 3))
+@given(
+    st.integers(1, 999_999), st.integers(M, 1000 * M), st.integers(0, 100_000), st.integers(1, 3)
+)
 def test_the_reserved_fee_covers_every_fill(price, budget, rate, exponent):
     assert taker_fee(budget * M // price, budget, rate, exponent) <= highest_fee(budget, rate)

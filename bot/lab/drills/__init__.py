@@ -1,7 +1,17 @@
 """Every drill, by family. `ALL` is the order in which they are listed and played."""
 
 from bot.lab.drill import Drill
-from bot.lab.drills import accounts, answers, kills, markets, operator, sabotage, storage, streams, supervision
+from bot.lab.drills import (
+    accounts,
+    answers,
+    kills,
+    markets,
+    operator,
+    sabotage,
+    storage,
+    streams,
+    supervision,
+)
 from bot.lab.drills.storage import can_mount
 
 ALL: tuple[Drill, ...] = (

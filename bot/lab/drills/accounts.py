@@ -8,6 +8,7 @@ from bot.lab.drill import Drill, Scene, expect
 from bot.lab.drills.supervision import steer
 from bot.ledger import files
 from bot.queue import Reconcile, ask
+from bot.report import audit
 
 
 def reconcile(scene: Scene, *, adopt: bool = False) -> dict[str, Any]:
@@ -32,7 +33,10 @@ def _by_hand(scene: Scene) -> str:
     expect(kinds == ["cash", "trade"], f"cash and a trade, found {kinds}")
     scene.alerted("reconcile:")
     scene.trade(1, 3)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "entries to stop")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"),
+        "entries to stop",
+    )
     adopted = reconcile(scene, adopt=True)
     expect(not adopted["count"], f"nothing left, found {adopted['differences']}")
     scene.trade()
@@ -52,18 +56,23 @@ def _moved(scene: Scene) -> str:
     before = scene.on.value("SELECT COALESCE(SUM(realized), 0) FROM position")
     adopted = reconcile(scene, adopt=True)
     expect(not adopted["count"], f"nothing left, found {adopted['differences']}")
-    expect(scene.on.value("SELECT COALESCE(SUM(realized), 0) FROM position") == before, "no profit from it")
+    expect(
+        scene.on.value("SELECT COALESCE(SUM(realized), 0) FROM position") == before,
+        "no profit from it",
+    )
     scene.on.do("gift", market=3, shares=-7)
     with_fills = _mismatches(scene)
     expect(not with_fills, f"everything to follow from the fills, found {with_fills}")
-    return "collateral and shares that left elsewhere: shown, adopted at cost, no profit and no loss"
+    return (
+        "collateral and shares that left elsewhere: shown, adopted at cost, no profit and no loss"
+    )
 
 
 def _mismatches(scene: Scene) -> list[str]:
     from bot import report
 
     with report.read(scene.on.ledger) as found:
-        return found.mismatches()
+        return audit.mismatches(found)
 
 
 def _old_backup(scene: Scene) -> str:
@@ -78,7 +87,10 @@ def _old_backup(scene: Scene) -> str:
     scene.faults += 1
     files.restore(backup, scene.on.ledger, "demo")
     scene.on.up()
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM lock WHERE scope = 'forgotten'"), "entries locked")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM lock WHERE scope = 'forgotten'"),
+        "entries locked",
+    )
     found = reconcile(scene, adopt=True)
     expect(not found["count"], f"nothing left, found {found['differences']}")
     steer(scene, "running")
@@ -100,7 +112,10 @@ def _uncompared(scene: Scene) -> str:
     scene.trade()
     scene.trade(0, 0, side="SELL")
     scene.copied(2)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "the entry skipped")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"),
+        "the entry skipped",
+    )
     scene.rest()
     scene.until(lambda: not scene.on.value("SELECT COUNT(*) FROM lock"), "the lock to go")
     scene.trade(1, 2)
@@ -112,5 +127,7 @@ DRILLS = [
     Drill("accounts.by_hand", "somebody trades by hand with our wallet", _by_hand),
     Drill("accounts.moved", "collateral and shares are moved elsewhere", _moved),
     Drill("accounts.uncompared", "at a start, ledger and exchange cannot be compared", _uncompared),
-    Drill("accounts.old_backup", "a backup is restored that is older than the last trade", _old_backup),
+    Drill(
+        "accounts.old_backup", "a backup is restored that is older than the last trade", _old_backup
+    ),
 ]

@@ -23,10 +23,22 @@ _FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "killed_but_filled": ("filled, and answered that nothing matched", {"do": "killed"}),
     "restarting": ("HTTP 425, the engine restarts", {"do": "status", "status": 425}),
     "too_many": ("HTTP 429 without Retry-After", {"do": "status", "status": 429}),
-    "too_many_wait": ("HTTP 429 with Retry-After", {"do": "status", "status": 429, "retry_after": "2"}),
-    "post_only": ("HTTP 503, post-only mode", {"do": "status", "status": 503, "retry_after": "1", "body": _POST_ONLY}),
-    "cancel_only": ("HTTP 503, cancel-only mode", {"do": "status", "status": 503, "body": _CANCEL_ONLY}),
-    "unauthorised": ("HTTP 401 to a good key", {"do": "status", "status": 401, "body": '{"error":"Unauthorized"}'}),
+    "too_many_wait": (
+        "HTTP 429 with Retry-After",
+        {"do": "status", "status": 429, "retry_after": "2"},
+    ),
+    "post_only": (
+        "HTTP 503, post-only mode",
+        {"do": "status", "status": 503, "retry_after": "1", "body": _POST_ONLY},
+    ),
+    "cancel_only": (
+        "HTTP 503, cancel-only mode",
+        {"do": "status", "status": 503, "body": _CANCEL_ONLY},
+    ),
+    "unauthorised": (
+        "HTTP 401 to a good key",
+        {"do": "status", "status": 401, "body": '{"error":"Unauthorized"}'},
+    ),
 }
 
 
@@ -38,7 +50,10 @@ def _answer(scene: Scene, fault: dict[str, Any]) -> str:
     scene.copied(3)
     scene.rest()
     orders = scene.orders()
-    expect(all(o["state"] == "filled" for o in orders), f"all filled, found {[o['state'] for o in orders]}")
+    expect(
+        all(o["state"] == "filled" for o in orders),
+        f"all filled, found {[o['state'] for o in orders]}",
+    )
     return f"{len(orders)} orders, sent {sum(o['sends'] for o in orders)} times, each once at the exchange, all filled"
 
 
@@ -50,7 +65,9 @@ def _ten_lost_answers(scene: Scene) -> str:
     scene.rest()
     orders = scene.orders()
     expect(len(orders) >= 5, f"at least five copies, found {len(orders)}")
-    return f"{len(orders)} entries whose answers were all lost: {len(orders)} orders at the exchange"
+    return (
+        f"{len(orders)} entries whose answers were all lost: {len(orders)} orders at the exchange"
+    )
 
 
 def _frozen(scene: Scene) -> str:

@@ -50,13 +50,18 @@ def _failed(scene: Scene) -> str:
     scene.do("settle", ways=["FAILED"])
     scene.trade()
     scene.copied(1)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM fill WHERE settlement = 'failed'"), "failed on the chain")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM fill WHERE settlement = 'failed'"),
+        "failed on the chain",
+    )
     scene.on.do("stream", channel="user", mode="duplicate")
     row = scene.on.rows("SELECT shares, cost, realized FROM position")[0]
     expect(not any(row.values()), f"nothing held, found {row}")
     day = scene.on.rows("SELECT realized, fees, bought FROM daily_pnl")[0]
     expect(not any(day.values()), f"an untouched day, found {day}")
-    expect(scene.on.value("SELECT COUNT(*) FROM event WHERE kind = 'fill.failed'") == 1, "one reversal")
+    expect(
+        scene.on.value("SELECT COUNT(*) FROM event WHERE kind = 'fill.failed'") == 1, "one reversal"
+    )
     return "position, cost, PnL, fees and cash taken back once"
 
 
@@ -65,7 +70,10 @@ def _failed_exit(scene: Scene) -> str:
     scene.do("settle", ways=["FAILED"])
     scene.trade(0, 0, side="SELL")
     scene.until(
-        lambda: scene.on.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL' AND state = 'filled'") == 2,
+        lambda: (
+            scene.on.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL' AND state = 'filled'")
+            == 2
+        ),
         "sold again",
     )
     scene.rest()
@@ -110,7 +118,10 @@ def _allowance(scene: Scene) -> str:
         scene.until(lambda n=market: len(scene.orders("state = 'rejected'")) >= n, "refused")  # type: ignore[misc]
     scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "the breaker trips")
     scene.trade(1, 0)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "entries stop")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"),
+        "entries stop",
+    )
     return "five refusals trip the breaker; the next entry is skipped as paused"
 
 
@@ -131,7 +142,10 @@ def _closed_exit(scene: Scene) -> str:
     scene.copied(3)
     scene.rest()
     expect(
-        scene.on.value("SELECT SUM(shares) FROM position WHERE token = ?", scene.orders()[0]["token"]) < 10_000,
+        scene.on.value(
+            "SELECT SUM(shares) FROM position WHERE token = ?", scene.orders()[0]["token"]
+        )
+        < 10_000,
         "the exit to be made good",
     )
     return "other markets went on; the exit was tried again and sold when the market was open"
@@ -140,9 +154,21 @@ def _closed_exit(scene: Scene) -> str:
 DRILLS = [
     Drill("orders.killed", "liquidity vanishes before the order arrives", _killed),
     Drill("orders.partial", "a part of the liquidity vanishes before the order arrives", _partial),
-    Drill("orders.killed_reply", "partly filled, and the reply says that nothing matched", _killed_reply),
-    Drill("orders.delayed", "the exchange holds the order back, then matches it", partial(_delayed, unmatched=False)),
-    Drill("orders.unmatched", "the exchange holds the order back, then drops it", partial(_delayed, unmatched=True)),
+    Drill(
+        "orders.killed_reply",
+        "partly filled, and the reply says that nothing matched",
+        _killed_reply,
+    ),
+    Drill(
+        "orders.delayed",
+        "the exchange holds the order back, then matches it",
+        partial(_delayed, unmatched=False),
+    ),
+    Drill(
+        "orders.unmatched",
+        "the exchange holds the order back, then drops it",
+        partial(_delayed, unmatched=True),
+    ),
     Drill("orders.failed", "a matched entry FAILS on the chain", _failed),
     Drill("orders.failed_exit", "a matched exit FAILS on the chain", _failed_exit),
     Drill("orders.retrying", "a matched entry is RETRIED with a new hash", _retrying),

@@ -15,7 +15,10 @@ def _halt(scene: Scene) -> str:
     scene.until(lambda: scene.orders()[1]["state"] == "filled", "what had left is booked")
     scene.trade(1, 2)
     scene.trade(0, 0, side="SELL")
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'halted'") >= 2, "nothing more")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'halted'") >= 2,
+        "nothing more",
+    )
     expect(len(scene.orders()) == 2, "no order after the halt")
     steer(scene, "running")
     scene.copied(3)
@@ -28,11 +31,16 @@ def _pause(scene: Scene) -> str:
     scene.trade()
     scene.trade(0, 0, side="SELL")
     scene.copied(2)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "no entry")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "no entry"
+    )
     scene.on.down()
     scene.on.up()
     scene.trade(1, 2)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'") == 2, "still paused")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'") == 2,
+        "still paused",
+    )
     return "no entries, exits go on; still paused after a restart"
 
 

@@ -52,7 +52,9 @@ def can_mount() -> bool:
 
 
 def _give_back(folder: Path) -> None:
-    subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True, capture_output=True)
+    subprocess.run(
+        ["/usr/bin/env", "umount", "--lazy", str(folder)], check=True, capture_output=True
+    )
     folder.rmdir()
 
 
@@ -77,8 +79,13 @@ def _full(scene: Scene) -> str:
     scene.until(lambda: says(scene, "disk is full"), "a worker says that the disk is full")
     expect(scene.on.value("SELECT COUNT(*) FROM decision") < before + 80, "decisions to stop")
     filler.unlink()
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM leader_trade") >= 81, "everything seen in the end")
-    return "said so over the socket, waited, and went on when space was back; no acknowledged row lost"
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM leader_trade") >= 81,
+        "everything seen in the end",
+    )
+    return (
+        "said so over the socket, waited, and went on when space was back; no acknowledged row lost"
+    )
 
 
 def _fill(path: Path) -> None:
@@ -131,9 +138,14 @@ def _locked(scene: Scene) -> str:
         other.execute("BEGIN IMMEDIATE")
         scene.faults += 1
         scene.trade()
-        scene.until(lambda: says(scene, "locked by another program"), "a worker says who holds it up")
+        scene.until(
+            lambda: says(scene, "locked by another program"), "a worker says who holds it up"
+        )
         other.execute("ROLLBACK")
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "decided when the lock was gone")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2,
+        "decided when the lock was gone",
+    )
     return "said so over the socket, waited, and went on when the lock was gone"
 
 
@@ -212,19 +224,32 @@ def _clock(scene: Scene, seconds: int) -> str:
     scene.alerted("clock:skew")
     scene.trade()
     scene.until(
-        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason IN ('clock_skew', 'stale')"), "no entry"
+        lambda: scene.on.value(
+            "SELECT COUNT(*) FROM decision WHERE reason IN ('clock_skew', 'stale')"
+        ),
+        "no entry",
     )
     scene.trade(0, 0, side="SELL")
     scene.copied(2)
     scene.rest()
-    scene.until(lambda: not scene.on.value("SELECT COUNT(*) FROM alert WHERE cleared_us IS NULL"), "all clear")
+    scene.until(
+        lambda: not scene.on.value("SELECT COUNT(*) FROM alert WHERE cleared_us IS NULL"),
+        "all clear",
+    )
     scene.trade(1, 2)
     scene.copied(3)
     return "entries skipped and alerted, the exit ran, entries again when the clock was right"
 
 
 DRILLS = [
-    Drill("storage.full", "the disk is full", _full, folder=small_disk, give_back=_give_back, root=True),
+    Drill(
+        "storage.full",
+        "the disk is full",
+        _full,
+        folder=small_disk,
+        give_back=_give_back,
+        root=True,
+    ),
     Drill(
         "storage.read_only",
         "the file system is read-only",
@@ -234,9 +259,21 @@ DRILLS = [
         root=True,
     ),
     Drill("storage.locked", "another program holds the ledger's write lock", _locked),
-    Drill("storage.corrupt", "pages of the ledger are overwritten", partial(_restored, damage=_scribble)),
-    Drill("storage.truncated", "the ledger is cut to 40 %", partial(_restored, damage=partial(_cut, keep=40))),
-    Drill("storage.emptied", "the ledger is cut to nothing", partial(_restored, damage=partial(_cut, keep=0))),
+    Drill(
+        "storage.corrupt",
+        "pages of the ledger are overwritten",
+        partial(_restored, damage=_scribble),
+    ),
+    Drill(
+        "storage.truncated",
+        "the ledger is cut to 40 %",
+        partial(_restored, damage=partial(_cut, keep=40)),
+    ),
+    Drill(
+        "storage.emptied",
+        "the ledger is cut to nothing",
+        partial(_restored, damage=partial(_cut, keep=0)),
+    ),
     Drill("storage.wal_alone", "the ledger is moved away without its WAL", _wal_alone),
     Drill("storage.schema", "the ledger is of a newer version, or of another mode", _schema),
     Drill("clock.back", "our clock is an hour behind", partial(_clock, seconds=3600)),

@@ -30,7 +30,9 @@ def _gap(scene: Scene) -> str:
     scene.do("feed", mute=True)
     scene.trade()
     scene.trade(0, 0, side="SELL")
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 3, "seen by the Data API")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 3, "seen by the Data API"
+    )
     source = scene.on.value("SELECT source FROM signal ORDER BY seen_us DESC LIMIT 1")
     expect(source == "data_api", f"source data_api, found {source}")
     return "what the stream never said came from the Data API"

@@ -13,7 +13,9 @@ def _frozen(scene: Scene, worker: str) -> str:
     scene.kill(worker, signal.SIGSTOP)
     scene.trade()
     scene.back(worker)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided"
+    )
     return f"noticed, killed, restarted: at work again after {scene.recovered_s} s"
 
 
@@ -49,7 +51,10 @@ def _crash_loop(scene: Scene) -> str:
     (scene.on.points / "decide.begun").unlink()
     scene.struck()
     steer(scene, "running")
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 0, "decides again")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 0,
+        "decides again",
+    )
     return f"{reason}; one attempt each half minute until resumed"
 
 
@@ -64,7 +69,9 @@ def steer(scene: Scene, mode: str) -> None:
 
     async def store() -> None:
         async with Ledger(scene.on.ledger).open() as ledger:
-            await ledger.transact(control.steer, ControlMode(mode), reason="drill", actor="drill", now_us=now_us())
+            await ledger.transact(
+                control.steer, ControlMode(mode), reason="drill", actor="drill", now_us=now_us()
+            )
 
     asyncio.run(store())
 
@@ -73,7 +80,8 @@ def _fatal(scene: Scene, worker: str, alert: str) -> str:
     scene.on.arm("worker.started", "raise always")
     scene.kill(worker)
     scene.until(
-        lambda: any(p.state == "FATAL" for p in supervise.processes(scene.on.home)), "supervisord gives up on it"
+        lambda: any(p.state == "FATAL" for p in supervise.processes(scene.on.home)),
+        "supervisord gives up on it",
     )
     scene.alerted(alert)
     (scene.on.points / "worker.started").unlink()
@@ -89,7 +97,9 @@ def _supervisor(scene: Scene) -> str:
     scene.struck()
     assert scene.on.supervisor is not None
     scene.on.supervisor.kill()
-    scene.until(lambda: not any(scene.on.alive(worker) for worker in WORKERS), "its workers end with it")
+    scene.until(
+        lambda: not any(scene.on.alive(worker) for worker in WORKERS), "its workers end with it"
+    )
     scene.on.up()
     scene.back(*WORKERS)
     scene.trade(1, 2)
@@ -120,19 +130,37 @@ def _guards(scene: Scene) -> str:
     scene.on.up()
     scene.back(*WORKERS)
     scene.trade(1, 0)
-    scene.until(lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"), "still tripped")
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"),
+        "still tripped",
+    )
     return "the breaker is a row: tripped before, tripped after everything was killed"
 
 
 DRILLS = [
-    *(Drill(f"hung.{w}", f"SIGSTOP: {w} lives and does not answer", partial(_frozen, worker=w)) for w in WORKERS),
+    *(
+        Drill(f"hung.{w}", f"SIGSTOP: {w} lives and does not answer", partial(_frozen, worker=w))
+        for w in WORKERS
+    ),
     Drill("hung.blocked_loop", "the executor's loop stands still", _blocked),
-    Drill("kill.two", "monitor and executor killed at once", partial(_together, workers=("monitor", "executor"))),
+    Drill(
+        "kill.two",
+        "monitor and executor killed at once",
+        partial(_together, workers=("monitor", "executor")),
+    ),
     Drill("kill.three", "all workers killed at once", partial(_together, workers=WORKERS)),
     Drill("kill.supervisor", "SIGKILL of supervisord alone", _supervisor),
     Drill("kill.everything", "SIGKILL of supervisord and all workers", _power),
     Drill("loop.crash", "the executor crashes whenever it decides", _crash_loop),
-    Drill("loop.fatal", "monitor cannot start", partial(_fatal, worker="monitor", alert="worker:ended:monitor")),
-    Drill("loop.fatal_health", "health cannot start", partial(_fatal, worker="health", alert="health:ended:health")),
+    Drill(
+        "loop.fatal",
+        "monitor cannot start",
+        partial(_fatal, worker="monitor", alert="worker:ended:monitor"),
+    ),
+    Drill(
+        "loop.fatal_health",
+        "health cannot start",
+        partial(_fatal, worker="health", alert="health:ended:health"),
+    ),
     Drill("guards.survive", "the breaker trips, then everything is killed", _guards),
 ]

@@ -22,7 +22,9 @@ class _Skipping(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("virtual time stands still: everything waits and nothing is scheduled")
+            raise RuntimeError(
+                "virtual time stands still: everything waits and nothing is scheduled"
+            )
         self.passed += max(0.0, timeout)
         return super().select(0)
 

@@ -51,9 +51,18 @@ class Trade:
         """Return it as the executor hears of it, now or as it was."""
         usdc = self.shares * PRICE // MICRO
         return Fill(
-            self.id, self.order.id, self.order.condition, self.order.token, self.order.side,
-            self.shares, usdc, 0, settlement or self.settlement, self.tx, self.at_s * MICRO,
-        )  # fmt: skip
+            self.id,
+            self.order.id,
+            self.order.condition,
+            self.order.token,
+            self.order.side,
+            self.shares,
+            usdc,
+            0,
+            settlement or self.settlement,
+            self.tx,
+            self.at_s * MICRO,
+        )
 
 
 @dataclass
@@ -126,7 +135,9 @@ class VirtualExchange:
     def _next_answer(self) -> str:
         if self.answers:
             return self.answers.pop(0)
-        return "matched" if self.calm else self.rng.choices(list(ANSWERS), list(ANSWERS.values()))[0]
+        return (
+            "matched" if self.calm else self.rng.choices(list(ANSWERS), list(ANSWERS.values()))[0]
+        )
 
     async def _answer(self, order: Order, answer: str) -> Outcome:
         if answer == "lost_after":

@@ -68,7 +68,9 @@ class Broken:
 class VirtualRun:
     """Everything of one simulation."""
 
-    def __init__(self, path: Path, seed: int, loop_s: Callable[[], float], broken: Broken | None = None) -> None:
+    def __init__(
+        self, path: Path, seed: int, loop_s: Callable[[], float], broken: Broken | None = None
+    ) -> None:
         migrate(path, "demo")
         self.path, self.seed, self._loop_s, self.broken = path, seed, loop_s, broken or Broken()
         self.rng = random.Random(seed)  # noqa: S311 (repeatable on purpose)
@@ -154,9 +156,17 @@ class VirtualRun:
                 continue
             self.traded[group] = shares
             fill = LeaderFill(
-                tx, wallet, market.tokens[0], side, shares, shares * PRICE // MICRO,
-                market.condition, "Yes", "virtual", int(self.now_s()),
-            )  # fmt: skip
+                tx,
+                wallet,
+                market.tokens[0],
+                side,
+                shares,
+                shares * PRICE // MICRO,
+                market.condition,
+                "Yes",
+                "virtual",
+                int(self.now_s()),
+            )
             self.rows.append(fill)
             seen_by = (("rtds:1",), ("rtds:1", "data_api"), ("rtds:1", "rtds:1", "data_api"))
             for source in self.rng.choice(seen_by):
@@ -173,9 +183,17 @@ class VirtualRun:
         faults = {**dict(sorted(self.exchange.seen.items())), "deaths": self.deaths}
         virtual_s = int(self.now_s() - START_S)
         return VirtualVerdict(
-            not problems, self.seed, count, signals, self.lives, virtual_s, faults,
-            len(judgement.twice), len(judgement.missing), problems[:20],
-        )  # fmt: skip
+            not problems,
+            self.seed,
+            count,
+            signals,
+            self.lives,
+            virtual_s,
+            faults,
+            len(judgement.twice),
+            len(judgement.missing),
+            problems[:20],
+        )
 
 
 class Process:
@@ -194,9 +212,15 @@ class Process:
         async with Ledger(run.path, connect=self._connect).open() as ledger:
             boot = await ledger.transact(_begin, run)
             execution = assemble(
-                ledger, run.exchange, run.exchange, signer(run.rng), run.settings,
-                boot_id=boot, now_us=run.now_us, parts=run.broken.parts,
-            )  # fmt: skip
+                ledger,
+                run.exchange,
+                run.exchange,
+                signer(run.rng),
+                run.settings,
+                boot_id=boot,
+                now_us=run.now_us,
+                parts=run.broken.parts,
+            )
             run.exchange.alive = self._alive
             run.exchange.on_evidence = execution.prover.apply
             self.intake = run.broken.intake(ledger, lambda _: execution.doorbell.set(), run.now_us)
@@ -234,7 +258,9 @@ class Process:
 def signer(rng: random.Random | None = None) -> OrderSigner:
     """Return the signer of the simulated wallet; its salts repeat with `rng`."""
     salt = None if rng is None else lambda: str(rng.getrandbits(53))
-    return OrderSigner(_KEY, chain_id=137, contracts=Contracts(), signature_type=0, funder=None, salt=salt)
+    return OrderSigner(
+        _KEY, chain_id=137, contracts=Contracts(), signature_type=0, funder=None, salt=salt
+    )
 
 
 def _begin(tx: Tx, run: VirtualRun) -> int:
@@ -252,12 +278,18 @@ def _market(number: int) -> Market:
 
 def _settings() -> Settings:
     huge = 1_000_000
-    return Settings.model_validate({
-        "mode": "demo", "venue": {"clob_url": "http://127.0.0.1:1"},
-        "leaders": [{"wallet": wallet} for wallet in _LEADERS],
-        "strategy": {"max_signal_age_s": 60},
-        "risk": {
-            "max_market_usdc": huge, "max_exposure_usdc": huge, "max_daily_volume_usdc": huge,
-            "breaker_loss_usdc": huge, "breaker_errors": 1000,
-        },
-    })  # fmt: skip
+    return Settings.model_validate(
+        {
+            "mode": "demo",
+            "venue": {"clob_url": "http://127.0.0.1:1"},
+            "leaders": [{"wallet": wallet} for wallet in _LEADERS],
+            "strategy": {"max_signal_age_s": 60},
+            "risk": {
+                "max_market_usdc": huge,
+                "max_exposure_usdc": huge,
+                "max_daily_volume_usdc": huge,
+                "breaker_loss_usdc": huge,
+                "breaker_errors": 1000,
+            },
+        }
+    )

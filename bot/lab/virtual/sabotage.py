@@ -64,13 +64,17 @@ class RecordAfterPost(Decider):
     def _store(self, tx: Tx, signal: Signal, order: Order) -> None:
         orders.add(tx, order)
         now = self.now_us()
-        orders.decide(tx, signal, reason=None, numbers={}, order_id=order.id, boot_id=self.boot_id, now_us=now)
+        orders.decide(
+            tx, signal, reason=None, numbers={}, order_id=order.id, boot_id=self.boot_id, now_us=now
+        )
 
 
 class OneTradeATransaction(Intake):
     """Breaks law 7: whoever comes second in a transaction was seen already."""
 
-    def _fold(self, tx: Tx, source: str, fill: LeaderFill, total: tuple[int, int], seen_us: int) -> str | None:
+    def _fold(
+        self, tx: Tx, source: str, fill: LeaderFill, total: tuple[int, int], seen_us: int
+    ) -> str | None:
         group = dict(zip(("tx", "wallet", "token", "side"), fill.group, strict=True))
         other = scalar(
             tx,

@@ -19,7 +19,9 @@ DEATH = 400
 REST_S = 4 * 3600
 
 
-def run(orders_wanted: int, seed: int, broken: Broken | None = None, *, death: int = DEATH) -> VirtualVerdict:
+def run(
+    orders_wanted: int, seed: int, broken: Broken | None = None, *, death: int = DEATH
+) -> VirtualVerdict:
     """Simulate until the exchange has so many orders, then let everything settle and judge.
 
     One in `death` failpoints is the last thing that a process does.
@@ -39,7 +41,11 @@ async def _lives(path: Path, wanted: int, seed: int, broken: Broken, death: int)
         process = simulated.process
         if process is not None and process.dead:
             raise Died(name)
-        if process is not None and not simulated.exchange.calm and simulated.rng.randrange(death) == 0:
+        if (
+            process is not None
+            and not simulated.exchange.calm
+            and simulated.rng.randrange(death) == 0
+        ):
             process.die()
             raise Died(name)
 
@@ -51,7 +57,9 @@ async def _lives(path: Path, wanted: int, seed: int, broken: Broken, death: int)
             if simulated.exchange.calm and not process.dead:
                 return simulated.judge()
             # With lives too short to get anything done it must end as well.
-            simulated.exchange.calm = len(simulated.exchange.accepted) >= wanted or simulated.lives > 100 + 10 * wanted
+            simulated.exchange.calm = (
+                len(simulated.exchange.accepted) >= wanted or simulated.lives > 100 + 10 * wanted
+            )
     finally:
         failpoints.hook.reset(token)
 
@@ -63,7 +71,9 @@ async def _live(simulated: VirtualRun, process: Process, wanted: int) -> None:
     await asyncio.wait({work, feed, ended}, return_when=asyncio.FIRST_COMPLETED)
     if not process.dead:
         process.stopping.set()
-        await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)  # it may die while it drains
+        await asyncio.wait(
+            {work, ended}, return_when=asyncio.FIRST_COMPLETED
+        )  # it may die while it drains
     if process.dead:
         await process.reap()
         await asyncio.sleep(0.5)  # supervisord starts the next one
@@ -79,7 +89,9 @@ async def _feed(simulated: VirtualRun, process: Process, wanted: int) -> None:
     began_s = simulated.now_s()
     while not (simulated.exchange.calm and simulated.rests()):
         if simulated.exchange.calm and simulated.now_s() - began_s > REST_S:
-            simulated.exchange.broken.append(f"not at rest {REST_S} virtual seconds after the last fault")
+            simulated.exchange.broken.append(
+                f"not at rest {REST_S} virtual seconds after the last fault"
+            )
             return
         if simulated.exchange.calm:
             await asyncio.sleep(5)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from bot.polymarket.fees import taker_fee
+from bot.model.fees import taker_fee
 from bot.sim.book import fee
 from bot.sim.entities import MICRO, Account, Piece, SimOrder, new_market
 from bot.sim.exchange import Exchange

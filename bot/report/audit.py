@@ -1,0 +1,55 @@
+"""Whether the ledger adds up: everything derived is recomputed from the fills."""
+
+from dataclasses import astuple
+
+from bot.ledger.orders import FLYING, UNSETTLED
+from bot.model.fill import Fill, Settlement
+from bot.model.market import Side
+from bot.model.pnl import fold
+from bot.report.reader import Report
+
+
+def mismatches(found: Report) -> list[str]:
+    """Return where positions, days and cash do not follow from the fills; nothing in a sound ledger."""
+    fills: dict[tuple[str, str], list[Fill]] = {}
+    for row in found.rows("SELECT * FROM fill"):
+        kept = {name: row[name] for name in Fill.__slots__}
+        one = Fill(
+            **{**kept, "side": Side(row["side"]), "settlement": Settlement(row["settlement"])}
+        )
+        fills.setdefault((row["wallet"], row["token"]), []).append(one)
+    days: dict[str, list[int]] = {}
+    problems, cash = [], 0
+    stored = {(r["wallet"], r["token"]): r for r in found.rows("SELECT * FROM position")}
+    for key in sorted({*fills, *stored}):
+        folded, row = (
+            fold(fills.get(key, [])),
+            stored.get(key, {"shares": 0, "cost": 0, "realized": 0}),
+        )
+        cash += folded.cash
+        if (row["shares"], row["cost"], row["realized"]) != astuple(folded.position):
+            problems.append(
+                f"position of {key[0][:10]} in token {key[1][:12]}: {folded.position} by its fills"
+            )
+        for day, total in folded.days.items():
+            days[day] = [a + b for a, b in zip(days.get(day, [0] * 4), astuple(total), strict=True)]
+    for row in found.rows("SELECT * FROM daily_pnl"):
+        if days.pop(row["day"], [0] * 4) != [
+            row[name] for name in ("realized", "fees", "bought", "sold")
+        ]:
+            problems.append(f"day {row['day']} does not follow from its fills")
+    problems += [f"day {day} is missing" for day, total in days.items() if any(total)]
+    stored_cash = found.value("SELECT COALESCE(SUM(cash - opening), 0) FROM account")
+    return problems + (
+        [] if stored_cash == cash else [f"cash has moved by {stored_cash}, {cash} by the fills"]
+    )
+
+
+def rests(found: Report) -> bool:
+    """Return whether nothing is undecided, in flight or unsettled."""
+    waiting = found.value(
+        "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
+        f" + (SELECT COUNT(*) FROM orders WHERE {FLYING})"
+        f" + (SELECT COUNT(*) FROM fill WHERE {UNSETTLED})"
+    )
+    return bool(waiting == 0)

@@ -1,0 +1,79 @@
+"""Lists for screens: positions, orders, leader trades, days, leaders."""
+
+from typing import Any
+
+from bot.model.units import MICRO, utc_day
+from bot.report.reader import Report
+
+DAY_US = 86_400 * MICRO
+
+
+def positions(found: Report) -> list[dict[str, Any]]:
+    """Return what we hold, one row per leader and token."""
+    return found.rows(
+        "SELECT p.wallet AS leader, l.label, p.token, p.condition,"
+        " (SELECT t.title FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS title,"
+        " (SELECT t.outcome FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS outcome,"
+        " p.shares AS shares_micros, p.cost AS cost_usdc_micros, p.realized AS realized_usdc_micros,"
+        " CASE WHEN p.shares > 0 THEN p.cost * 1000000 / p.shares ELSE 0 END AS average_price_micros, p.updated_us"
+        " FROM position p LEFT JOIN leader l ON l.wallet = p.wallet WHERE p.shares <> 0 ORDER BY p.cost DESC"
+    )
+
+
+def orders(found: Report, limit: int, *, unknown: bool = False) -> list[dict[str, Any]]:
+    """Return the newest orders, or only those without a proven outcome."""
+    where = "WHERE o.state = 'unknown'" if unknown else ""
+    return found.rows(
+        "SELECT o.id, o.state, o.side, o.price AS price_micros, o.making AS making_micros, o.token, o.condition,"
+        " o.wallet AS leader, o.created_us, o.deadline_us, o.sent_us, o.sends, o.reason, t.title, t.outcome,"
+        " (SELECT COALESCE(SUM(f.shares), 0) FROM fill f WHERE f.order_id = o.id AND f.settlement <> 'failed')"
+        f" AS filled_shares_micros FROM orders o LEFT JOIN signal s ON s.id = o.signal_id"
+        f" LEFT JOIN leader_trade t ON t.id = s.trade_id {where} ORDER BY o.created_us DESC LIMIT ?",
+        limit,
+    )
+
+
+def trades(found: Report, limit: int) -> list[dict[str, Any]]:
+    """Return the newest leader trades, each with what became of its last signal."""
+    return found.rows(
+        "SELECT t.seen_us, t.wallet AS leader, l.label, t.side, t.shares AS shares_micros, t.usdc AS usdc_micros,"
+        " t.outcome, t.title, t.tx, t.token, COALESCE(d.verdict, 'pending') AS verdict, d.reason, t.signals"
+        " FROM leader_trade t LEFT JOIN leader l ON l.wallet = t.wallet"
+        " LEFT JOIN signal s ON s.trade_id = t.id AND s.seq = t.signals - 1"
+        " LEFT JOIN decision d ON d.signal_id = s.id ORDER BY t.seen_us DESC, t.id DESC LIMIT ?",
+        limit,
+    )
+
+
+def daily(found: Report, days: int) -> list[dict[str, Any]]:
+    """Return the last UTC days, newest first, those without trades too."""
+    rows = []
+    start = found.now_us // DAY_US * DAY_US
+    for i in range(days):
+        low = start - i * DAY_US
+        day = utc_day(low)
+        pnl = (found.rows("SELECT * FROM daily_pnl WHERE day = ?", day) or [{}])[0]
+        verdicts = dict(found.execute(
+            "SELECT verdict, COUNT(*) FROM decision WHERE decided_us >= ? AND decided_us < ? GROUP BY verdict",
+            low,
+            low + DAY_US,
+        ))  # fmt: skip
+        rows.append({
+            "day": day, "in_progress": i == 0, "copied": verdicts.get("copied", 0),
+            "skipped": verdicts.get("skipped", 0),
+            "volume_usdc_micros": pnl.get("bought", 0) + pnl.get("sold", 0),
+            "fees_usdc_micros": pnl.get("fees", 0), "realized_usdc_micros": pnl.get("realized", 0),
+        })  # fmt: skip
+    return rows
+
+
+def leaders(found: Report) -> list[dict[str, Any]]:
+    """Return each leader with what following it has brought."""
+    return found.rows(
+        "SELECT l.wallet AS leader, l.label, l.active, l.watch_start_s * 1000000 AS watched_since_us,"
+        " (SELECT COUNT(*) FROM leader_trade t WHERE t.wallet = l.wallet) AS trades,"
+        " (SELECT COUNT(*) FROM orders o WHERE o.wallet = l.wallet) AS copied,"
+        " (SELECT COALESCE(SUM(p.cost), 0) FROM position p WHERE p.wallet = l.wallet) AS stake_usdc_micros,"
+        " (SELECT COALESCE(SUM(p.realized), 0) FROM position p WHERE p.wallet = l.wallet) AS realized_usdc_micros"
+        " FROM leader l ORDER BY l.active DESC, realized_usdc_micros DESC, l.wallet"
+    )

@@ -1,0 +1,184 @@
+"""The first screen: workers, mode, today."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from bot.config.home import WORKERS
+from bot.ledger.orders import FLYING
+from bot.model.units import MICRO, printable, utc_day
+from bot.report.reader import Report
+
+#: A worker whose row is older than this many beats is not alive, whatever its pid says.
+STALE_BEATS = 5
+DAY_US = 86_400 * MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker: its last boot, and whether it lives now."""
+
+    worker: str
+    state: (
+        str  #: running, starting, waiting, stopping, hung, killed, stopped, failed, never started
+    )
+    pid: int | None
+    up_s: int | None
+    beat_s: float | None
+    progress_s: float | None
+    restarts_24h: int
+    pss_bytes: int | None  #: its share of memory, as it reported with its last beat
+    detail: str
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the worker is at work."""
+        return self.state in ("running", "starting")
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What happened since midnight UTC."""
+
+    day: str
+    leader_trades: int
+    copied: int
+    skipped: int
+    pending: int
+    orders_in_flight: int
+    orders_unknown: int
+    realized_usdc_micros: int
+    fees_usdc_micros: int
+    bought_usdc_micros: int
+    open_positions: int
+    exposure_usdc_micros: int
+    cash_usdc_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The first screen."""
+
+    mode: str
+    control: str
+    control_reason: str
+    control_actor: str
+    control_since_us: int
+    following: int
+    config: str | None
+    today: Today
+    workers: list[WorkerRow]
+    alerts: list[str]
+    exit_code: int
+
+
+def status(found: Report, beat_s: int = 2) -> Status:
+    """Return the first screen; `exit_code` is 0 if every worker is at work, else 3."""
+    workers = [_worker(found, name, beat_s) for name in WORKERS]
+    control = found.rows("SELECT * FROM control")[0]
+    mode = control["mode"]
+    if mode == "paused" and control["until_us"] is not None and control["until_us"] <= found.now_us:
+        mode = "running"
+    alerts = [
+        r["text"]
+        for r in found.rows(
+            "SELECT text FROM alert WHERE cleared_us IS NULL ORDER BY id DESC LIMIT 20"
+        )
+    ]
+    return Status(
+        mode=found.value("SELECT value FROM meta WHERE name = 'mode'"),
+        control=mode,
+        control_reason=control["reason"],
+        control_actor=control["actor"],
+        control_since_us=control["since_us"],
+        following=found.value("SELECT COUNT(*) FROM leader WHERE active = 1"),
+        config=found.value("SELECT config FROM boot ORDER BY id DESC LIMIT 1"),
+        today=_today(found),
+        workers=workers,
+        alerts=alerts,
+        exit_code=0 if all(w.alive for w in workers) else 3,
+    )
+
+
+def _worker(found: Report, name: str, beat_s: int) -> WorkerRow:
+    boot = found.rows("SELECT * FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", name)
+    if not boot:
+        return WorkerRow(name, "never started", None, None, None, None, 0, None, "")
+    b = boot[0]
+    since = found.now_us - DAY_US
+    boots = found.value(
+        "SELECT COUNT(*) FROM boot WHERE worker = ? AND started_us >= ?", name, since
+    )
+    beat = max(0, found.now_us - b["beat_us"])
+    state = _worker_state(b, beat, beat_s)
+    alive = state in ("running", "starting", "waiting", "stopping", "hung")
+    progress = max(0, found.now_us - b["progress_us"]) if b["progress_us"] and alive else None
+    return WorkerRow(
+        worker=name,
+        state=state,
+        pid=b["pid"] if alive else None,
+        up_s=(found.now_us - b["started_us"]) // MICRO if alive else None,
+        beat_s=round(beat / MICRO, 1) if alive else None,
+        progress_s=None if progress is None else round(progress / MICRO, 1),
+        restarts_24h=max(0, boots - 1),
+        pss_bytes=_gauge(b["detail"], "pss_bytes") if alive else None,
+        detail=printable(b["detail"], 200),
+    )
+
+
+def _worker_state(boot: dict[str, Any], beat_us: int, beat_s: int) -> str:
+    if boot["ended_us"] is not None:
+        return "stopped" if boot["exit_code"] == 0 else "failed"
+    try:
+        # A pid alone may belong to a stranger by now; the start time tells.
+        created = int(psutil.Process(boot["pid"]).create_time() * MICRO)
+    except psutil.Error:
+        return "killed"
+    if abs(created - boot["pid_started_us"]) > 2 * MICRO:
+        return "killed"
+    return "hung" if beat_us > STALE_BEATS * beat_s * MICRO else str(boot["state"])
+
+
+def _today(found: Report) -> Today:
+    day = utc_day(found.now_us)
+    start = found.now_us // DAY_US * DAY_US
+    verdicts = dict(
+        found.execute(
+            "SELECT verdict, COUNT(*) FROM decision WHERE decided_us >= ? GROUP BY verdict",
+            start,
+        )
+    )
+    pnl = (
+        found.rows("SELECT * FROM daily_pnl WHERE day = ?", day)
+        or [{"realized": 0, "fees": 0, "bought": 0}]
+    )[0]
+    flying = dict(found.execute(
+        f"SELECT state, COUNT(*) FROM orders WHERE {FLYING} GROUP BY state"
+    ))  # fmt: skip
+    return Today(
+        day=day,
+        leader_trades=found.value("SELECT COUNT(*) FROM leader_trade WHERE seen_us >= ?", start),
+        copied=verdicts.get("copied", 0),
+        skipped=verdicts.get("skipped", 0),
+        pending=found.value("SELECT COUNT(*) FROM signal WHERE decided = 0"),
+        orders_in_flight=sum(flying.values()),
+        orders_unknown=flying.get("unknown", 0),
+        realized_usdc_micros=pnl["realized"],
+        fees_usdc_micros=pnl["fees"],
+        bought_usdc_micros=pnl["bought"],
+        open_positions=found.value("SELECT COUNT(DISTINCT token) FROM position WHERE shares > 0"),
+        exposure_usdc_micros=found.value("SELECT COALESCE(SUM(cost), 0) FROM position"),
+        cash_usdc_micros=found.value("SELECT COALESCE(SUM(cash), 0) FROM account"),
+    )
+
+
+def _gauge(detail: str, name: str) -> int | None:
+    """Return a gauge that a worker stored with its beat; what it said when it ended is no gauge."""
+    try:
+        found = json.loads(detail)
+    except ValueError:
+        return None
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, int) else None

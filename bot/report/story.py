@@ -1,0 +1,104 @@
+"""The story of one leader trade: seen, decided on which numbers, ordered, filled."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.errors import UsageError
+from bot.model.units import decimal_text, printable
+from bot.report.reader import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the story of a leader trade."""
+
+    step: str
+    at_us: int
+    what: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def why(found: Report, ident: str) -> list[Step]:
+    """Return the story of a leader trade, given the start of a tx, signal or order id.
+
+    Raises UsageError if nothing, or more than one transaction, begins like that.
+    """
+    text = ident.strip().lower()
+    if len(text) < 6 or not text.removeprefix("0x").isalnum():
+        raise UsageError(
+            f"why: expected at least 6 characters of a tx, signal or order id, found {ident[:40]!a}"
+        )
+    like = text + "%"
+    trades = found.rows(
+        "SELECT DISTINCT t.* FROM leader_trade t LEFT JOIN signal s ON s.trade_id = t.id"
+        " LEFT JOIN decision d ON d.signal_id = s.id"
+        " WHERE t.tx LIKE ? OR s.id LIKE ? OR d.order_id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
+        like, like, like,
+    )  # fmt: skip
+    if not trades:
+        raise UsageError(
+            f"why: nothing in the ledger begins with {text[:80]}; botctl trades lists what was seen"
+        )
+    if len({t["tx"] for t in trades}) > 1:
+        raise UsageError(f"why: {len(trades)} trades begin with {text[:80]}; give more characters")
+    return [step for trade in trades for step in _story(found, trade)]
+
+
+def _story(found: Report, trade: dict[str, Any]) -> Iterator[Step]:
+    yield Step(
+        "seen", trade["seen_us"],
+        f"leader {trade['wallet']} {trade['side']} {decimal_text(trade['shares'])} {trade['outcome']}"
+        f" for {decimal_text(trade['usdc'])} USDC  \"{trade['title']}\"",
+    )  # fmt: skip
+    for total in found.rows(
+        "SELECT * FROM leader_trade_source WHERE trade_id = ? ORDER BY source", trade["id"]
+    ):
+        yield Step(
+            "source",
+            trade["seen_us"],
+            f"{total['source']} says {decimal_text(total['shares'])} shares",
+        )
+    for signal in found.rows("SELECT * FROM signal WHERE trade_id = ? ORDER BY seq", trade["id"]):
+        kind = "signal" if signal["seq"] == 0 else f"follow-up {signal['seq']}"
+        what = f"{kind} {signal['id']} of {decimal_text(signal['shares'])} shares from {signal['source']}"
+        yield Step("queued", signal["seen_us"], what)
+        yield from _decided(found, signal["id"])
+
+
+def _decided(found: Report, signal_id: str) -> Iterator[Step]:
+    for decision in found.rows("SELECT * FROM decision WHERE signal_id = ?", signal_id):
+        numbers = json.loads(decision["numbers"])
+        reason = decision["reason"] or "copied"
+        shown = ", ".join(f"{k} {_number(k, v)}" for k, v in numbers.items())
+        yield Step(
+            decision["verdict"],
+            decision["decided_us"],
+            f"{reason}: {shown}" if shown else reason,
+            numbers,
+        )
+        for order in found.rows("SELECT * FROM orders WHERE id = ?", decision["order_id"]):
+            yield from _ordered(found, order)
+
+
+def _ordered(found: Report, order: dict[str, Any]) -> Iterator[Step]:
+    what = f"{order['side']} order {order['id']} at {decimal_text(order['price'])}"
+    yield Step("signed", order["created_us"], what)
+    if order["sent_us"]:
+        yield Step(
+            "posted", order["sent_us"], f"sent {order['sends']} time{'s' * (order['sends'] > 1)}"
+        )
+    for f in found.rows("SELECT * FROM fill WHERE order_id = ? ORDER BY matched_us", order["id"]):
+        yield Step(
+            "filled", f["matched_us"],
+            f"{decimal_text(f['shares'])} shares for {decimal_text(f['usdc'])} USDC, fee {decimal_text(f['fee'])},"
+            f" {f['settlement']}",
+        )  # fmt: skip
+    end = order["sent_us"] or order["created_us"]
+    yield Step(order["state"], end, order["reason"] or f"order {order['state']}")
+
+
+def _number(name: str, value: Any) -> str:
+    counted = name.endswith(("_s", "_us")) or not isinstance(value, int)
+    return printable(value, 80) if counted else decimal_text(value)
