@@ -124,10 +124,14 @@ class Decider:
     async def _ledger_may_be_old(self, signal: Signal) -> bool:
         """Return whether an exit must wait because it may have been made already.
 
-        A ledger that was not compared with the exchange, or has forgotten trades, may say that
-        we hold what was sold long ago: the wallet itself must have what all positions add up to.
+        A ledger that has forgotten trades may say that we hold what was sold long ago: such a
+        token waits for the operator. One that was not compared with the exchange yet asks the
+        wallet: it must have what all positions add up to.
         """
-        told = await self.ledger.look(_doubted, signal, now_us=self.now_us())
+        doubted, told = await self.ledger.look(_doubted, signal, now_us=self.now_us())
+        if doubted:
+            logger.warning("exit.waits", signal=signal.id, reason=doubted)
+            return True
         for token, ours in told.items():
             if await self.venue.shares(token) + CENT <= ours:
                 logger.warning("exit.waits", signal=signal.id, token=token, positions=ours)
@@ -297,12 +301,16 @@ def _last_known(tx: Tx, signal: Signal) -> tuple[Market | None, bool]:
     return markets.last_known(tx, signal.condition), leaving
 
 
-def _doubted(tx: Tx, signal: Signal, *, now_us: int) -> dict[TokenId, int]:
-    """Return what all positions in a signal's market add up to, by token, where that is in doubt."""
-    scopes = [control.UNCOMPARED, control.FORGOTTEN]
-    if control.locked(tx, scopes, now_us=now_us) is None:
-        return {}
-    return positions.in_market(tx, signal.condition)
+def _doubted(tx: Tx, signal: Signal, *, now_us: int) -> tuple[str | None, dict[TokenId, int]]:
+    """Return why nothing of a market may be sold, and what the wallet must have otherwise, by token.
+
+    The latter where the ledger has not been compared with the exchange in this life.
+    """
+    ours = positions.in_market(tx, signal.condition)
+    scopes = [f"{control.IN_TOKEN}{token}" for token in ours]
+    doubted = control.locked(tx, scopes, now_us=now_us)
+    compared = control.locked(tx, [control.UNCOMPARED], now_us=now_us) is None
+    return doubted, {} if compared else ours
 
 
 def _settled_part(tx: Tx, signal: Signal, wanted: Proposal) -> Proposal | None:

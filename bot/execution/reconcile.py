@@ -201,6 +201,11 @@ def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
         control.lock(tx, control.FORGOTTEN, reason)
     else:
         control.unlock(tx, control.FORGOTTEN)
+    strangers = [d.fill.token for d in found.differences if d.fill is not None]
+    reason = "trades of this token are not in the ledger; botctl reconcile --adopt books them"
+    control.lock_only(
+        tx, control.IN_TOKEN, {f"{control.IN_TOKEN}{token}": reason for token in strangers}
+    )
     if found.differences:
         stop = "entries stop; " if found.forgotten else ""
         count = f"{len(found.differences)} in all, botctl reconcile --adopt books them"

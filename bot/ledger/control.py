@@ -1,5 +1,6 @@
 """Control, breaker, locks, boots, events and alerts: how the bot is steered and watched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
@@ -9,6 +10,8 @@ from bot.model.control import ControlMode
 #: and an exchange that takes none from this account or from here.
 UNCOMPARED, FORGOTTEN, RESTRICTED = "uncompared", "forgotten", "restricted"
 EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED)
+#: And a token of which the exchange knows trades that the ledger does not: exits wait as well.
+IN_TOKEN = "token:"  # noqa: S105 (an outcome token is no secret)
 FOREVER_US = 2**62
 
 
@@ -100,6 +103,15 @@ def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
 def lock(tx: Tx, scope: str, reason: str) -> None:
     """Stop entries in a scope (one of `EVERYWHERE`, 'leader:0x…', 'market:0x…') until it is unlocked."""
     upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": FOREVER_US, "reason": reason})
+
+
+def lock_only(tx: Tx, prefix: str, reasons: Mapping[str, str]) -> None:
+    """Make the locks whose scope begins with `prefix` exactly these (scope -> reason)."""
+    for row in rows(tx, "SELECT scope FROM lock"):
+        if row["scope"].startswith(prefix) and row["scope"] not in reasons:
+            unlock(tx, row["scope"])
+    for scope, reason in reasons.items():
+        lock(tx, scope, reason)
 
 
 def unlock(tx: Tx, scope: str) -> None:

@@ -141,6 +141,55 @@ MUTANTS = {
         '        return 0\n    say(',
         'tests/integration/test_unkind.py::test_reconcile_says_that_it_agrees_only_when_it_knows',
     ),
+    'last known facts serve exits': (
+        'bot/execution/decide.py', 'if leaving and known is not None:',
+        'if leaving and known is not None and signal.shares < 0:',
+        'tests/integration/test_exits.py::test_an_exit_lives_on_the_last_known_facts',
+    ),
+    'no decision waits long for one market': (
+        'bot/execution/decide.py', 'PATIENCE_S = 3',
+        'PATIENCE_S = 300',
+        'tests/integration/test_exits.py::test_a_hanging_market_delays_no_other_exit',
+    ),
+    'who is followed no more is followed out': (
+        'bot/execution/decide.py', 'if settings is None and not (signal.side is Side.SELL or held.complement):',
+        'if settings is None:',
+        'tests/integration/test_exits.py::test_a_leader_who_is_followed_no_more_is_followed_out',
+    ),
+    'what has settled is sold': (
+        'bot/execution/decide.py', '    if shares < CENT:\n        return None',
+        '    if shares < wanted.shares:\n        return None',
+        'tests/integration/test_exits.py::test_a_fill_that_never_mines_holds_up_its_own_shares_only',
+    ),
+    'dust is nothing': (
+        'bot/ledger/positions.py', 'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "',
+        'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT * 0} AND token = "',
+        'tests/integration/test_exits.py::test_dust_makes_no_side_taken',
+    ),
+    'a doubted ledger asks the wallet': (
+        'bot/execution/decide.py', 'if await self.venue.shares(token) + CENT <= ours:',
+        'if await self.venue.shares(token) < 0:',
+        'tests/integration/test_exits.py::test_an_uncompared_ledger_asks_the_wallet_before_it_sells',
+    ),
+    "a token with forgotten trades waits": (
+        "bot/execution/decide.py", "        if doubted:\n", "        if not doubted and told is None:\n",
+        "tests/integration/test_exits.py::test_a_restored_ledger_sells_nothing_again",
+    ),
+    'an exit has a floor': (
+        'bot/strategy/mirror.py', '    limit = max(slipped, floor)',
+        '    limit = slipped',
+        'tests/unit/test_mirror.py::test_no_exit_is_ever_offered_below_its_floor',
+    ),
+    'an exit needs a book that is not frozen': (
+        'bot/strategy/mirror.py', 'if view.now_us - book.seen_us > s.book_max_age_s * MICRO:',
+        'if view.now_us - book.seen_us < 0:',
+        'tests/unit/test_mirror.py::test_an_exit_waits_for_a_book_that_is_not_frozen',
+    ),
+    "lookups are stamped with the exchange's time": (
+        'bot/execution/evidence.py', ' + min(self._venue.skew_s, 0)',
+        '',
+        'tests/integration/test_exits.py::test_our_clock_ahead_hides_none_of_our_trades',
+    ),
 }  # fmt: skip
 
 

@@ -147,14 +147,35 @@ async def test_a_restored_ledger_sells_nothing_again(tmp_path):
             await old.boots()
             await ledger.transact(control.lock, control.UNCOMPARED, "not compared")
             await old.execution.reconciler.compare(now_us=now_us(), balances=False)
-            r.sim.trader.shares[r.market().tokens[0]] = 5 * M  # fewer than the ledger believes
             async with old.working():
                 await old.sees(Side.SELL, tx="0x" + "5e" * 32)
                 passes = old.execution.loop
                 before = passes.progress_us or 0
                 await until(lambda: (passes.progress_us or 0) > before + 2 * M, "it was looked at")
-            assert old.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1, "it waits"
-        assert len(r.sim.exchange.outside) == orders_there
+                assert old.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1, "it waits"
+                await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+                assert await old.execution.reconciler.adopt(now_us=now_us())
+                old.execution.doorbell.set()
+                await until(lambda: "not_held" in old.reasons(), "it was made long ago")
+        assert len(r.sim.exchange.outside) == orders_there, "nothing was sold again"
+
+
+async def test_an_uncompared_ledger_asks_the_wallet_before_it_sells(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r)
+        await r.ledger.transact(control.lock, control.UNCOMPARED, "not compared")
+        there, token = r.sim.trader.shares, r.market().tokens[0]
+        there[token], kept = there[token] // 2, there[token]
+        await r.sees(Side.SELL)
+        loop = r.execution.loop
+        before = loop.progress_us or 0
+        await until(lambda: (loop.progress_us or 0) > before + 2 * M, "it was looked at")
+        assert r.reasons() == ["copied"] and sold(r) == 0, (
+            "fewer there than all positions add up to"
+        )
+        there[token] = kept
+        await until(lambda: held(r) < 10_000, "the wallet has them: the exit goes alone")
+        await r.settled()
 
 
 async def test_a_resume_tries_standing_exits_at_once(tmp_path):
