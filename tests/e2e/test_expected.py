@@ -1,6 +1,6 @@
 """Drills of what is known to be wrong: each fails until that is mended, and then its mark must go.
 
-They take minutes and are no part of `make test`: `make test-expected` plays them.
+They take about six minutes and are no part of `make test`: `make test-expected` plays them.
 """
 
 import pytest
