@@ -22,7 +22,7 @@ import structlog
 from bot import failpoints
 from bot.config.home import Home, find_config, find_home
 from bot.config.load import load
-from bot.config.schema import Settings
+from bot.config.schema import RuntimeSettings, Settings
 from bot.errors import BotError, ConfigError, LedgerAway, LedgerError
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
@@ -38,6 +38,8 @@ CONFIG_ERROR_LIFE_S = 4.0
 _BORN = time.monotonic()
 #: After a crash loop the next attempt waits this long, or until the operator resumes.
 BRAKE_S = 30.0
+#: And entries stop until so much time has passed without another crash.
+CRASH_PAUSE_S = 600
 #: How often a ledger that is away (disk full, locked, read-only) is tried again.
 LEDGER_RETRY_S = 1.0
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -77,7 +79,8 @@ class Boot:
     async def beat(self) -> None:
         """Store that the loop turns and when it last got work done."""
         at = now_us()
-        detail = json.dumps({**self.detail(), "pss_bytes": _pss_bytes()})
+        gauges = {"pss_bytes": _pss_bytes(), "beat_s": self.settings.runtime.beat_s}
+        detail = json.dumps({**self.detail(), **gauges})
         await self.ledger.transact(
             control.beat,
             self.id,
@@ -236,25 +239,42 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
-    """Insert the boot row; where too many boots ended badly, halt instead of spinning."""
+    """Insert the boot row; where too many boots ended badly, entries stop for a while."""
     limits = settings.runtime
     at = now_us()
 
     def begin(tx: Tx) -> int:
-        unclean = control.unclean_boots(tx, worker, at - limits.crash_window_s * MICRO)
+        unclean = _unclean(tx, worker, limits)
         if unclean >= limits.crash_boots:
-            state = control.read(tx, now_us=at)
-            if state.mode is not ControlMode.HALTED:
-                reason = (
-                    f"crash_loop: {worker} ended badly {unclean} times in {limits.crash_window_s} s"
-                )
-                control.steer(tx, ControlMode.HALTED, reason=reason, actor=worker, now_us=at)
-                control.alert(tx, f"crash_loop:{worker}", "critical", reason, now_us=at)
+            window = f"{unclean} times in {limits.crash_window_s} s"
+            reason = f"crash_loop: {worker} ended badly {window}"
+            # Entries only, and for a while: exits must not stop for somebody else's fault.
+            control.steer(
+                tx,
+                ControlMode.PAUSED,
+                reason=reason,
+                actor=worker,
+                now_us=at,
+                until_us=at + CRASH_PAUSE_S * MICRO,
+            )
+            text = f"{reason}; entries stop for {CRASH_PAUSE_S // 60} quiet minutes, exits go on"
+            control.alert(tx, f"crash_loop:{worker}", "critical", text, now_us=at)
+        else:
+            control.clear_alerts(tx, set(), f"crash_loop:{worker}", now_us=at)
         return control.boot(
             tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at
         )
 
     return await ledger.transact(begin)
+
+
+def _unclean(tx: Tx, worker: str, limits: RuntimeSettings) -> int:
+    """Return how many lives have ended badly of late. Those before a reboot were nobody's fault."""
+    import psutil
+
+    booted_us = int(psutil.boot_time() * MICRO)
+    since = max(now_us() - limits.crash_window_s * MICRO, booted_us)
+    return control.unclean_boots(tx, worker, since)
 
 
 def _started_us() -> int:
@@ -287,9 +307,8 @@ async def _brake(boot: Boot) -> None:
     limits, began = boot.settings.runtime, time.monotonic()
 
     def looping(tx: Tx) -> bool:
-        unclean = control.unclean_boots(tx, boot.worker, now_us() - limits.crash_window_s * MICRO)
-        halted = (control.read(tx, now_us=now_us())).mode is ControlMode.HALTED
-        return halted and unclean > limits.crash_boots
+        stopped = control.read(tx, now_us=now_us()).mode is not ControlMode.RUNNING
+        return stopped and _unclean(tx, boot.worker, limits) > limits.crash_boots
 
     while (
         await boot.ledger.look(looping)

@@ -19,6 +19,7 @@ from bot.ledger import account, control, leaders
 from bot.ledger.db import Tx
 from bot.model.market import TokenId
 from bot.model.units import MICRO
+from bot.polymarket import wallet
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
 from bot.polymarket.signer import OrderSigner
@@ -33,6 +34,7 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
+RESTRICTION_S = 600
 #: Between two comparisons of ledger and exchange: when they could be made, when something moved, when nobody answered.
 RECONCILE_S, BUSY_S, RETRY_S = 900, 60, 5
 
@@ -46,13 +48,16 @@ def make_signer(settings: Settings) -> OrderSigner:
         )
     if account.signature_type != 0 and account.funder is None:
         raise ConfigError(f"account.funder: required with signature_type {account.signature_type}")
-    return OrderSigner(
+    signer = OrderSigner(
         private_key(account),
         chain_id=settings.venue.chain_id,
         contracts=settings.venue.exchanges,
         signature_type=account.signature_type,
         funder=account.funder,
     )
+    if account.funder is not None and settings.venue.chain_id == wallet.CHAIN_ID:
+        wallet.prove(signer.address, account.signature_type, account.funder)
+    return signer
 
 
 @asynccontextmanager
@@ -144,6 +149,7 @@ async def _work(
             "user": user.run(),
             "prefetch": _keep_fresh(boot, books, clob),
             "clock": _mind_clock(boot, clob),
+            "restriction": _mind_restriction(boot, clob),
             "progress": progress(),
             "reconcile": _watch_differences(reconciler, RETRY_S),
         }
@@ -172,6 +178,28 @@ async def _mind_clock(boot: Boot, clob: Clob) -> None:
         if off is not before:
             await boot.ledger.transact(_tell_skew, skew if off else 0)
         await asyncio.sleep(CLOCK_S)
+
+
+async def _mind_restriction(boot: Boot, clob: Clob) -> None:
+    """Ask at start and now and then whether entries are allowed here; say so where they are not."""
+    while True:
+        try:
+            reason = await clob.restriction()
+        except Unavailable as error:
+            logger.warning("restriction.unread", error=str(error))
+        else:
+            await boot.ledger.transact(_tell_restriction, reason)
+        await asyncio.sleep(RESTRICTION_S)
+
+
+def _tell_restriction(tx: Tx, reason: str | None) -> None:
+    if reason is None:
+        control.unlock(tx, control.RESTRICTED)
+        control.clear_alerts(tx, set(), "account:restricted", now_us=now_us())
+        return
+    control.lock(tx, control.RESTRICTED, reason)
+    text = f"{reason}; entries stop"
+    control.alert(tx, "account:restricted", "critical", text, now_us=now_us())
 
 
 async def _compare(reconciler: Reconciler, *, balances: bool = True) -> int:

@@ -7,8 +7,8 @@ from functools import partial
 import structlog
 
 from bot.config.home import WORKERS
-from bot.ledger import leaders
-from bot.ledger.db import Tx, rows, scalar
+from bot.ledger import control, leaders, orders
+from bot.ledger.db import Tx
 from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
 from bot.watchdog import Problems, Watchdog
@@ -42,26 +42,15 @@ async def _watch(boot: Boot) -> None:
 def _problems(tx: Tx, at: int) -> Problems:
     """Return what only the ledger knows: workers that get nothing done, orders that stay unknown."""
     text = f"lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
-    problems = {f"worker:stalled:{name}": f"{name} {text}" for name in _stalled(tx, at)}
-    old = scalar(
-        tx,
-        "SELECT COUNT(*) FROM orders WHERE state = 'unknown' AND sent_us < :limit",
-        limit=at - UNKNOWN_ALERT_US,
-    )
+    problems = {
+        f"worker:stalled:{name}": f"{name} {text}"
+        for name in control.stalled(tx, at - STALLED_S * MICRO)
+    }
+    old = orders.unproven(tx, at - UNKNOWN_ALERT_US)
     if old:
-        problems["worker:orders_unknown"] = f"{old} orders without a proven outcome for a minute"
+        text = f"{old} orders without a proven end for a minute; botctl orders lists them"
+        problems["worker:orders_unknown"] = text
     return problems
-
-
-def _stalled(tx: Tx, now_us: int) -> list[str]:
-    """Return workers whose loop turns while no work gets done."""
-    found = rows(
-        tx,
-        "SELECT worker FROM boot b WHERE ended_us IS NULL AND id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
-        " AND started_us < :limit AND COALESCE(progress_us, 0) < :limit",
-        limit=now_us - STALLED_S * MICRO,
-    )
-    return [row["worker"] for row in found]
 
 
 async def _prune(boot: Boot) -> None:

@@ -36,7 +36,7 @@ class Sources:
         """Return each source's age, for the status screen."""
         stream, answered = self.rtds.stream, self.activity.answered_us
         return {
-            "rtds_age_s": int(time.monotonic() - stream.heard) if stream.connected else None,
+            "rtds_age_s": int(time.monotonic() - stream.data_heard) if stream.connected else None,
             "data_api_age_s": (now_us() - answered) // MICRO if answered else None,
             "queue": self.sender.waiting,
             "refused_rows": self.intake.refused,
@@ -46,7 +46,7 @@ class Sources:
         """Note that work got done whenever any source said anything."""
         while True:
             stream = self.rtds.stream
-            fresh = stream.connected and time.monotonic() - stream.heard < FRESH_S
+            fresh = stream.connected and time.monotonic() - stream.data_heard < FRESH_S
             if fresh or (self.activity.answered_us or 0) > (self.boot.progress_us or 0):
                 self.boot.progress_us = now_us()
             await asyncio.sleep(1)

@@ -28,7 +28,7 @@ def reconcile(
         bool, typer.Option("--adopt", help="make the ledger agree with the exchange")
     ] = False,
 ) -> int:
-    """Compare orders, trades and balances of ledger and exchange. Exit 1 while they differ."""
+    """Compare orders, trades and balances of ledger and exchange. Exit 1: differ, 75: unknown."""
     home = cli(context).home
     said = asyncio.run(ask(home.socket("executor"), Reconcile(adopt), timeout_s=ANSWER_S))
     if not said:
@@ -48,8 +48,8 @@ def reconcile(
 
 def _shown(context: typer.Context, found: dict[str, Any]) -> int:
     if cli(context).json:
-        emit({"ok": not found["count"], **found})
-        return 1 if found["count"] else 0
+        emit({"ok": not found["count"] and found["quiet"], **found})
+        return 1 if found["count"] else 0 if found["quiet"] else Unavailable.exit_code
     for text in found["adopted"]:
         say(f"adopted: {printable(text, 300)}")
     if found["differences"]:
@@ -66,8 +66,14 @@ def _shown(context: typer.Context, found: dict[str, Any]) -> int:
         if found["count"] > len(found["differences"])
         else ""
     )
-    say(f"{found['count']} differences{cut}" if found["count"] else "ledger and exchange agree")
-    return 1 if found["count"] else 0
+    if found["count"]:
+        say(f"{found['count']} differences{cut}")
+        return 1
+    if not found["quiet"]:
+        say("orders and trades agree; of the balances nothing is known")
+        return Unavailable.exit_code
+    say("ledger and exchange agree")
+    return 0
 
 
 @db_app.command()

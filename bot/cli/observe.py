@@ -99,8 +99,10 @@ def _with_troubles(options: Cli, now: Status) -> Status:
     return replace(now, workers=workers)
 
 
-def _status_text(now: Status) -> str:
+def _headline(now: Status) -> list[str]:
     mood = now.control.upper() if now.exit_code == 0 else f"NOT RUNNING (mode: {now.control})"
+    if now.entries and now.exit_code == 0 and now.control == "running":
+        mood = "EXITS ONLY"
     leaders = f"{now.following} wallet{'s' * (now.following != 1)}"
     lines = [f"copybot {now.mode} · {mood} · following {leaders} · config {now.config or '–'}"]
     if now.control != "running":
@@ -108,7 +110,16 @@ def _status_text(now: Status) -> str:
         lines.append(
             f"{now.control} since {since} by {now.control_actor}: {printable(now.control_reason)}"
         )
+    if now.entries:
+        lines.append(f"no entries: {printable(now.entries)}")
+    if all(w.pid is None for w in now.workers):
+        lines.append("nothing runs here: botctl up starts it")
     lines += [f"ALERT {printable(text, 160)}" for text in now.alerts]
+    return lines
+
+
+def _status_text(now: Status) -> str:
+    lines = _headline(now)
     lines += ["", _row("WORKER", "STATE", "PID", "UP", "BEAT", "PROGRESS", "RESTARTS 24h")]
     for w in now.workers:
         pid = str(w.pid) if w.pid else "–"

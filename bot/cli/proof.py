@@ -24,6 +24,7 @@ def demo(
     trades: Annotated[int, typer.Option("--trades", min=60, max=1000, help="steps of the scripted story")] = 72,
     feed: Annotated[Path | None, typer.Option("--feed", help="replay a recorded session (JSON) instead")] = None,
     follow: Annotated[str, typer.Option("--follow", help="`all`, or addresses separated by commas")] = "all",
+    speed: Annotated[int, typer.Option("--speed", min=1, max=1000, help="play a --feed so many times faster")] = 20,
     kill: Annotated[str | None, typer.Option("--kill", help="SIGKILL this worker on the way")] = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, max=20, help="send every recorded row this often")] = 1,
     signature_type: Annotated[int, typer.Option("--signature-type", min=0, max=3, help="kind of wallet")] = 0,
@@ -40,6 +41,7 @@ def demo(
         kill=kill,
         repeat=repeat,
         signature_type=signature_type,
+        speed=speed,
     )
     if cli(context).json:
         verdict = lab.run(options, lambda _: None)

@@ -15,6 +15,7 @@ from bot.cli.observe import ledger_path
 from bot.cli.output import Cli, cli, emit
 from bot.config.load import load
 from bot.config.schema import Settings
+from bot.config.secrets import KEY_ENV, KEY_FILE_ENV
 from bot.errors import ConfigError, NotRunning, UsageError
 from bot.model.units import MICRO, money, rfc3339, utc_day
 from bot.report.status import status as first_screen
@@ -33,17 +34,7 @@ def up(
 ) -> None:
     """Create or migrate the ledger and start the three workers under supervisord."""
     options = cli(context)
-    if options.config is None:
-        raise ConfigError(
-            "no configuration: give one with --config, or copy config.example.toml to config.toml"
-        )
-    settings = load(options.config)
-    if not settings.leaders:
-        raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
-    if settings.mode == "live" and failpoints.ENV in os.environ:
-        raise ConfigError(
-            f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it"
-        )
+    settings = _checked(options)
     supervise.check_free(options.home)
     if settings.mode == "live" and not _acknowledged(options, settings):
         _acknowledge(settings, yes)
@@ -62,6 +53,28 @@ def up(
         {"ok": True, "supervisor_pid": pid, "mode": settings.mode},
         f"running ({settings.mode}), supervisor {pid}",
     )
+
+
+def _checked(options: Cli) -> Settings:
+    """Return the settings, if a bot may be started with them; raises ConfigError."""
+    if options.config is None:
+        raise ConfigError(
+            "no configuration: give one with --config, or copy config.example.toml to config.toml"
+        )
+    settings = load(options.config)
+    if not settings.leaders:
+        raise ConfigError("leaders: nobody to follow; add [[leaders]] with a wallet")
+    if settings.mode == "live" and failpoints.ENV in os.environ:
+        raise ConfigError(
+            f"{failpoints.ENV}: failpoints are for drills and never armed in mode live; unset it"
+        )
+    if KEY_ENV in os.environ:
+        # supervisord would keep it in its own environment for as long as it lives.
+        raise ConfigError(
+            f"{KEY_ENV}: not under botctl up; put the key into a file of mode 0600 and name it in"
+            f" account.key_file or {KEY_FILE_ENV}, and unset {KEY_ENV}"
+        )
+    return settings
 
 
 def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
@@ -177,30 +190,30 @@ def halt(context: typer.Context, reason: Reason = "operator") -> None:
 
 def _steer(context: typer.Context, mode: str, reason: str, until_us: int | None) -> None:
     options = cli(context)
-    asyncio.run(_store(options, mode, reason, until_us))
-    until = f" until {rfc3339(until_us)}" if until_us else ""
+    changed = asyncio.run(_store(options, mode, reason, until_us))
     with report.read(ledger_path(options)) as found:
-        now = first_screen(found).control
-    if now != mode:
-        raise UsageError(
-            f"the bot stays {now}: a pause does not soften it; botctl resume --yes ends it"
-        )
-    _tell(options, {"ok": True, "control": mode, "until_us": until_us}, f"{mode}{until} ({reason})")
+        now = first_screen(found)
+    until = f" until {rfc3339(now.control_until_us)}" if now.control_until_us else ""
+    stays = f"{now.control}{until} since {rfc3339(now.control_since_us)} ({now.control_reason})"
+    if now.control != mode:
+        raise UsageError(f"the bot stays {stays}: a pause does not soften a halt; botctl resume")
+    said = {"ok": True, "control": mode, "changed": changed, "until_us": now.control_until_us}
+    _tell(options, said, f"{mode}{until} ({reason})" if changed else f"stays {stays}")
 
 
-async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> None:
+async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> bool:
     from bot.ledger import account, control
     from bot.ledger.db import Ledger, Tx
     from bot.model.control import ControlMode
 
-    def store(tx: Tx) -> None:
+    def store(tx: Tx) -> bool:
         now = _now()
         if mode == ControlMode.RUNNING:
             realized, _ = account.daily(tx, utc_day(now))
             control.rearm(tx, utc_day(now), realized)
             control.clear_alerts(tx, set(), "breaker:", now_us=now)
             control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
-        control.steer(
+        return control.steer(
             tx,
             ControlMode(mode),
             reason=reason[:200],
@@ -210,7 +223,7 @@ async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> 
         )
 
     async with Ledger(ledger_path(options)).open() as ledger:
-        await ledger.transact(store)
+        return await ledger.transact(store)
 
 
 def _span_us(text: str) -> int:

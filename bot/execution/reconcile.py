@@ -8,11 +8,11 @@ Only the operator can tell which; until then nothing is changed, and an alert st
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bot.errors import BotError, Unavailable
+from bot.errors import BotError
 from bot.execution import fills
 from bot.ledger import account, control, orders, positions
 from bot.ledger.db import Ledger, Tx
@@ -27,6 +27,7 @@ from bot.ports import OrderVenue
 NOBODY = Wallet("0x0000000000000000000000000000000000000000")
 #: Trades are looked up from the newest one on that was compared without finding a stranger, less this.
 OVERLAP_S = 3600
+_UNREADABLE = "evidence:unreadable"
 #: Differences that fit into one frame of the queue.
 SHOWN = 50
 
@@ -80,7 +81,7 @@ class Reconciler:
             return await self._compare(now_us, balances)
 
     async def _compare(self, now_us: int, balances: bool) -> Comparison:
-        strangers, newest_s = await self._strangers()
+        strangers, newest_s, unreadable = await self._strangers()
         found = [*await self._open_orders(), *strangers]
         before = await self._ledger.look(account.stillness)
         wrong = await self._balances() if balances and before is not None else []
@@ -89,8 +90,8 @@ class Reconciler:
             balances and before is not None and await self._ledger.look(account.stillness) == before
         )
         comparison = Comparison((*found, *(wrong if quiet else [])), quiet)
-        mark_s = None if strangers else newest_s - OVERLAP_S
-        await self._ledger.transact(_conclude, comparison, mark_s, now_us=now_us)
+        mark_s = None if strangers or unreadable else newest_s - OVERLAP_S
+        await self._ledger.transact(_conclude, comparison, mark_s, unreadable, now_us=now_us)
         return comparison
 
     async def _open_orders(self) -> list[Difference]:
@@ -103,12 +104,13 @@ class Reconciler:
             if order.id not in known
         ]
 
-    async def _strangers(self) -> tuple[list[Difference], int]:
-        """Book what is ours, and return fills of orders that the ledger does not know."""
+    async def _strangers(self) -> tuple[list[Difference], int, tuple[str, ...]]:
+        """Book what is ours; return fills of unknown orders, the newest second, unreadable rows.
+
+        A row that nobody can read costs itself alone: what it did shows in the balances.
+        """
         since = await self._ledger.look(account.compared_until_s)
         evidence = await self._venue.fills(None, after_s=since)
-        if evidence.unreadable:
-            raise Unavailable(f"a trade of ours is unreadable: {evidence.unreadable[0]}")
         known = await self._ledger.look(orders.known, [fill.order_id for fill in evidence.fills])
         ours = tuple(fill for fill in evidence.fills if fill.order_id in known)
         await self._apply(Evidence(ours))
@@ -118,7 +120,7 @@ class Reconciler:
             for fill in evidence.fills
             if fill.order_id not in known and fill.settlement is not Settlement.FAILED
         ]
-        return strangers, max(newest, since + OVERLAP_S)
+        return strangers, max(newest, since + OVERLAP_S), evidence.unreadable
 
     async def _balances(self) -> list[Difference]:
         held = await self._ledger.look(positions.held_by_token)
@@ -192,13 +194,17 @@ def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
     """
     control.unlock(tx, control.UNCOMPARED)
     if found.forgotten:
-        reason = f"{found.forgotten} trades of this wallet are not in the ledger; botctl reconcile"
+        reason = (
+            f"{found.forgotten} trades of this wallet are not in the ledger;"
+            " botctl reconcile shows them, botctl reconcile --adopt books them"
+        )
         control.lock(tx, control.FORGOTTEN, reason)
     else:
         control.unlock(tx, control.FORGOTTEN)
     if found.differences:
         stop = "entries stop; " if found.forgotten else ""
-        text = f"{stop}{found.differences[0].text}; {len(found.differences)} in all, botctl reconcile shows them"
+        count = f"{len(found.differences)} in all, botctl reconcile --adopt books them"
+        text = f"{stop}{found.differences[0].text}; {count}"
         control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us)
     elif found.quiet:
         control.clear_alerts(tx, set(), "reconcile:", now_us=now_us)
@@ -211,9 +217,16 @@ def _stranger(fill: Fill) -> Difference:
     )
 
 
-def _conclude(tx: Tx, found: Comparison, mark_s: int | None, *, now_us: int) -> None:
+def _conclude(
+    tx: Tx, found: Comparison, mark_s: int | None, unreadable: Sequence[str], *, now_us: int
+) -> None:
     if mark_s is not None:
         account.note_compared(tx, mark_s)
+    if unreadable:
+        count = f"{len(unreadable)} trades of ours at the exchange are unreadable and left out"
+        control.alert(tx, _UNREADABLE, "critical", f"{count}: {unreadable[0]}"[:300], now_us=now_us)
+    else:
+        control.clear_alerts(tx, set(), _UNREADABLE, now_us=now_us)
     tell(tx, found, now_us=now_us)
 
 

@@ -18,7 +18,8 @@ from bot.model.units import MICRO, decimal_text
 from bot.report import lists
 from bot.report.status import status as first_screen
 
-FINISH_S = 240
+#: Without any progress for this long the demo ends, and its verdict says what was left.
+STALLED_S = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Options:
     kill: str | None = None
     repeat: int = 1
     signature_type: int = 0
+    speed: int = 20  #: a recorded session is played so many times faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ def run(options: Options, watch: Watcher) -> DemoVerdict:
     leave_nothing()
     plan = {
         "seed": options.seed, "trades": options.trades, "repeat": options.repeat,
-        "signature_type": options.signature_type, "feed": str(options.feed.absolute()) if options.feed else None,
+        "signature_type": options.signature_type, "feed_speed": options.speed,
+        "feed": str(options.feed.absolute()) if options.feed else None,
     }  # fmt: skip
     overrides = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
     with set_up(plan, follow=options.follow, overrides=overrides) as found:
@@ -110,14 +113,16 @@ def _interrupt(number: int, _: object) -> None:
 def _observe(on: Testbed, options: Options, watch: Watcher, began: float) -> DemoVerdict:
     on.venue.post("/sim/start")
     victim = _Victim(options.kill, on)
-    finished = False
-    deadline = time.monotonic() + FINISH_S
-    while not finished and time.monotonic() < deadline:
+    finished, stand, moved = False, (0, 0), time.monotonic()
+    while not finished and time.monotonic() - moved < STALLED_S:
         truth = on.truth()
         with report.read(on.ledger) as found:
             victim.step(found, total=options.trades, left=truth["steps_left"])
-            watch(_progress(found, truth))
+            now = _progress(found, truth)
+            watch(now)
             finished = truth["finished"] and settled(found, truth) and victim.done
+        if stand != (now.steps_left, now.decided):
+            stand, moved = (now.steps_left, now.decided), time.monotonic()
         time.sleep(0.2)
     truth = on.truth()
     with report.read(on.ledger) as found:
@@ -190,7 +195,7 @@ def _verdict(
         sum(states.values()),
         len(truth["orders"]),
     )
-    problems = judgement.problems
+    problems = _unfinished(truth) + judgement.problems
     if decisions != trades + followups:
         problems.append(
             f"{decisions} decisions for {trades} leader trades and {followups} follow-ups"
@@ -210,6 +215,12 @@ def _verdict(
         duration_s=round(duration, 1), seed=options.seed, problems=problems[:20],
         totals=_totals(found) if options.feed else None,
     )  # fmt: skip
+
+
+def _unfinished(truth: dict[str, Any]) -> list[str]:
+    """A verdict that saw less than it was given fails."""
+    left = truth["steps_left"]
+    return [f"the story was not finished: {left} steps left"] if left else []
 
 
 def _totals(found: report.Report) -> list[dict[str, Any]]:

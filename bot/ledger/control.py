@@ -6,8 +6,9 @@ from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model.control import ControlMode
 
 #: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not know.
-UNCOMPARED, FORGOTTEN = "uncompared", "forgotten"
-EVERYWHERE = (UNCOMPARED, FORGOTTEN)
+#: and an exchange that takes none from this account or from here.
+UNCOMPARED, FORGOTTEN, RESTRICTED = "uncompared", "forgotten", "restricted"
+EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED)
 FOREVER_US = 2**62
 
 
@@ -41,19 +42,29 @@ def read(tx: Tx, *, now_us: int) -> ControlState:
 
 def steer(
     tx: Tx, mode: ControlMode, *, reason: str, actor: str, now_us: int, until_us: int | None = None
-) -> None:
-    """Set the mode and record the event. Whoever sets `halted` is not softened by a pause."""
-    run(
+) -> bool:
+    """Set the mode and record the event; return False where what stands is as strict already.
+
+    A halt is softened by nothing but `running`, and keeps its first reason. A pause that lasts
+    longer is not cut short by another one: a restored ledger waits for whoever restored it.
+    """
+    changed = run(
         tx,
-        "UPDATE control SET mode = :mode, reason = :reason, actor = :actor, since_us = :now, until_us = :until"
-        " WHERE id = 1 AND NOT (mode = 'halted' AND :mode = 'paused')",
+        "UPDATE control SET mode = :mode, reason = :reason, actor = :actor, since_us = :now,"
+        " until_us = :until WHERE id = 1 AND (:mode = 'running' OR NOT ("
+        "  mode = 'halted' OR mode = 'paused' AND :mode = 'paused'"
+        "  AND COALESCE(until_us, :forever) > :now"
+        "  AND COALESCE(until_us, :forever) >= COALESCE(:until, :forever)))",
         mode=str(mode),
         reason=reason,
         actor=actor,
         now=now_us,
         until=until_us,
+        forever=FOREVER_US,
     )
-    record(tx, actor, f"control.{mode}", reason, now_us=now_us)
+    if changed:
+        record(tx, actor, f"control.{mode}", reason, now_us=now_us)
+    return changed == 1
 
 
 def rearm(tx: Tx, day: str, realized: int) -> None:
@@ -125,6 +136,18 @@ def newest_boot(tx: Tx, worker: str) -> int:
     return int(
         scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker)
     )
+
+
+def stalled(tx: Tx, since_us: int) -> list[str]:
+    """Return workers that lived before `since_us` and have got no work done since."""
+    found = rows(
+        tx,
+        "SELECT worker FROM boot b WHERE ended_us IS NULL"
+        " AND id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
+        " AND started_us < :since AND COALESCE(progress_us, 0) < :since",
+        since=since_us,
+    )
+    return [row["worker"] for row in found]
 
 
 def beat(

@@ -230,3 +230,9 @@ def fills_of(tx: Tx, wallet: str, token: str) -> list[Fill]:
 def known(tx: Tx, ids: Sequence[str]) -> set[str]:
     """Return which of these orders the ledger has."""
     return {found for found in ids if order(tx, found) is not None}
+
+
+def unproven(tx: Tx, before_us: int) -> int:
+    """Return how many orders sent before a moment still have no proven end."""
+    sql = f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before"
+    return int(scalar(tx, sql, before=before_us))

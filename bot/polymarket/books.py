@@ -77,7 +77,8 @@ class Books:
     def book(self, token: TokenId) -> Book | None:
         """Return a token's book as last proven, or None if it is not known.
 
-        While its stream is heard a book is current: silence of one market is no news.
+        While its stream brings data a book is current: silence of one market is no news, but a
+        channel that answers pings alone proves nothing.
         """
         levels = self._levels.get(token)
         if levels is None:
@@ -85,7 +86,7 @@ class Books:
         bids, asks, seen_us = levels
         if self.stream.connected:
             seen_us = max(
-                seen_us, self._now() - int((time.monotonic() - self.stream.heard) * MICRO)
+                seen_us, self._now() - int((time.monotonic() - self.stream.data_heard) * MICRO)
             )
         return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), seen_us)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 import structlog
+from aiolimiter import AsyncLimiter
 from cachetools import TTLCache
 
 from bot.errors import ConfigError, Unavailable
@@ -24,6 +25,8 @@ from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
 logger = structlog.get_logger(__name__)
 END_CURSOR = "LTE="
 MARKET_TTL_S = 600
+#: Half of the documented ceiling of balance updates.
+BALANCES_PER_10_S = 25
 #: Half of what an answer takes is the error of the clock that is read from it.
 SLOW_CLOCK_S = 2.0
 
@@ -32,6 +35,14 @@ class _ApiKey(msgspec.Struct):
     apiKey: str
     secret: str
     passphrase: str
+
+
+class _Refusal(msgspec.Struct):
+    error: str
+
+
+class _ClosedOnly(msgspec.Struct):
+    closed_only: bool
 
 
 class _Balance(msgspec.Struct):
@@ -56,6 +67,7 @@ class Clob:
             timeout_s,
         )
         self._credentials: Credentials | None = None
+        self._balances = AsyncLimiter(BALANCES_PER_10_S, 10)
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
         #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at once.
         self._clock: tuple[float, int] | None = None
@@ -81,12 +93,29 @@ class Clob:
                 found = _decode(reply, _ApiKey)
                 self._credentials = Credentials(found.apiKey, found.secret, found.passphrase)
                 return
-            if reply.status >= 429:
+            if not _refusal(reply):
                 raise Unavailable(f"{method} {path}: HTTP {reply.status}")
         raise ConfigError(
             f"account: the exchange refuses {self._signer.address}: HTTP {reply.status}"
-            f" {printable(reply.body.decode(errors='replace'))}"
+            f" {printable(_refusal(reply))}"
         )
+
+    async def restriction(self) -> str | None:
+        """Return why no entry of this account can be placed from here, or None.
+
+        The region is tested before authentication, so an empty order without credentials tells
+        (docs: geoblock). Raises Unavailable if nobody answers.
+        """
+        try:
+            reply = await self._http.send("POST", "/order", body="{}")
+        except (NotSent, NoAnswer) as error:
+            raise Unavailable(f"POST /order: {error}") from None
+        if reply.status == 403 and "restricted in your region" in _refusal(reply).lower():
+            return f"the exchange takes no orders from this region: {printable(_refusal(reply))}"
+        closed = _decode(await self._evidence("/auth/ban-status/closed-only", {}), _ClosedOnly)
+        if closed.closed_only:
+            return "the exchange lets this account close positions only"
+        return None
 
     async def _log_in_again(self) -> None:
         # A clock has leapt, or the key was forgotten there; deriving it again gives the same one.
@@ -253,6 +282,7 @@ class Clob:
 
     async def _balance(self, params: dict[str, str]) -> int:
         asked = {**params, "signature_type": str(self._type)}
+        await self._balances.acquire()
         await self._evidence(
             "/balance-allowance/update", asked
         )  # it answers from a cache otherwise
@@ -288,6 +318,16 @@ class Clob:
         assert self._credentials is not None
         found = self._credentials
         return {"apiKey": found.key, "secret": found.secret, "passphrase": found.passphrase}
+
+
+def _refusal(reply: Reply) -> str:
+    """Return the text of the exchange's own refusal, or '' where a gateway or nobody speaks."""
+    if reply.status not in (400, 401, 403):
+        return ""
+    try:
+        return wire.decode(reply.body, _Refusal).error
+    except wire.BadInput:
+        return ""
 
 
 def _decode(reply: Reply, kind: type[wire.T]) -> wire.T:

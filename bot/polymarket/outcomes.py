@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from bot.model.amounts import CENT
 from bot.model.order import Accepted, Deferred, Outcome, Rejected, RejectReason, Unknown
 from bot.model.units import MICRO, printable
 
@@ -30,6 +31,7 @@ REFUSALS: tuple[tuple[str, RejectReason], ...] = (
     ("deposit wallet flow", _R.WALLET),
     ("address banned", _R.BANNED),
     ("closed only mode", _R.BANNED),
+    ("trading restricted in your region", _R.GEOBLOCK),
     ("has to be the owner of the api key", _R.CREDENTIALS),
     ("has to be the address of the api key", _R.CREDENTIALS),
     ("invalid order payload", _R.PAYLOAD),
@@ -70,9 +72,9 @@ def read_outcome(
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.MsgspecError:
-        # A refusal by the edge (Cloudflare's HTML) never reached the exchange.
+        # A page of the edge: the request never reached the exchange. It is weather.
         return (
-            Rejected(_R.GEOBLOCK, "HTTP 403")
+            Deferred("HTTP 403 page")
             if status == 403
             else Unknown(f"HTTP {status}, unreadable body")
         )
@@ -105,15 +107,20 @@ def _accepted(answer: _Answer, order_id: str, making: int) -> Outcome:
     if status not in ("live", "matched", "delayed", "unmatched"):
         return Unknown(f"answer has status {printable(status)}")
     try:
-        made, took = Decimal(answer.makingAmount or 0), Decimal(answer.takingAmount or 0)
-        # Documented as base units, seen as decimals: more than was offered cannot be decimals.
-        scale = MICRO if made * MICRO <= making else 1
-        amounts = int(made * scale), int(took * scale)
+        amounts = _amounts(answer, making)
     except (ArithmeticError, ValueError):
         return Unknown("answer has unreadable amounts")
-    if not 0 <= amounts[0] <= making or amounts[1] < 0:
-        return Unknown("answer has impossible amounts")
     return Accepted(status, *amounts)  # type: ignore[arg-type]
+
+
+def _amounts(answer: _Answer, making: int) -> tuple[int, int]:
+    """Return what has matched: decimal text, always. What does not fit is evidence of nothing."""
+    made, took = Decimal(answer.makingAmount or 0), Decimal(answer.takingAmount or 0)
+    if not (made.is_finite() and took.is_finite()) or min(made, took) < 0:
+        raise ValueError("amounts")
+    # The exchange rounds on its own: up to a cent more than was offered has been seen.
+    fits = made * MICRO <= making + CENT and took < MICRO
+    return (min(int(made * MICRO), making), int(took * MICRO)) if fits else (0, 0)
 
 
 def _hint(body: bytes) -> int | None:

@@ -27,10 +27,13 @@ class Stream:
     url: str
     subscribe: Callable[[], list[str]]
     ping_s: float
-    reconnect_s: float = 30  #: without any frame, PONG included, for this long: connect anew
-    silence_s: float | None = None  #: and subscribe again after this; None where quiet is normal
+    reconnect_s: float = 30  #: without any frame for this long: connect anew
+    silence_s: float | None = None
+    """Without *data* for this long: subscribe again, and connect anew after `reconnect_s` of it.
+    A lapsed subscription answers pings for ever. None where quiet is normal."""
     epoch: int = 0  #: connections made so far; rows of different epochs may overlap
-    heard: float = 0.0  #: monotonic time of the last frame
+    heard: float = 0.0  #: monotonic time of the last frame, PONG included: the socket lives
+    data_heard: float = 0.0  #: monotonic time of the last frame that said anything: it is fresh
     connected: bool = False
     _socket: ClientConnection | None = field(default=None, repr=False)
 
@@ -67,7 +70,8 @@ class Stream:
     async def _live(
         self, socket: ClientConnection, on_frame: Callable[[str], Awaitable[None]]
     ) -> None:
-        self._socket, self.epoch, self.heard = socket, self.epoch + 1, time.monotonic()
+        self._socket, self.epoch = socket, self.epoch + 1
+        self.heard = self.data_heard = time.monotonic()
         for text in self.subscribe():
             await socket.send(text)
         self.connected = True
@@ -77,26 +81,26 @@ class Stream:
                 self.heard = time.monotonic()
                 text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
                 if text and text != "PONG":
+                    self.data_heard = self.heard
                     await on_frame(text)
         finally:
             keeper.cancel()
 
     async def _keep(self, socket: ClientConnection) -> None:
-        resubscribed = self.heard
+        resubscribed: float | None = None  #: which silence has been answered
         while True:
             await asyncio.sleep(self.ping_s)
             try:
                 await socket.send("PING")
-                quiet = time.monotonic() - self.heard
+                last = self.heard if self.silence_s is None else self.data_heard
+                quiet = time.monotonic() - last
                 if quiet >= self.reconnect_s:
                     logger.warning("stream.silent", url=self.url, seconds=int(quiet))
                     await socket.close(1001, "silent")
                 elif (
-                    self.silence_s is not None
-                    and quiet >= self.silence_s
-                    and resubscribed != self.heard
+                    self.silence_s is not None and quiet >= self.silence_s and resubscribed != last
                 ):
-                    resubscribed = self.heard
+                    resubscribed = last
                     for text in self.subscribe():
                         await socket.send(text)
             except WebSocketException:

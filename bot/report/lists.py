@@ -34,13 +34,15 @@ def orders(found: Report, limit: int, *, unknown: bool = False) -> list[dict[str
 
 
 def trades(found: Report, limit: int) -> list[dict[str, Any]]:
-    """Return the newest leader trades, each with what became of its last signal."""
+    """Return the newest leader trades, each with what became of it: a copy, if any signal was copied."""
     return found.rows(
         "SELECT t.seen_us, t.wallet AS leader, l.label, t.side, t.shares AS shares_micros, t.usdc AS usdc_micros,"
         " t.outcome, t.title, t.tx, t.token, COALESCE(d.verdict, 'pending') AS verdict, d.reason, t.signals"
         " FROM leader_trade t LEFT JOIN leader l ON l.wallet = t.wallet"
-        " LEFT JOIN signal s ON s.trade_id = t.id AND s.seq = t.signals - 1"
-        " LEFT JOIN decision d ON d.signal_id = s.id ORDER BY t.seen_us DESC, t.id DESC LIMIT ?",
+        " LEFT JOIN decision d ON d.signal_id = (SELECT s.id FROM signal s"
+        "  LEFT JOIN decision e ON e.signal_id = s.id WHERE s.trade_id = t.id"
+        "  ORDER BY COALESCE(e.verdict, '') = 'copied' DESC, s.seq DESC LIMIT 1)"
+        " ORDER BY t.seen_us DESC, t.id DESC LIMIT ?",
         limit,
     )
 

@@ -13,6 +13,7 @@ from bot.report.reader import Report
 
 #: A worker whose row is older than this many beats is not alive, whatever its pid says.
 STALE_BEATS = 5
+DEFAULT_BEAT_S = 2
 DAY_US = 86_400 * MICRO
 
 
@@ -66,6 +67,8 @@ class Status:
     control_reason: str
     control_actor: str
     control_since_us: int
+    control_until_us: int | None  #: when a pause ends by itself
+    entries: str | None  #: why no entry is made, though the mode allows it
     following: int
     config: str | None
     today: Today
@@ -74,9 +77,9 @@ class Status:
     exit_code: int
 
 
-def status(found: Report, beat_s: int = 2) -> Status:
+def status(found: Report) -> Status:
     """Return the first screen; `exit_code` is 0 if every worker is at work, else 3."""
-    workers = [_worker(found, name, beat_s) for name in WORKERS]
+    workers = [_worker(found, name) for name in WORKERS]
     control = found.rows("SELECT * FROM control")[0]
     mode = control["mode"]
     if mode == "paused" and control["until_us"] is not None and control["until_us"] <= found.now_us:
@@ -93,6 +96,10 @@ def status(found: Report, beat_s: int = 2) -> Status:
         control_reason=control["reason"],
         control_actor=control["actor"],
         control_since_us=control["since_us"],
+        control_until_us=control["until_us"] if mode == "paused" else None,
+        entries=found.value(
+            "SELECT reason FROM lock WHERE until_us > ? AND scope NOT LIKE '%:%'", found.now_us
+        ),
         following=found.value("SELECT COUNT(*) FROM leader WHERE active = 1"),
         config=found.value("SELECT config FROM boot ORDER BY id DESC LIMIT 1"),
         today=_today(found),
@@ -102,7 +109,7 @@ def status(found: Report, beat_s: int = 2) -> Status:
     )
 
 
-def _worker(found: Report, name: str, beat_s: int) -> WorkerRow:
+def _worker(found: Report, name: str) -> WorkerRow:
     boot = found.rows("SELECT * FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", name)
     if not boot:
         return WorkerRow(name, "never started", None, None, None, None, 0, None, "")
@@ -112,7 +119,8 @@ def _worker(found: Report, name: str, beat_s: int) -> WorkerRow:
         "SELECT COUNT(*) FROM boot WHERE worker = ? AND started_us >= ?", name, since
     )
     beat = max(0, found.now_us - b["beat_us"])
-    state = _worker_state(b, beat, beat_s)
+    # Each worker says with its beat how often it beats: that is a setting.
+    state = _worker_state(b, beat, _gauge(b["detail"], "beat_s") or DEFAULT_BEAT_S)
     alive = state in ("running", "starting", "waiting", "stopping", "hung")
     progress = max(0, found.now_us - b["progress_us"]) if b["progress_us"] and alive else None
     return WorkerRow(

@@ -109,7 +109,11 @@ def test_a_running_bot_is_seen_steered_and_stopped(bot):
     )
     assert botctl("halt", *bot).returncode == 0
     refused = botctl("pause", *bot)
-    assert refused.returncode == 2 and "stays halted" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and "stays halted" in refused.stderr
+        and "does not soften" in refused.stderr
+    )
     unsure = botctl("resume", *bot)
     assert unsure.returncode == 2 and "--yes" in unsure.stderr
     assert botctl("resume", "--yes", *bot).returncode == 0
@@ -203,7 +207,7 @@ def test_a_hung_worker_is_noticed_and_restarted(home):
             assert botctl("down", *where).returncode == 0
 
 
-def test_a_crash_loop_halts_instead_of_spinning(home):
+def test_a_crash_loop_stops_entries_instead_of_spinning(home):
     with exchange() as addresses:
         where = configure(home, addresses, "[runtime]\ncrash_boots = 2")
         assert botctl("up", *where, **LIVE).returncode == 0
@@ -214,11 +218,12 @@ def test_a_crash_loop_halts_instead_of_spinning(home):
             os.kill(second, signal.SIGKILL)
             now = until(
                 lambda: (
-                    (s := answer(botctl("status", "--json", *where)))["control"] == "halted" and s
+                    (s := answer(botctl("status", "--json", *where)))["control"] == "paused" and s
                 ),
                 "the brake",
             )
             assert "crash_loop: executor" in now["control_reason"]
+            assert now["control_until_us"] > now["control_since_us"], "it ends by itself"
             until(
                 lambda: "the next attempt comes within 30 s" in botctl("status", *where).stdout,
                 "the brake is told",
@@ -276,6 +281,16 @@ def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):
         )
     finally:
         assert botctl("down", *where).returncode == 0
+
+
+def test_a_key_in_the_environment_is_refused_under_supervisord(home):
+    with exchange() as addresses:
+        where = configure(home, addresses)
+        refused = botctl("up", *where, **LIVE, BOT_PRIVATE_KEY=addresses["private_key"])
+        assert refused.returncode == 78
+        assert "BOT_PRIVATE_KEY: not under botctl up" in refused.stderr
+        assert addresses["private_key"] not in refused.stderr + refused.stdout
+        assert botctl("down", *where).returncode == 4, "nothing was started"
 
 
 def test_live_needs_an_acknowledgement(home):

@@ -5,13 +5,13 @@ import stat
 
 import pytest
 
-from bot.lab.testbed import stage
+from bot.lab.testbed import set_up
 from tests.e2e.botctl import answer, botctl
 
 
 @pytest.fixture(scope="module")
 def on():
-    with stage({"seed": 1, "failed_share": 0, "retried_share": 0}) as found:
+    with set_up({"seed": 1, "failed_share": 0, "retried_share": 0}) as found:
         found.up()
         found.do("trade", leader=1, market=1)
         found.until(

@@ -63,8 +63,83 @@ MUTANTS = {
         "tests/integration/test_ledger.py::test_an_order_is_moved_only_from_the_state_it_was_read_in",
     ),
     "an ended order frees its budget once it is proven": (
-        "bot/execution/fills.py", "if shares < (current.matched or 0) or", "if",
+        "bot/execution/fills.py", "if short > CENT or", "if",
         "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
+    ),
+    'pongs make nothing fresh': (
+        'bot/polymarket/books.py', 'time.monotonic() - self.stream.data_heard',
+        'time.monotonic() - self.stream.heard',
+        'tests/integration/test_unkind.py::test_a_channel_that_answers_pings_alone_makes_no_book_fresh',
+    ),
+    'a lapsed subscription is asked for again': (
+        'bot/polymarket/stream.py', 'last = self.heard if self.silence_s is None else self.data_heard',
+        'last = self.heard',
+        'tests/integration/test_unkind.py::test_a_lapsed_subscription_is_asked_for_again_though_pings_are_answered',
+    ),
+    'a page at login is weather': (
+        'bot/polymarket/clob.py', '            if not _refusal(reply):\n                raise Unavailable',
+        '            if reply.status >= 429:\n                raise Unavailable',
+        'tests/integration/test_unkind.py::test_a_page_at_login_is_weather_and_a_refusal_of_the_key_is_not',
+    ),
+    'an answer may be a millionth above its trades': (
+        'bot/execution/fills.py', 'if short > CENT or',
+        'if short > 0 or',
+        'tests/integration/test_unkind.py::test_an_answer_a_millionth_above_its_trades_ends_its_order',
+    ),
+    'one unreadable trade locks nothing': (
+        'bot/polymarket/clob.py', '                    unreadable.append(str(error))',
+        '                    raise Unavailable(str(error)) from None',
+        'tests/integration/test_unkind.py::test_one_unreadable_trade_locks_nothing_and_is_told',
+    ),
+    'amounts are decimal text': (
+        'bot/polymarket/outcomes.py', '    return (min(int(made * MICRO), making), int(took * MICRO)) if fits else (0, 0)',
+        '    scale = MICRO if fits else 1\n    return (min(int(made * scale), making), int(took * scale))',
+        'tests/unit/test_outcomes.py::test_amounts_are_decimal_text_and_what_does_not_fit_proves_nothing',
+    ),
+    'fees are cut, on the average price': (
+        'bot/model/fees.py', 'return int(exact // _STEP) * _STEP',
+        'return int((exact + _STEP // 2) // _STEP) * _STEP',
+        'tests/unit/test_wire.py::test_fees_are_cut_as_in_real_charges',
+    ),
+    'a funder is proven': (
+        'bot/polymarket/wallet.py', '    if funder in wallets[signature_type]:\n        return',
+        '    if funder:\n        return',
+        'tests/unit/test_wallet.py',
+    ),
+    'an unfinished story fails': (
+        'bot/lab/demo.py', 'problems = _unfinished(truth) + judgement.problems',
+        'problems = judgement.problems',
+        'tests/integration/test_unkind.py::test_a_story_that_was_not_finished_fails',
+    ),
+    'a crash loop stops entries alone': (
+        'bot/runtime.py', '                ControlMode.PAUSED,\n                reason=reason,',
+        '                ControlMode.HALTED,\n                reason=reason,',
+        'tests/integration/test_unkind.py::test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fault',
+    ),
+    'a reboot is no crash': (
+        'bot/runtime.py', 'limits.crash_window_s * MICRO, booted_us)',
+        'limits.crash_window_s * MICRO, booted_us - 10**9)',
+        'tests/integration/test_unkind.py::test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fault',
+    ),
+    'a pause is not cut short': (
+        'bot/ledger/control.py', 'AND COALESCE(until_us, :forever) >= COALESCE(:until, :forever)',
+        'AND 0 = COALESCE(:until, 1)',
+        'tests/integration/test_unkind.py::test_a_pause_is_never_cut_short_and_a_halt_keeps_its_first_reason',
+    ),
+    'a bought trade is shown as bought': (
+        'bot/report/lists.py', "ORDER BY COALESCE(e.verdict, '') = 'copied' DESC, s.seq DESC",
+        'ORDER BY s.seq DESC',
+        'tests/integration/test_unkind.py::test_a_trade_that_was_bought_and_grew_too_late_is_shown_as_bought',
+    ),
+    'a slow beat is no hang': (
+        'bot/report/status.py', '_gauge(b["detail"], "beat_s") or DEFAULT_BEAT_S',
+        'DEFAULT_BEAT_S',
+        'tests/integration/test_unkind.py::test_a_slow_beat_is_no_hang_and_locked_entries_are_on_the_first_screen',
+    ),
+    'reconcile agrees only when it knows': (
+        'bot/cli/maintain.py', '        return Unavailable.exit_code\n    say(',
+        '        return 0\n    say(',
+        'tests/integration/test_unkind.py::test_reconcile_says_that_it_agrees_only_when_it_knows',
     ),
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ TEXTS = [
     ("invalid post-only order: order crosses book", RejectReason.CROSSES_BOOK),
     ("not enough balance / allowance: the balance is not enough -> balance: 1, order amount: 2", RejectReason.NO_BALANCE),
     ("not enough balance / allowance: the allowance is not enough -> spender", RejectReason.NO_ALLOWANCE),
+    ("Trading restricted in your region, please refer to available regions", RejectReason.GEOBLOCK),
     ("invalid nonce", RejectReason.PAYLOAD),
     ("invalid expiration", RejectReason.PAYLOAD),
     ("invalid signature", RejectReason.SIGNATURE),
@@ -118,20 +119,28 @@ def test_an_unreadable_answer_proves_nothing(body):
 
 def test_unauthorised_and_geoblocked_are_definite():
     assert read(401, {"error": "Unauthorized/Invalid api key"}).reason is RejectReason.CREDENTIALS
-    assert read(403, b"<html>").reason is RejectReason.GEOBLOCK
+    region = "Trading restricted in your region, please refer to available regions"
+    assert read(403, {"error": region}).reason is RejectReason.GEOBLOCK
 
 
-def test_amounts_are_read_in_decimals_and_in_base_units():
+def test_a_page_of_a_gateway_is_weather():
+    assert read(403, b"<html>") == Deferred("HTTP 403 page")
+
+
+def test_amounts_are_decimal_text_and_what_does_not_fit_proves_nothing():
     assert read(200, matched()) == Accepted("matched", 5_000_000, 10_200_000)
+    # A millionth above what was offered was once taken for base units: 19 micro-shares.
+    above = read(200, matched(makingAmount="10.000001", takingAmount="19.980000"))
+    assert above == Accepted("matched", 10_000_000, 19_980_000)
     assert read(200, matched(makingAmount="5000000", takingAmount="10200000")) == Accepted(
-        "matched", 5_000_000, 10_200_000
+        "matched"
     )
     assert read(200, matched(status="live", makingAmount="", takingAmount="")) == Accepted("live")
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"orderID": "0x1"}, {"status": "odd"}, {"makingAmount": "x"}, {"makingAmount": "NaN"}, {"makingAmount": "99999999999"},
+    [{"orderID": "0x1"}, {"status": "odd"}, {"makingAmount": "x"}, {"makingAmount": "NaN"},
      {"makingAmount": "-1"}, {"takingAmount": "-1"}, {"makingAmount": "Infinity"}],
 )  # fmt: skip
 def test_an_impossible_acceptance_proves_nothing(change):

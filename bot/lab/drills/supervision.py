@@ -42,8 +42,10 @@ def _crash_loop(scene: Scene) -> str:
     scene.enter()
     scene.on.arm("decide.begun", "raise always")
     scene.trade()
-    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "halted", "halted")
+    scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "entries stop")
     scene.alerted("crash_loop:")
+    until = scene.on.value("SELECT until_us FROM control")
+    expect(until is not None, "the pause to end by itself")
     reason = scene.on.value("SELECT reason FROM control")
     expect(reason.startswith("crash_loop"), f"reason crash_loop, found {reason}")
     boots = scene.on.value("SELECT COUNT(*) FROM boot WHERE worker = 'executor'")
@@ -55,7 +57,7 @@ def _crash_loop(scene: Scene) -> str:
         lambda: scene.on.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 0,
         "decides again",
     )
-    return f"{reason}; one attempt each half minute until resumed"
+    return f"{reason}; entries stop for a while, one attempt each half minute"
 
 
 def steer(scene: Scene, mode: str) -> None:
