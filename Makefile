@@ -22,7 +22,7 @@ test: $(VENV)/installed
 test-root: $(VENV)/installed
 	$(BIN)/python -m pytest -q -m root
 
-# Drills that fail until something is mended: each must still fail, or its mark must go. Ten minutes.
+# Drills that fail until something is mended: each must still fail, or its mark must go. Five minutes.
 test-expected: $(VENV)/installed
 	$(BIN)/python -m pytest -q -m expected
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.lab.drill import Drill, LawBroken, Scene, expect
-from bot.lab.drills.stake import LATE, SHORT_S, Stake, booked, cold, exit_drill, hold, law, ways
+from bot.lab.drills.stake import LATE, Stake, booked, cold, exit_drill, hold, law, ways
 from bot.lab.drills.supervision import steer
 from bot.lab.testbed import Overrides
 from bot.model.amounts import CENT
@@ -13,6 +13,8 @@ from bot.model.units import decimal_text
 AT_ONCE_S = 12.0
 #: Long enough for a pause that doubles to have become longer than that.
 DOUBLED_S = 16.0
+#: Longer than the pause between two pings: a pong that counts as data keeps a book fresh for ever.
+_FRESH: Overrides = {"strategy": {"book_max_age_s": 12}}
 _LARGE: Overrides = {
     "strategy": {"fixed_usdc": "50"},
     "risk": {"max_market_usdc": "200"},
@@ -144,7 +146,7 @@ def _frozen(scene: Scene, how: str) -> str:
     stake.stand(how)
     scene.do("stream", channel="market", mode="lapsed")
     stake.bids()
-    stake.reached(seconds=SHORT_S)
+    stake.reached()
     return "bids that the lapsed channel never told of were found"
 
 
@@ -243,7 +245,7 @@ DRILLS = [
         complement="he buys the other side, and bids fall below the floor",
     ),
     *ways(
-        "frozen", _frozen, "F12", plan=LATE,
+        "frozen", _frozen, "", _FRESH, LATE,
         full="bids come back while the market channel has lapsed: pongs go on",
         complement="he buys the other side while the market channel has lapsed",
     ),

@@ -133,5 +133,5 @@ DRILLS = [
         full="an answer is lost, and lookups show nothing for two minutes",
         tenth="he sells 10 % twice, and the first answer is lost",
     ),
-    exit_drill("matched_more", "an answer is a millionth above its trades", _matched_more, "F18"),
+    exit_drill("matched_more", "an answer is a millionth above its trades", _matched_more),
 ]  # fmt: skip
