@@ -215,6 +215,7 @@ DRILLS = [
     *ways(
         "removed", _removed, "F7",
         full="a leader is no longer followed, and sells all",
+        tenth="a leader is no longer followed, and sells 10 % twice",
         complement="a leader is no longer followed, and buys the other side",
     ),
     exit_drill(
