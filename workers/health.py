@@ -17,7 +17,8 @@ logger = structlog.get_logger(__name__)
 CHECK_S = 1.0
 PRUNE_S = 3600.0
 UNKNOWN_ALERT_US = 60 * MICRO
-#: DETECTION 6: without an authoritative source for this long something is wrong.
+STANDING_ALERT_S = 3600
+#: Without any source at work for this long something is wrong.
 STALLED_S = 15
 
 
@@ -50,6 +51,10 @@ def _problems(tx: Tx, at: int) -> Problems:
     if old:
         text = f"{old} orders without a proven end for a minute; botctl orders lists them"
         problems["worker:orders_unknown"] = text
+    standing = leaders.standing_exits(tx, at // MICRO - STANDING_ALERT_S)
+    if standing:
+        text = f"{standing} exits have not come through for an hour; botctl trades lists them"
+        problems["worker:exits_standing"] = text
     return problems
 
 

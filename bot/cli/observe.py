@@ -270,7 +270,7 @@ def leaders(context: typer.Context, full: Full = False) -> None:
                 (
                     r["label"] or "–",
                     short(r["leader"], full),
-                    "yes" if r["active"] else "no",
+                    ("no", "yes", "leaving")[r["active"]],
                     str(r["trades"]),
                     str(r["copied"]),
                     money(r["stake_usdc_micros"]),

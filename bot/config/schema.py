@@ -194,6 +194,9 @@ class StrategySettings(Section):
     full_exit_below_ratio: Price = Field(
         50_000, description="leader under this fraction of its peak: sell all"
     )
+    exit_floor_ratio: Price = Field(
+        150_000, description="never sell further under the leader's exit price, fraction of it"
+    )
     exit_slip_ticks: int = Field(
         3, ge=0, le=100, description="sell down to this many ticks under the best bid"
     )

@@ -2,32 +2,44 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+
+import structlog
 
 from bot import failpoints
 from bot.config.schema import Settings
-from bot.errors import InvariantBroken
-from bot.ledger import control, leaders, orders, positions
+from bot.errors import InvariantBroken, Unavailable
+from bot.ledger import control, leaders, markets, orders, positions
 from bot.ledger.db import Ledger, Tx
-from bot.model.amounts import Amounts, market_amounts
+from bot.model.amounts import CENT, Amounts, market_amounts
 from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
 from bot.model.fees import highest_fee
-from bot.model.market import Book, Market, Side
+from bot.model.market import Book, Market, Side, TokenId
 from bot.model.order import Order, OrderState
 from bot.model.signal import Signal
-from bot.model.units import MICRO, printable, utc_day
+from bot.model.units import MICRO, notional, printable, utc_day
 from bot.polymarket.signer import OrderSigner
 from bot.ports import MarketData, OrderVenue
 from bot.risk.breaker import tripped
 from bot.risk.guards import Usage, check
 from bot.strategy import build
 
+logger = structlog.get_logger(__name__)
 #: An exit stopped by one of these is not over.
 _TRY_AGAIN = frozenset(
-    {SkipReason.NO_LIQUIDITY, SkipReason.MARKET_CLOSED, SkipReason.HALTED, SkipReason.GUARD_ERROR}
+    {
+        SkipReason.BOOK_STALE,
+        SkipReason.NO_LIQUIDITY,
+        SkipReason.MARKET_CLOSED,
+        SkipReason.HALTED,
+        SkipReason.GUARD_ERROR,
+    }
 )
 _NO_BOOK = Book((), (), 0)
+#: A decision waits no longer than this for facts or books of its market: those behind it wait too.
+PATIENCE_S = 3
 
 
 class Later(Enum):
@@ -69,11 +81,15 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        market = await self.data.market(signal.condition)
+        market = await self._facts(signal)
         if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(self._skip_unknown, signal)
         max_age_us = self.settings.strategy.book_max_age_s * MICRO
-        await self.data.watch(list(market.tokens), max_age_us=max_age_us)
+        with suppress(TimeoutError):  # without a book the decision says so
+            async with asyncio.timeout(PATIENCE_S):
+                await self.data.watch(list(market.tokens), max_age_us=max_age_us)
+        if await self._ledger_may_be_old(signal):
+            return Later.BUSY
         failpoints.reach("decide.begun")
         seen = Seen(
             market,
@@ -83,6 +99,40 @@ class Decider:
             self.venue.owner,
         )
         return await self.ledger.transact(self._decide, signal.id, seen, stopping)
+
+    async def _facts(self, signal: Signal) -> Market | None:
+        """Return a market's facts; where nobody tells them, those last known serve an exit.
+
+        One endpoint that hangs holds up nobody for longer than `PATIENCE_S`.
+        """
+        away: Unavailable | None = None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                if (market := await self.data.market(signal.condition)) is not None:
+                    return market
+        except Unavailable as error:
+            away = error
+        except TimeoutError:
+            away = Unavailable(f"no facts of market {signal.condition} within {PATIENCE_S} s")
+        known, leaving = await self.ledger.look(_last_known, signal)
+        if leaving and known is not None:
+            return known
+        if away is not None:
+            raise away
+        return None
+
+    async def _ledger_may_be_old(self, signal: Signal) -> bool:
+        """Return whether an exit must wait because it may have been made already.
+
+        A ledger that was not compared with the exchange, or has forgotten trades, may say that
+        we hold what was sold long ago: the wallet itself must have what all positions add up to.
+        """
+        told = await self.ledger.look(_doubted, signal, now_us=self.now_us())
+        for token, ours in told.items():
+            if await self.venue.shares(token) + CENT <= ours:
+                logger.warning("exit.waits", signal=signal.id, token=token, positions=ours)
+                return True
+        return False
 
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that went stale while the exchange was away; return if it is decided."""
@@ -123,16 +173,21 @@ class Decider:
             return Later.BUSY
         wanted = self._wanted(tx, signal, seen)
         found: Proposal | Skip = wanted
+        rest = _to_sell(wanted)
         if isinstance(wanted, Proposal):
-            selling = wanted.side is Side.SELL
-            if selling and orders.arriving(tx, signal.wallet, signal.condition):
+            part = _settled_part(tx, signal, wanted)
+            if part is None:
                 return Later.BUSY
+            wanted = found = part
             usage = self._usage(tx, signal, wanted, seen)
             found = check(wanted, usage, self.settings.risk) or wanted
         if isinstance(found, Proposal):
-            return self._place(tx, signal, found, seen)
+            order = self._place(tx, signal, found, seen)
+            if rest is not None and rest - found.shares >= CENT:
+                unsettled = rest - found.shares
+                leaders.retry_exit(tx, signal.id, rest=unsettled, now_us=self.now_us())
+            return order
         self._record(tx, signal, found)
-        rest = _to_sell(wanted)
         if found.reason in _TRY_AGAIN and rest is not None:
             # The leader has left all the same: late exits still run.
             leaders.retry_exit(tx, signal.id, rest=rest, now_us=self.now_us())
@@ -150,9 +205,11 @@ class Decider:
 
     def _evaluate(self, tx: Tx, signal: Signal, seen: Seen) -> Proposal | Skip:
         settings = self.settings.followed(signal.wallet)
-        if settings is None:
-            return Skip(SkipReason.NOT_FOLLOWED, {})
         held = positions.held(tx, signal, seen.market.complement(signal.token))
+        if settings is None and not (signal.side is Side.SELL or held.complement):
+            return Skip(SkipReason.NOT_FOLLOWED, {})
+        # Not following stops entries only: what we hold of a leader follows him out.
+        settings = settings or self.settings.strategy
         view = View(
             signal=signal,
             market=seen.market,
@@ -215,6 +272,7 @@ class Decider:
             deadline_us=now + self.settings.execution.validity_s * MICRO,
         )
         orders.add(tx, order)
+        markets.learn(tx, market, now_us=now)
         self._record(tx, signal, proposal, order.id)
         failpoints.reach("decide.written")
         return order
@@ -231,6 +289,35 @@ class Decider:
             boot_id=self.boot_id,
             now_us=self.now_us(),
         )
+
+
+def _last_known(tx: Tx, signal: Signal) -> tuple[Market | None, bool]:
+    """Return the last known facts of a signal's market, and whether it may ask for an exit."""
+    leaving = signal.side is Side.SELL or positions.holds_other(tx, signal)
+    return markets.last_known(tx, signal.condition), leaving
+
+
+def _doubted(tx: Tx, signal: Signal, *, now_us: int) -> dict[TokenId, int]:
+    """Return what all positions in a signal's market add up to, by token, where that is in doubt."""
+    scopes = [control.UNCOMPARED, control.FORGOTTEN]
+    if control.locked(tx, scopes, now_us=now_us) is None:
+        return {}
+    return positions.in_market(tx, signal.condition)
+
+
+def _settled_part(tx: Tx, signal: Signal, wanted: Proposal) -> Proposal | None:
+    """Return an exit's part that can be sold now, or None; the rest follows when it has arrived.
+
+    The exchange refuses to sell shares that are not on the chain yet.
+    """
+    if wanted.side is Side.BUY:
+        return wanted
+    held = positions.shares_of(tx, signal.wallet, wanted.token)
+    settled = max(held - orders.arriving(tx, signal.wallet, wanted.token), 0)
+    shares = min(wanted.shares, settled - settled % CENT)
+    if shares < CENT:
+        return None
+    return replace(wanted, shares=shares, usdc=notional(shares, wanted.price))
 
 
 def _to_sell(wanted: Proposal | Skip) -> int | None:

@@ -64,7 +64,8 @@ class Prover:
         self._in_flight.not_before[order.id] = began + MICRO
         try:
             live = await self._venue.order(order.id)
-            since_s = order.created_us // MICRO - MARGIN_S
+            # The exchange tells its own time: where our clock is ahead, ours would hide our trades.
+            since_s = order.created_us // MICRO + min(self._venue.skew_s, 0) - MARGIN_S
             found = await self._venue.fills(order.condition, after_s=since_s)
         except Unavailable as error:
             logger.warning("order.no_evidence", order=order.id, error=str(error))

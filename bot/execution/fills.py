@@ -133,13 +133,14 @@ def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: str | N
     if order.side is not Side.SELL or state is OrderState.FILLED:
         return
     sold, _ = orders.filled(tx, order.id)
-    _sell_rest(tx, order, order.making - sold, now_us=now_us)
+    _sell_rest(tx, order, order.making - sold, now_us=now_us, progress=sold > 0)
 
 
-def _sell_rest(tx: Tx, order: Order, rest: int, *, now_us: int) -> None:
+def _sell_rest(tx: Tx, order: Order, rest: int, *, now_us: int, progress: bool = False) -> None:
     held = positions.shares_of(tx, order.wallet, order.token)
     if min(rest, held) >= CENT:
-        leaders.retry_exit(tx, order.signal_id, rest=min(rest, held), now_us=now_us)
+        left = min(rest, held)
+        leaders.retry_exit(tx, order.signal_id, rest=left, now_us=now_us, progress=progress)
 
 
 def guard_breaker(tx: Tx, limits: RiskSettings, *, failed: bool | None, now_us: int) -> str | None:

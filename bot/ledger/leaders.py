@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
 from bot.model.market import ConditionId, Side, TokenId
 from bot.model.signal import Signal
@@ -12,7 +13,7 @@ from bot.model.units import MICRO
 
 #: An exit that did not come through is tried again after this long, and at most this long.
 FIRST_RETRY_S = 10
-LAST_RETRY_S = 3600
+LAST_RETRY_S = 60
 #: No source shows rows older than its cursor by more than this.
 REPLAY_S = 86_400
 
@@ -28,8 +29,15 @@ class TradeRow:
 
 
 def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
-    """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start."""
-    run(tx, "UPDATE leader SET active = 0")
+    """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start.
+
+    One who is not followed any more is watched (`active` = 2, leaving) until we hold nothing of him.
+    """
+    run(
+        tx,
+        "UPDATE leader SET active = CASE WHEN EXISTS (SELECT 1 FROM position p"
+        f" WHERE p.wallet = leader.wallet AND p.shares >= {CENT}) THEN 2 ELSE 0 END",
+    )
     for wallet, label in leaders:
         insert(
             tx,
@@ -46,8 +54,8 @@ def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
 
 
 def watch_starts(tx: Tx) -> dict[Wallet, int]:
-    """Return for each active leader the second from which its trades count."""
-    found = rows(tx, "SELECT wallet, watch_start_s FROM leader WHERE active = 1")
+    """Return for each watched leader the second from which its trades count."""
+    found = rows(tx, "SELECT wallet, watch_start_s FROM leader WHERE active > 0")
     return {Wallet(row["wallet"]): row["watch_start_s"] for row in found}
 
 
@@ -198,11 +206,11 @@ def emit(tx: Tx, signal: Signal) -> bool:
     return bool(joined)
 
 
-def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
+def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int, progress: bool = False) -> None:
     """Emit a follow-up of an exit that did not sell `rest` of our shares, due after a pause.
 
-    The pause doubles with every follow-up of the trade, from 10 s to an hour: a leader who has
-    left is followed for as long as it takes.
+    The pause doubles with every follow-up of the trade, from 10 s to a minute, and begins anew
+    after `progress`: a leader who has left is followed for as long as it takes.
     """
     row = one(
         tx,
@@ -212,7 +220,8 @@ def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int) -> None:
     )
     if row is None:
         return
-    pause_us = min(FIRST_RETRY_S * 2 ** min(row["signals"] - 1, 20), LAST_RETRY_S) * MICRO
+    doublings = 0 if progress else min(row["signals"] - 1, 20)
+    pause_us = min(FIRST_RETRY_S * 2**doublings, LAST_RETRY_S) * MICRO
     values = {
         "id": hashlib.sha256(f"{signal_id}|retry|{row['signals']}".encode()).hexdigest()[:32],
         "trade_id": row["trade_id"],
@@ -265,7 +274,7 @@ def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
     """Return (condition, token) that a leader traded or that we hold, to be kept ready."""
     found = rows(
         tx,
-        "SELECT condition, token FROM position WHERE shares > 0"
+        f"SELECT condition, token FROM position WHERE shares >= {CENT}"
         " UNION SELECT condition, token FROM leader_position WHERE updated_us >= :since",
         since=since_us,
     )
@@ -289,3 +298,23 @@ def prune(tx: Tx, before_s: int) -> int:
         "  JOIN fill f ON f.order_id = o.id WHERE f.settlement NOT IN ('confirmed', 'failed'))",
         before=min(before_s, (floor or 0) - REPLAY_S),
     )
+
+
+def retry_now(tx: Tx, *, now_us: int) -> None:
+    """Let every exit that waits for its next attempt have it at once: the operator has resumed."""
+    run(
+        tx,
+        "UPDATE signal SET seen_us = :now WHERE decided = 0 AND source = 'retry' AND seen_us > :now",
+        now=now_us,
+    )
+
+
+def standing_exits(tx: Tx, since_s: int) -> int:
+    """Return how many exits of leaders' sales before `since_s` have not come through yet."""
+    found = scalar(
+        tx,
+        "SELECT COUNT(DISTINCT t.id) FROM signal s JOIN leader_trade t ON t.id = s.trade_id"
+        " WHERE s.decided = 0 AND s.source = 'retry' AND t.traded_s < :since",
+        since=since_s,
+    )
+    return int(found)

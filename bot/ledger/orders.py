@@ -197,18 +197,19 @@ def moving(tx: Tx, wallet: str, condition: str) -> bool:
     )
 
 
-def arriving(tx: Tx, wallet: str, condition: str) -> bool:
-    """Return whether shares of a leader's condition have matched but are not on the chain yet.
+def arriving(tx: Tx, wallet: str, token: str) -> int:
+    """Return shares bought for a leader that have matched and are not on the chain yet.
 
-    The exchange refuses to sell shares that have not arrived (py-clob-client#287).
+    The exchange refuses to sell what has not arrived (py-clob-client#287).
     """
-    return _exists(
+    found = scalar(
         tx,
-        f"SELECT 1 FROM fill WHERE {UNSETTLED} AND settlement <> 'mined'"
-        " AND wallet = :wallet AND condition = :condition",
-        wallet,
-        condition,
+        f"SELECT SUM(shares) FROM fill WHERE {UNSETTLED} AND settlement <> 'mined'"
+        " AND side = 'BUY' AND wallet = :wallet AND token = :token",
+        wallet=wallet,
+        token=token,
     )
+    return int(found or 0)
 
 
 def _exists(tx: Tx, sql: str, wallet: str, condition: str) -> bool:

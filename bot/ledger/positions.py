@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bot.ledger.db import Tx, one, rows, scalar, upsert
 from bot.ledger.orders import FLYING
+from bot.model.amounts import CENT
 from bot.model.leader import Wallet
 from bot.model.market import ConditionId, TokenId
 from bot.model.order import Order
@@ -41,7 +42,8 @@ class Held:
 
 def held(tx: Tx, signal: Signal, complement: str) -> Held:
     """Return our and the leader's holdings around a signal, in one query."""
-    ours = "SELECT SUM(shares) FROM position WHERE token = "
+    # Less than a sellable unit is nothing: it makes no side taken and no leader held.
+    ours = f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "
     row = one(
         tx,
         f"SELECT COALESCE(({ours}:token AND wallet = :wallet), 0) AS ours,"
@@ -66,7 +68,7 @@ def holds_other(tx: Tx, signal: Signal) -> bool:
     found = scalar(
         tx,
         "SELECT 1 FROM position WHERE wallet = :wallet AND condition = :condition AND token <> :token"
-        " AND shares > 0 LIMIT 1",
+        f" AND shares >= {CENT} LIMIT 1",
         wallet=signal.wallet,
         condition=signal.condition,
         token=signal.token,
@@ -144,3 +146,14 @@ def shares_of(tx: Tx, wallet: str, token: str) -> int:
         token=token,
     )
     return int(found or 0)
+
+
+def in_market(tx: Tx, condition: str) -> dict[TokenId, int]:
+    """Return what all positions in a condition add up to, by token."""
+    found = rows(
+        tx,
+        "SELECT token, SUM(shares) AS shares FROM position WHERE condition = :condition"
+        f" GROUP BY token HAVING SUM(shares) >= {CENT}",
+        condition=condition,
+    )
+    return {TokenId(row["token"]): row["shares"] for row in found}

@@ -254,6 +254,24 @@ class DailyPnl(SQLModel, table=True):
     sold: int = _int()
 
 
+class MarketRow(SQLModel, table=True):
+    """What the exchange last told of a market; the last known facts serve exits."""
+
+    __tablename__ = "market"
+    __table_args__ = STRICT
+    condition: str = _text(primary_key=True)
+    tokens: str = _text()
+    outcomes: str = _text()
+    tick: int = _int()
+    min_shares: int = _int()
+    neg_risk: int = _int()
+    version: str = _text()
+    fee_rate: int = _int()
+    fee_exponent: int = _int()
+    accepting: int = _int()
+    as_of_us: int = _int()
+
+
 class AccountRow(SQLModel, table=True):
     """Our collateral: `opening` as first seen at the exchange, `cash` = opening + fold of fills."""
 

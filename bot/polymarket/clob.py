@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 from aiolimiter import AsyncLimiter
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from bot.errors import ConfigError, Unavailable
 from bot.model.fill import Evidence, Fill
@@ -67,6 +67,8 @@ class Clob:
             timeout_s,
         )
         self._credentials: Credentials | None = None
+        #: What was last told of each market: a fill's fee needs it even when nobody tells any more.
+        self._told: LRUCache[str, Market] = LRUCache(10_000)
         self._balances = AsyncLimiter(BALANCES_PER_10_S, 10)
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
         #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at once.
@@ -164,7 +166,7 @@ class Clob:
             return None
         _decode(reply, dict)  # not JSON: no answer at all
         try:
-            self._markets[condition] = found = wire.market(reply.body)
+            self._markets[condition] = self._told[condition] = found = wire.market(reply.body)
         except wire.BadInput as error:
             # A tick or version nobody knew when this was written: not traded, and not a crash.
             logger.warning("market.refused", condition=condition, error=str(error))
@@ -242,7 +244,8 @@ class Clob:
 
     async def read_trade(self, trade: wire.Trade) -> Evidence:
         """Return what one trade says of our orders. Raises Unavailable where facts are missing."""
-        market = await self.market(trade.market.lower())
+        condition = trade.market.lower()
+        market = self._told.get(condition) or await self.market(condition)
         if market is None:
             return Evidence((), (f"trade {trade.id[:80]}: market {trade.market[:20]} is unknown",))
         try:

@@ -8,6 +8,9 @@ from bot.model.market import Side
 from bot.model.pnl import fold
 from bot.report.reader import Report
 
+#: A share pays at most 1; fees may bring a cost a little above what was paid.
+PRICE_SLACK = 100_000
+
 
 def mismatches(found: Report) -> list[str]:
     """Return where positions, days and cash do not follow from the fills; nothing in a sound ledger."""
@@ -27,6 +30,10 @@ def mismatches(found: Report) -> list[str]:
             stored.get(key, {"shares": 0, "cost": 0, "realized": 0}),
         )
         cash += folded.cash
+        if row["shares"] > 0 and row["cost"] > row["shares"] + PRICE_SLACK:
+            problems.append(
+                f"position of {key[0][:10]} in token {key[1][:12]}: bought above 1 a share"
+            )
         if (row["shares"], row["cost"], row["realized"]) != astuple(folded.position):
             problems.append(
                 f"position of {key[0][:10]} in token {key[1][:12]}: {folded.position} by its fills"

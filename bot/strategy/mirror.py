@@ -152,10 +152,25 @@ def _exit(
     numbers["exit_shares"] = shares
     if not view.market.accepting:
         return Skip(SkipReason.MARKET_CLOSED, numbers)
-    if not book.bids:
+    if view.now_us - book.seen_us > s.book_max_age_s * MICRO:
+        return Skip(SkipReason.BOOK_STALE, numbers | {"book_age_us": view.now_us - book.seen_us})
+    floor = _floor(view, s, token)
+    numbers["floor"] = floor
+    if not book.bids or book.bids[0][0] < floor:
         return Skip(SkipReason.NO_LIQUIDITY, numbers)
     best = book.bids[0][0]
-    limit = floor_to_tick(best - s.exit_slip_ticks * view.market.tick, view.market.tick)
+    slipped = floor_to_tick(best - s.exit_slip_ticks * view.market.tick, view.market.tick)
+    limit = max(slipped, floor)
     return Proposal(
         token, Side.SELL, limit, shares, notional(shares, limit), numbers | {"best_bid": best}
     )
+
+
+def _floor(view: View, s: StrategySettings, token: TokenId) -> int:
+    """Return the least we take: so much under the price at which the leader left, on the grid."""
+    signal, tick = view.signal, view.market.tick
+    at = average_price(signal.group_usdc, signal.group_shares)
+    # He may have left by buying the other side: what he got for ours is the rest of a dollar.
+    left_at = at if token == signal.token else MICRO - at
+    least = notional(left_at, MICRO - s.exit_floor_ratio)
+    return floor_to_tick(least + tick - 1, tick)

@@ -287,7 +287,7 @@ async def test_the_breaker_trips_on_the_days_loss(tmp_path):
             lambda: (b := r.books.book(token)) and b.bids and b.bids[0][0] == 300_000,
             "the price has fallen",
         )
-        await r.sees(Side.SELL)
+        await r.sees(Side.SELL, price=310_000)
         await until(lambda: len(r.reasons()) == 2, "sold at a loss")
         await r.settled()
         assert r.value("SELECT mode FROM control") == "paused"

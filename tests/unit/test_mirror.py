@@ -96,10 +96,47 @@ def test_a_leader_who_has_left_takes_us_along():
     assert found.shares == 20_000_000
 
 
+LATE = NOW + 86_400 * M
+
+
+def late_exit(bid: int, *, left_at: int, tick: int = 10_000, seen_us: int = LATE):
+    """Decide an exit seen a day late, from a leader who sold 100 shares at a price."""
+    view = replace(
+        VIEW,
+        held=20 * M,
+        now_us=LATE,
+        market=replace(MARKET, tick=tick),
+        book=Book(((bid, 100 * M),), (), seen_us),
+    )
+    return decide(view, **{**SELL, "group_shares": 100 * M, "group_usdc": left_at * 100})
+
+
 def test_late_exits_still_run_in_any_price_band():
-    late = replace(VIEW, held=20 * M, now_us=NOW + 86_400 * M, book=Book(((20_000, M),), (), NOW))
-    found = decide(late, **SELL)
-    assert (found.side, found.price) == (Side.SELL, 10_000)
+    found = late_exit(20_000, left_at=20_000)
+    assert (found.side, found.price) == (Side.SELL, 20_000)
+
+
+@given(st.integers(1, 99), st.integers(1, 99), st.sampled_from([1_000, 10_000]))
+def test_no_exit_is_ever_offered_below_its_floor(bid, left_at, tick):
+    found = late_exit(bid * 10_000, left_at=left_at * 10_000, tick=tick)
+    least = left_at * 10_000 * 85 // 100
+    if bid * 10_000 < least:
+        assert found.reason is SkipReason.NO_LIQUIDITY and found.numbers["floor"] >= least
+    elif isinstance(found, Proposal):
+        assert least <= found.price <= bid * 10_000 and found.price % tick == 0
+
+
+def test_an_exit_waits_for_a_book_that_is_not_frozen():
+    assert late_exit(500_000, left_at=500_000, seen_us=NOW).reason is SkipReason.BOOK_STALE
+
+
+def test_who_leaves_by_the_other_side_has_a_floor_too():
+    view = replace(VIEW, held_complement=20 * M, leader_complement=100 * M)
+    for bid, expected in ((400_000, Side.SELL), (330_000, SkipReason.NO_LIQUIDITY)):
+        book = Book(((bid, 100 * M),), (), view.now_us)
+        signal = {"group_shares": 100 * M, "group_usdc": 60 * M, "leader_before": 0}
+        found = decide(replace(view, complement_book=book), **signal)
+        assert expected in (getattr(found, "side", None), getattr(found, "reason", None))
 
 
 @pytest.mark.parametrize(
