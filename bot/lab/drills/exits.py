@@ -213,37 +213,40 @@ def _endings() -> list[Drill]:
 
 DRILLS = [
     *ways(
-        "removed", _removed, "F7",
+        "removed", _removed,
         full="a leader is no longer followed, and sells all",
         tenth="a leader is no longer followed, and sells 10 % twice",
         complement="a leader is no longer followed, and buys the other side",
     ),
     exit_drill(
-        "removed.standing", "a leader is removed while an exit stands", _removed_standing, "F7",
+        "removed.standing", "a leader is removed while an exit stands", _removed_standing,
         plan=LATE,
     ),
     *ways(
-        "unknown", _unknown, "F6",
+        "unknown", _unknown,
         full="he sells all, and the market's facts answer 404 for a while",
         tenth="he sells 10 % twice, and the facts answer 404 the first time",
         complement="he buys the other side, and the facts answer 404 for a while",
     ),
-    exit_drill("hanging", "two exits, and the endpoints of one market hang", _hanging, "F13"),
+    exit_drill("hanging", "two exits, and the endpoints of one market hang", _hanging),
     *ways(
         "halted", _halted, "F15",
         full="he sells all while the bot is halted; then it is resumed",
         complement="he buys the other side while the bot is halted",
     ),
-    exit_drill("thin.full", "36 of 100 are bid, the rest later", _thin, "F15", _LARGE, LATE),
+    exit_drill("thin.full", "36 of 100 are bid, the rest later", _thin, "", _LARGE, LATE),
     *ways(
         "thin", _standing, "story 1", plan=LATE,
         tenth="he sells 10 % twice while nothing is bid",
     ),
     *ways(
-        "collapse", _collapse, "F14", plan=LATE,
+        "collapse", _collapse, plan=LATE,
         full="bids fall below the floor, and come back",
-        tenth="bids fall, and what is to be sold is too small to rest",
         complement="he buys the other side, and bids fall below the floor",
+    ),
+    *ways(
+        "collapse", _collapse, "story 1", plan=LATE,
+        tenth="bids fall, and what is to be sold is too small to rest",
     ),
     *ways(
         "frozen", _frozen, "", _FRESH, LATE,
@@ -251,9 +254,9 @@ DRILLS = [
         complement="he buys the other side while the market channel has lapsed",
     ),
     *_endings(),
-    exit_drill("dust.own", "0.008 shares are left; he buys the other side", _dust, "F5"),
+    exit_drill("dust.own", "0.008 shares are left; he buys the other side", _dust),
     exit_drill(
         "dust.other", "0.008 shares are left; another leader buys the other side",
-        partial(_dust, leader=1), "F5",
+        partial(_dust, leader=1),
     ),
 ]  # fmt: skip

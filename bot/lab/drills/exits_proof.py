@@ -105,7 +105,7 @@ def _matched_more(scene: Scene) -> str:
 
 DRILLS = [
     *ways(
-        "unmined", _unmined, "F10", _TOPS_UP,
+        "unmined", _unmined, "", _TOPS_UP,
         full="he sells all, and a part of what we bought is mined late",
         failed="he sells all, and a part of what we bought FAILS late",
         complement="he buys the other side, and a part of ours is mined late",

@@ -102,10 +102,15 @@ class Stake:
 
     def rest(self) -> None:
         """Come to rest and judge every law of exits."""
-        self.scene.rest()
+        try:
+            self.scene.rest()
+        except TimedOut as error:
+            raise LawBroken(str(error)) from None
         if not self._at_target():
             raise LawBroken(f"at rest our shares do not equal the target: {self.said()}")
         self.above_floor()
+        if problems := self.scene.judge().problems:
+            raise LawBroken("; ".join(problems)[:500])
 
     def _at_target(self) -> bool:
         here, wanted = self.shares(), self.wanted()
