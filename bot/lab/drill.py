@@ -15,7 +15,7 @@ from typing import Any
 
 from bot import report
 from bot.lab.judge import Judgement, judge, settled
-from bot.lab.testbed import Overrides, Testbed, interrupted, set_up
+from bot.lab.testbed import PATIENCE_S, Overrides, Testbed, interrupted, set_up
 from bot.model.units import MICRO
 
 #: Answers of the exchange count as late after this long, so that drills need not wait for ten seconds.
@@ -24,6 +24,10 @@ OVERRIDES: Overrides = {"execution": {"timeout_s": 3}}
 
 class Unmet(Exception):
     """A drill did not see what it expected."""
+
+
+class LawBroken(Unmet):
+    """What a drill is about did not hold; any other end means that the drill broke down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Scene:
     """A testbed during one drill, with what has been done to it."""
 
     on: Testbed
+    patience_s: float = PATIENCE_S
     kills: int = 0
     faults: int = 0
     recovered_s: float | None = None
@@ -80,9 +85,11 @@ class Scene:
         self.faults += 1
         self.on.do(what, **arguments)
 
-    def until(self, condition: Callable[[], Any], what: str) -> None:
-        """Wait for a condition, generously."""
-        self.on.until(condition, what)
+    def until(
+        self, condition: Callable[[], Any], what: str, *, seconds: float | None = None
+    ) -> None:
+        """Wait for a condition, for as long as the drill has patience or for so many seconds."""
+        self.on.until(condition, what, seconds=self.patience_s if seconds is None else seconds)
 
     def orders(self, where: str = "1") -> list[dict[str, Any]]:
         """Return the orders that fit, oldest first."""
@@ -144,9 +151,9 @@ class Scene:
 
         A fault that never strikes fails the drill: it would have shown nothing.
         """
-        self.on.until(lambda: not self.on.do("idle")["idle"], "every fault has struck")
+        self.until(lambda: not self.on.do("idle")["idle"], "every fault has struck")
         self.on.do("heal")
-        self.on.until(self._rests, "everything comes to rest")
+        self.until(self._rests, "everything comes to rest")
 
     def _rests(self) -> bool:
         truth = self.on.truth()
@@ -177,6 +184,10 @@ class Drill:
     alone: bool = False
     #: Needs the right to mount a small disk, which an ordinary user has not.
     root: bool = False
+    #: What is known to be wrong and lets it fail: an expected failure until that is mended.
+    finding: str = ""
+    #: How long it waits for each thing it expects.
+    patience_s: float = PATIENCE_S
 
 
 def expect(condition: object, what: str) -> None:
@@ -194,7 +205,7 @@ def run_one(drill: Drill) -> Result:
             found = drill.act(Scene(None))  # type: ignore[arg-type]
             return Result(drill.name, True, None, 0, 0, drill.what, found, 0, 1, _since(began))
         with _staged(drill) as on:
-            scene = Scene(on)
+            scene = Scene(on, drill.patience_s)
             on.up()
             found = drill.act(scene)
             scene.rest()

@@ -4,6 +4,8 @@ from bot.lab.drill import Drill
 from bot.lab.drills import (
     accounts,
     answers,
+    exits,
+    exits_proof,
     kills,
     markets,
     operator,
@@ -18,6 +20,8 @@ ALL: tuple[Drill, ...] = (
     *kills.DRILLS,
     *answers.DRILLS,
     *markets.DRILLS,
+    *exits.DRILLS,
+    *exits_proof.DRILLS,
     *streams.DRILLS,
     *supervision.DRILLS,
     *storage.DRILLS,
