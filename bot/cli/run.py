@@ -202,7 +202,7 @@ def _steer(context: typer.Context, mode: str, reason: str, until_us: int | None)
 
 
 async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> bool:
-    from bot.ledger import account, control, leaders
+    from bot.ledger import account, control
     from bot.ledger.db import Ledger, Tx
     from bot.model.control import ControlMode
 
@@ -213,7 +213,6 @@ async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> 
             control.rearm(tx, utc_day(now), realized)
             control.clear_alerts(tx, set(), "breaker:", now_us=now)
             control.clear_alerts(tx, set(), "crash_loop:", now_us=now)
-            leaders.retry_now(tx, now_us=now)
         return control.steer(
             tx,
             ControlMode(mode),

@@ -67,6 +67,14 @@ def steer(
     )
     if changed:
         record(tx, actor, f"control.{mode}", reason, now_us=now_us)
+    if mode is ControlMode.RUNNING:
+        # Exits that wait for their next attempt have it at once.
+        run(
+            tx,
+            "UPDATE signal SET seen_us = :now"
+            " WHERE decided = 0 AND source = 'retry' AND seen_us > :now",
+            now=now_us,
+        )
     return changed == 1
 
 

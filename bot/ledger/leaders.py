@@ -300,15 +300,6 @@ def prune(tx: Tx, before_s: int) -> int:
     )
 
 
-def retry_now(tx: Tx, *, now_us: int) -> None:
-    """Let every exit that waits for its next attempt have it at once: the operator has resumed."""
-    run(
-        tx,
-        "UPDATE signal SET seen_us = :now WHERE decided = 0 AND source = 'retry' AND seen_us > :now",
-        now=now_us,
-    )
-
-
 def standing_exits(tx: Tx, since_s: int) -> int:
     """Return how many exits of leaders' sales before `since_s` have not come through yet."""
     found = scalar(
