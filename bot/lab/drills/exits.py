@@ -230,7 +230,7 @@ DRILLS = [
     ),
     exit_drill("hanging", "two exits, and the endpoints of one market hang", _hanging),
     *ways(
-        "halted", _halted, "F15",
+        "halted", _halted,
         full="he sells all while the bot is halted; then it is resumed",
         complement="he buys the other side while the bot is halted",
     ),
