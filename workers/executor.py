@@ -15,7 +15,7 @@ from bot.config.secrets import private_key
 from bot.errors import ConfigError, Unavailable
 from bot.execution.assemble import Execution, assemble
 from bot.execution.reconcile import Reconciler
-from bot.ledger import account, control, leaders
+from bot.ledger import account, control, leaders, markets
 from bot.ledger.db import Tx
 from bot.model.market import TokenId
 from bot.model.units import MICRO
@@ -34,7 +34,7 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
-RESTRICTION_S = 600
+RESTRICTION_S, RESTRICTED_S = 600, 60
 #: Between two comparisons of ledger and exchange: when they could be made, when something moved, when nobody answered.
 RECONCILE_S, BUSY_S, RETRY_S = 900, 60, 5
 
@@ -182,6 +182,7 @@ async def _mind_clock(boot: Boot, clob: Clob) -> None:
 
 async def _mind_restriction(boot: Boot, clob: Clob) -> None:
     """Ask at start and now and then whether entries are allowed here; say so where they are not."""
+    wait = RESTRICTED_S
     while True:
         try:
             reason = await clob.restriction()
@@ -189,7 +190,8 @@ async def _mind_restriction(boot: Boot, clob: Clob) -> None:
             logger.warning("restriction.unread", error=str(error))
         else:
             await boot.ledger.transact(_tell_restriction, reason)
-        await asyncio.sleep(RESTRICTION_S)
+            wait = RESTRICTION_S if reason is None else RESTRICTED_S
+        await asyncio.sleep(wait)
 
 
 def _tell_restriction(tx: Tx, reason: str | None) -> None:
@@ -228,12 +230,14 @@ def _tell_skew(tx: Tx, skew: int) -> None:
 
 async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
     """Have facts and books ready for every market in use, so that no decision waits for them."""
-    markets = await boot.ledger.look(leaders.recent_markets, now_us() - RECENT_US)
+    used = await boot.ledger.look(leaders.recent_markets, now_us() - RECENT_US)
     tokens: list[TokenId] = []
-    for condition in {condition for condition, _ in markets}:
+    for condition in {condition for condition, _ in used}:
         try:
             found = await clob.refresh_market(condition)
-            tokens += found.tokens if found else ()
+            if found is not None:
+                tokens += found.tokens
+                await boot.ledger.transact(markets.learn, found, now_us=now_us())
         except Unavailable:
             continue  # it will be fetched when it is needed, and that decision says so
     await books.watch(tokens, max_age_us=RECENT_US)

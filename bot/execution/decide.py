@@ -88,7 +88,7 @@ class Decider:
         with suppress(TimeoutError):  # without a book the decision says so
             async with asyncio.timeout(PATIENCE_S):
                 await self.data.watch(list(market.tokens), max_age_us=max_age_us)
-        if await self._ledger_may_be_old(signal):
+        if await self._ledger_may_be_old(signal, market):
             return Later.BUSY
         failpoints.reach("decide.begun")
         seen = Seen(
@@ -121,22 +121,24 @@ class Decider:
             raise away
         return None
 
-    async def _ledger_may_be_old(self, signal: Signal) -> bool:
-        """Return whether an exit must wait because it may have been made already.
+    async def _ledger_may_be_old(self, signal: Signal, market: Market) -> bool:
+        """Return whether an exit must wait because the wallet has less than the ledger says.
 
-        A ledger that has forgotten trades may say that we hold what was sold long ago: such a
-        token waits for the operator. One that was not compared with the exchange yet asks the
-        wallet: it must have what all positions add up to.
+        One that was not compared with the exchange in this life yet asks the wallet: it must have
+        what all positions add up to. No answer in time is no.
         """
-        doubted, told = await self.ledger.look(_doubted, signal, now_us=self.now_us())
-        if doubted:
-            logger.warning("exit.waits", signal=signal.id, reason=doubted)
+        token, ours = await self.ledger.look(_uncompared, signal, market, now_us=self.now_us())
+        if not ours:
+            return False
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                there = await self.venue.shares(token)
+        except (TimeoutError, Unavailable) as error:
+            logger.warning("exit.waits", signal=signal.id, error=str(error) or "no balance in time")
             return True
-        for token, ours in told.items():
-            if await self.venue.shares(token) + CENT <= ours:
-                logger.warning("exit.waits", signal=signal.id, token=token, positions=ours)
-                return True
-        return False
+        if there + CENT <= ours:
+            logger.warning("exit.waits", signal=signal.id, positions=ours, wallet=there)
+        return there + CENT <= ours
 
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that went stale while the exchange was away; return if it is decided."""
@@ -156,7 +158,10 @@ class Decider:
 
         return await self.ledger.transact(skip)
 
-    def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip:
+    def _skip_unknown(self, tx: Tx, signal: Signal) -> Skip | Later:
+        held = positions.shares_of(tx, signal.wallet, signal.token) >= CENT
+        if (signal.side is Side.SELL and held) or positions.holds_other(tx, signal):
+            return Later.BUSY  # an exit is ended by no missing fact: it is asked for again
         skip = Skip(SkipReason.MARKET_UNKNOWN, {"condition": signal.condition})
         if leaders.undecided(tx, signal.id) is not None:
             self._record(tx, signal, skip)
@@ -179,7 +184,7 @@ class Decider:
         found: Proposal | Skip = wanted
         rest = _to_sell(wanted)
         if isinstance(wanted, Proposal):
-            part = _settled_part(tx, signal, wanted)
+            part = _settled_part(tx, signal, wanted, now_us=self.now_us())
             if part is None:
                 return Later.BUSY
             wanted = found = part
@@ -231,7 +236,12 @@ class Decider:
     def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Usage:
         now = self.now_us()
         used = positions.budget(tx, signal.condition, utc_day(now))
-        scopes = [*control.EVERYWHERE, f"leader:{signal.wallet}", f"market:{signal.condition}"]
+        scopes = [
+            *control.EVERYWHERE,
+            f"leader:{signal.wallet}",
+            f"market:{signal.condition}",
+            f"{control.IN_TOKEN}{proposal.token}",
+        ]
         state = control.read(tx, now_us=now)
         loss = state.loss(utc_day(now), used.realized)
         return Usage(
@@ -301,25 +311,28 @@ def _last_known(tx: Tx, signal: Signal) -> tuple[Market | None, bool]:
     return markets.last_known(tx, signal.condition), leaving
 
 
-def _doubted(tx: Tx, signal: Signal, *, now_us: int) -> tuple[str | None, dict[TokenId, int]]:
-    """Return why nothing of a market may be sold, and what the wallet must have otherwise, by token.
+def _uncompared(tx: Tx, signal: Signal, market: Market, *, now_us: int) -> tuple[TokenId, int]:
+    """Return the token that a signal may ask us to sell, and how much of it all positions add up to.
 
-    The latter where the ledger has not been compared with the exchange in this life.
+    0 where the ledger has been compared with the exchange, or nothing would be sold.
     """
-    ours = positions.in_market(tx, signal.condition)
-    scopes = [f"{control.IN_TOKEN}{token}" for token in ours]
-    doubted = control.locked(tx, scopes, now_us=now_us)
+    selling = signal.side is Side.SELL
+    token = signal.token if selling else market.complement(signal.token)
     compared = control.locked(tx, [control.UNCOMPARED], now_us=now_us) is None
-    return doubted, {} if compared else ours
+    if compared or not (selling or positions.holds_other(tx, signal)):
+        return token, 0
+    return token, positions.in_market(tx, signal.condition).get(token, 0)
 
 
-def _settled_part(tx: Tx, signal: Signal, wanted: Proposal) -> Proposal | None:
+def _settled_part(tx: Tx, signal: Signal, wanted: Proposal, *, now_us: int) -> Proposal | None:
     """Return an exit's part that can be sold now, or None; the rest follows when it has arrived.
 
     The exchange refuses to sell shares that are not on the chain yet.
     """
     if wanted.side is Side.BUY:
         return wanted
+    if control.locked(tx, [f"{control.IN_TOKEN}{wanted.token}"], now_us=now_us) is not None:
+        return None  # trades of it are unknown here: it may have been sold long ago
     held = positions.shares_of(tx, signal.wallet, wanted.token)
     settled = max(held - orders.arriving(tx, signal.wallet, wanted.token), 0)
     shares = min(wanted.shares, settled - settled % CENT)

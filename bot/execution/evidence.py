@@ -81,7 +81,9 @@ class Prover:
                 await self._ledger.transact(_moved, fresh, OrderState.OPEN)
         elif found.unreadable:
             # One of the rows that nobody could read may be its fill.
-            logger.warning("order.unreadable", order=order.id, rows=list(found.unreadable[:3]))
+            logger.warning(
+                "order.unreadable", order=order.id, rows=[row.why for row in found.unreadable[:3]]
+            )
         else:
             await self._unseen(fresh, began)
 

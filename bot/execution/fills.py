@@ -110,7 +110,7 @@ def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> Ord
     shares, usdc = orders.filled(tx, order.id)
     # Answers round on their own: a millionth more than the trades add up to has been seen.
     short = (current.matched or 0) - shares
-    if short > CENT or (current.matched is None and not evidence_complete):
+    if short >= CENT or (current.matched is None and not evidence_complete):
         # What the exchange said has matched is proven: its trades will be found, however late.
         return None
     if shares == 0:
@@ -155,9 +155,11 @@ def guard_breaker(tx: Tx, limits: RiskSettings, *, failed: bool | None, now_us: 
     day = utc_day(now_us)
     realized, _ = account.daily(tx, day)
     reason = tripped(state.loss(day, realized), state.errors, limits)
-    if reason is None or state.mode is not ControlMode.RUNNING:
+    if reason is None:
         return None
-    control.steer(tx, ControlMode.PAUSED, reason=reason, actor="breaker", now_us=now_us)
+    # A pause that ends by itself does not do: this one is for the operator.
+    if not control.steer(tx, ControlMode.PAUSED, reason=reason, actor="breaker", now_us=now_us):
+        return None
     text = f"{reason}; entries stop until botctl resume"
     control.alert(tx, f"breaker:{now_us}", "critical", text, now_us=now_us)
     return reason

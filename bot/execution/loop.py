@@ -78,7 +78,8 @@ class Loop:
 
     async def _decide_pending(self, stopping: asyncio.Event) -> bool:
         signals = await self._ledger.look(leaders.pending, BATCH, now_us=self._now())
-        waiting: set[tuple[str, str]] = set()
+        # What is still moving is not known yet: nothing is fetched for whoever waits for it.
+        waiting = await self._ledger.look(orders.moving_positions)
         progressed = False
         for signal in signals:
             position = (signal.wallet, signal.condition)

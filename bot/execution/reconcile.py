@@ -16,7 +16,7 @@ from bot.errors import BotError
 from bot.execution import fills
 from bot.ledger import account, control, orders, positions
 from bot.ledger.db import Ledger, Tx
-from bot.model.fill import Evidence, Fill, Settlement
+from bot.model.fill import Evidence, Fill, Settlement, Unreadable
 from bot.model.leader import Wallet
 from bot.model.market import ConditionId, Side, TokenId
 from bot.model.order import Order, OrderId, OrderState
@@ -104,7 +104,7 @@ class Reconciler:
             if order.id not in known
         ]
 
-    async def _strangers(self) -> tuple[list[Difference], int, tuple[str, ...]]:
+    async def _strangers(self) -> tuple[list[Difference], int, tuple[Unreadable, ...]]:
         """Book what is ours; return fills of unknown orders, the newest second, unreadable rows.
 
         A row that nobody can read costs itself alone: what it did shows in the balances.
@@ -187,13 +187,17 @@ class Reconciler:
         )
 
 
-def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
+def tell(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable] = (), *, now_us: int) -> None:
     """Let an alert stand while ledger and exchange differ, and entries be locked while it has forgotten trades.
 
     Such a ledger would buy them again: a restored one, or one beside another bot.
     """
     control.unlock(tx, control.UNCOMPARED)
-    if found.forgotten:
+    nameless = sum(row.token is None for row in unreadable)
+    if nameless:
+        # It may be any trade of ours: such a ledger may have forgotten it.
+        control.lock(tx, control.FORGOTTEN, f"{nameless} trades at the exchange cannot be read")
+    elif found.forgotten:
         reason = (
             f"{found.forgotten} trades of this wallet are not in the ledger;"
             " botctl reconcile shows them, botctl reconcile --adopt books them"
@@ -201,11 +205,7 @@ def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
         control.lock(tx, control.FORGOTTEN, reason)
     else:
         control.unlock(tx, control.FORGOTTEN)
-    strangers = [d.fill.token for d in found.differences if d.fill is not None]
-    reason = "trades of this token are not in the ledger; botctl reconcile --adopt books them"
-    control.lock_only(
-        tx, control.IN_TOKEN, {f"{control.IN_TOKEN}{token}": reason for token in strangers}
-    )
+    _lock_tokens(tx, found, unreadable)
     if found.differences:
         stop = "entries stop; " if found.forgotten else ""
         count = f"{len(found.differences)} in all, botctl reconcile --adopt books them"
@@ -213,6 +213,14 @@ def tell(tx: Tx, found: Comparison, *, now_us: int) -> None:
         control.alert(tx, "reconcile:differs", "critical", text[:300], now_us=now_us)
     elif found.quiet:
         control.clear_alerts(tx, set(), "reconcile:", now_us=now_us)
+
+
+def _lock_tokens(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable]) -> None:
+    """Let nothing be bought or sold of tokens whose trades the ledger does not know."""
+    adopt = "trades of this token are not in the ledger; botctl reconcile --adopt books them"
+    reasons = {f"{control.IN_TOKEN}{d.fill.token}": adopt for d in found.differences if d.fill}
+    reasons |= {f"{control.IN_TOKEN}{r.token}": r.why[:200] for r in unreadable if r.token}
+    control.lock_only(tx, control.IN_TOKEN, reasons)
 
 
 def _stranger(fill: Fill) -> Difference:
@@ -223,16 +231,18 @@ def _stranger(fill: Fill) -> Difference:
 
 
 def _conclude(
-    tx: Tx, found: Comparison, mark_s: int | None, unreadable: Sequence[str], *, now_us: int
+    tx: Tx, found: Comparison, mark_s: int | None, unreadable: Sequence[Unreadable], *, now_us: int
 ) -> None:
     if mark_s is not None:
         account.note_compared(tx, mark_s)
     if unreadable:
         count = f"{len(unreadable)} trades of ours at the exchange are unreadable and left out"
-        control.alert(tx, _UNREADABLE, "critical", f"{count}: {unreadable[0]}"[:300], now_us=now_us)
+        control.alert(
+            tx, _UNREADABLE, "critical", f"{count}: {unreadable[0].why}"[:300], now_us=now_us
+        )
     else:
         control.clear_alerts(tx, set(), _UNREADABLE, now_us=now_us)
-    tell(tx, found, now_us=now_us)
+    tell(tx, found, unreadable, now_us=now_us)
 
 
 def _adopt_trade(tx: Tx, difference: Difference, now_us: int) -> None:

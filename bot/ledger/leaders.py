@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
 from bot.model.market import ConditionId, Side, TokenId
@@ -36,7 +37,9 @@ def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
     run(
         tx,
         "UPDATE leader SET active = CASE WHEN EXISTS (SELECT 1 FROM position p"
-        f" WHERE p.wallet = leader.wallet AND p.shares >= {CENT}) THEN 2 ELSE 0 END",
+        f" WHERE p.wallet = leader.wallet AND p.shares >= {CENT})"
+        f" OR EXISTS (SELECT 1 FROM orders o WHERE o.wallet = leader.wallet AND o.{FLYING})"
+        " THEN 2 ELSE 0 END",
     )
     for wallet, label in leaders:
         insert(

@@ -197,6 +197,12 @@ def moving(tx: Tx, wallet: str, condition: str) -> bool:
     )
 
 
+def moving_positions(tx: Tx) -> set[tuple[str, str]]:
+    """Return (leader, condition) of every order in flight."""
+    found = rows(tx, f"SELECT DISTINCT wallet, condition FROM orders WHERE {FLYING}")
+    return {(row["wallet"], row["condition"]) for row in found}
+
+
 def arriving(tx: Tx, wallet: str, token: str) -> int:
     """Return shares bought for a leader that have matched and are not on the chain yet.
 

@@ -38,6 +38,14 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row of evidence that nobody could read: why, and what it names where that can be told."""
+
+    why: str
+    token: TokenId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What the exchange says has become of our orders.
 
@@ -46,4 +54,4 @@ class Evidence:
     """
 
     fills: tuple[Fill, ...] = ()
-    unreadable: tuple[str, ...] = ()  #: why, one for each such row
+    unreadable: tuple[Unreadable, ...] = ()

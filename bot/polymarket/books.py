@@ -64,11 +64,12 @@ class Books:
         wanted = list(tokens)
         new = [token for token in wanted if token not in self._watched]
         if new:
+            await self.stream.send(json.dumps({"operation": "subscribe", "assets_ids": new}))
+            # Only now: whoever was cancelled while it was sent asks for it again.
             self._watched |= dict.fromkeys(new)
             for token in list(self._watched)[: max(0, len(self._watched) - MAX_TOKENS)]:
                 del self._watched[token]
                 self._levels.pop(token, None)
-            await self.stream.send(json.dumps({"operation": "subscribe", "assets_ids": new}))
         oldest = self._now() - max_age_us
         stale = [t for t in wanted if (found := self.book(t)) is None or found.seen_us < oldest]
         if stale:

@@ -12,7 +12,7 @@ from aiolimiter import AsyncLimiter
 from cachetools import LRUCache, TTLCache
 
 from bot.errors import ConfigError, Unavailable
-from bot.model.fill import Evidence, Fill
+from bot.model.fill import Evidence, Fill, Unreadable
 from bot.model.market import Book, Market, TokenId
 from bot.model.order import Deferred, LiveOrder, Order, OrderId, Outcome, Unknown
 from bot.model.units import printable
@@ -39,6 +39,10 @@ class _ApiKey(msgspec.Struct):
 
 class _Refusal(msgspec.Struct):
     error: str
+
+
+class _Asset(msgspec.Struct):
+    asset_id: str
 
 
 class _ClosedOnly(msgspec.Struct):
@@ -114,6 +118,8 @@ class Clob:
             raise Unavailable(f"POST /order: {error}") from None
         if reply.status == 403 and "restricted in your region" in _refusal(reply).lower():
             return f"the exchange takes no orders from this region: {printable(_refusal(reply))}"
+        if reply.status == 403 and not _refusal(reply):
+            return "a gateway refuses our orders with a page (HTTP 403)"
         closed = _decode(await self._evidence("/auth/ban-status/closed-only", {}), _ClosedOnly)
         if closed.closed_only:
             return "the exchange lets this account close positions only"
@@ -228,7 +234,7 @@ class Clob:
         """Return every order of ours that rests at the exchange."""
         found, unreadable = await self._pages("/data/orders", {}, wire.OpenOrder)
         if unreadable:
-            raise Unavailable(f"GET /data/orders: unreadable row: {unreadable[0]}")
+            raise Unavailable(f"GET /data/orders: unreadable row: {unreadable[0].why}")
         return [LiveOrder(OrderId(order.id)) for order in found]
 
     async def fills(self, condition: str | None, *, after_s: int) -> Evidence:
@@ -247,20 +253,22 @@ class Clob:
         condition = trade.market.lower()
         market = self._told.get(condition) or await self.market(condition)
         if market is None:
-            return Evidence((), (f"trade {trade.id[:80]}: market {trade.market[:20]} is unknown",))
+            why = f"trade {printable(trade.id, 80)}: market {trade.market[:20]} is unknown"
+            return Evidence((), (Unreadable(why, _token(trade.asset_id)),))
         try:
             wallet = self._signer.maker
             found = wire.our_fills(trade, owner=self.owner, wallet=wallet, market=market)
         except wire.BadInput as error:
-            return Evidence((), (f"trade {printable(trade.id, 80)}: {error}",))
+            why = f"trade {printable(trade.id, 80)}: {error}"
+            return Evidence((), (Unreadable(why, _token(trade.asset_id)),))
         return Evidence(tuple(found))
 
     async def _pages(
         self, path: str, params: dict[str, str], kind: type[wire.T]
-    ) -> tuple[list[wire.T], list[str]]:
+    ) -> tuple[list[wire.T], list[Unreadable]]:
         """Return all rows of all pages, and why those are missing that nobody could read."""
         found: list[wire.T] = []
-        unreadable: list[str] = []
+        unreadable: list[Unreadable] = []
         cursor = "MA=="
         while cursor != END_CURSOR:
             page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), _Page)
@@ -268,7 +276,7 @@ class Clob:
                 try:
                     found.append(wire.decode(bytes(row), kind))
                 except wire.BadInput as error:
-                    unreadable.append(str(error))
+                    unreadable.append(Unreadable(str(error), _named(bytes(row))))
             if page.next_cursor == cursor:
                 raise Unavailable(f"GET {path}: the cursor does not move")
             cursor = page.next_cursor
@@ -321,6 +329,21 @@ class Clob:
         assert self._credentials is not None
         found = self._credentials
         return {"apiKey": found.key, "secret": found.secret, "passphrase": found.passphrase}
+
+
+def _named(row: bytes) -> TokenId | None:
+    """Return the token that an otherwise unreadable row names, or None."""
+    try:
+        return _token(wire.decode(row, _Asset).asset_id)
+    except wire.BadInput:
+        return None
+
+
+def _token(text: str) -> TokenId | None:
+    try:
+        return wire.token_id(text)
+    except wire.BadInput:
+        return None
 
 
 def _refusal(reply: Reply) -> str:

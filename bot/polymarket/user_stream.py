@@ -38,7 +38,7 @@ class UserStream:
     async def _read(self, raw: bytes) -> Evidence:
         evidence = await self._clob.read_trade(wire.decode(raw, wire.Trade))
         for problem in evidence.unreadable:
-            logger.warning("user.unreadable", problem=problem)
+            logger.warning("user.unreadable", problem=problem.why)
         return evidence
 
     async def _on_frame(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import astuple
 
 from bot.ledger.orders import FLYING, UNSETTLED
+from bot.model.amounts import CENT
 from bot.model.fill import Fill, Settlement
 from bot.model.market import Side
 from bot.model.pnl import fold
@@ -30,7 +31,7 @@ def mismatches(found: Report) -> list[str]:
             stored.get(key, {"shares": 0, "cost": 0, "realized": 0}),
         )
         cash += folded.cash
-        if row["shares"] > 0 and row["cost"] > row["shares"] + PRICE_SLACK:
+        if row["shares"] >= CENT and row["cost"] > row["shares"] + PRICE_SLACK:
             problems.append(
                 f"position of {key[0][:10]} in token {key[1][:12]}: bought above 1 a share"
             )

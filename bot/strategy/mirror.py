@@ -173,4 +173,5 @@ def _floor(view: View, s: StrategySettings, token: TokenId) -> int:
     # He may have left by buying the other side: what he got for ours is the rest of a dollar.
     left_at = at if token == signal.token else MICRO - at
     least = notional(left_at, MICRO - s.exit_floor_ratio)
-    return floor_to_tick(least + tick - 1, tick)
+    # On a coarse grid one tick is more than that: a tick under his price is always allowed.
+    return floor_to_tick(min(least + tick - 1, max(left_at - tick, tick)), tick)
