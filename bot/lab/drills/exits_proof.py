@@ -121,7 +121,7 @@ DRILLS = [
         tenth="a backup from before two sales of 10 % is restored",
         complement="a backup from before he bought the other side is restored",
     ),
-    exit_drill("ahead", "our clock is ahead, and an answer is lost", _ahead, "F16", _BRIEF),
+    exit_drill("ahead", "our clock is ahead, and an answer is lost", _ahead, "", _BRIEF),
     *ways(
         "killed_late", _killed_late, "", _LAGS,
         full="answered as killed, and the fill shows later, within the lag",
