@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from bot.ledger.db import SCHEMA
+from bot.ledger.files import check, migrate
+from bot.report.audit import mismatches
+from bot.report.reader import read
+from bot.report.status import status
+
 FOLDER = Path(__file__).parents[1] / "ledgers"
 #: What each was made for, as a query that must find something.
 HOLDS = {
@@ -50,3 +56,25 @@ def test_every_ledger_is_held_to_something():
         == {path.stem for path in FOLDER.glob("*.json")}
         == set(HOLDS)
     )
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_each_ledger_is_brought_to_this_version_whole(name, tmp_path):
+    path = tmp_path / "ledger-demo.db"
+    with sqlite3.connect(path) as old:
+        old.executescript((FOLDER / f"{name}.sql").read_text())
+        before = {
+            table: old.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+            for (table,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+    old.close()
+    migrate(path, "demo")
+    assert check(path).schema == SCHEMA
+    with read(path) as found:
+        assert {
+            table: (found.value(f"SELECT COUNT(*) FROM {table}"),) for table in before
+        } == before
+        wrong = mismatches(found)
+        assert status(found).today.cash_usdc_micros > 0
+    assert [problem for problem in wrong if "bought above 1 a share" not in problem] == []
+    assert bool(wrong) == (name == "impossible"), "a share that cost more than it can pay is named"
