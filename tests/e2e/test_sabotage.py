@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -193,22 +194,44 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("rule", MUTANTS)
-def test_a_broken_rule_is_noticed(rule, tmp_path):
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory):
+    """Break every rule, each in a copy of its own, two at a time."""
+    pool = ThreadPoolExecutor(2)
+    started = {
+        rule: pool.submit(attempt, rule, tmp_path_factory.mktemp("broken")) for rule in MUTANTS
+    }
+    yield started
+    pool.shutdown(cancel_futures=True)
+
+
+def attempt(rule: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run the guarding test over a copy of the code in which a rule is broken."""
     path, line, broken, test = MUTANTS[rule]
     for name in COPIED:
         source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, tmp_path / name, ignore=ignore) if source.is_dir() else shutil.copy(
-            source, tmp_path
-        )
-    text = (tmp_path / path).read_text()
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder)
+    text = (folder / path).read_text()
     assert text.count(line) == 1, "the rule is kept by another line now: name that one"
-    (tmp_path / path).write_text(text.replace(line, broken))
+    (folder / path).write_text(text.replace(line, broken))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
-    process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test], cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(tmp_path), "COPYBOT_TEST_PATIENCE_S": "6"}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(folder), "COPYBOT_TEST_PATIENCE_S": "6"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_a_broken_rule_is_noticed(rule, attempts):
+    process = attempts[rule].result(timeout=1800)
     assert process.returncode == 1, process.stdout[-2000:] + process.stderr[-500:]
     assert "failed" in process.stdout
