@@ -29,6 +29,13 @@ class OrderVenue(Protocol):
         """Return an order that the exchange holds, or None, which proves nothing."""
         ...
 
+    async def cancel(self, order_id: OrderId) -> bool:
+        """Ask for an order's cancel; return whether the exchange says that it is cancelled.
+
+        False proves nothing, and fills of a cancelled order may still show.
+        """
+        ...
+
     async def open_orders(self) -> list[LiveOrder]:
         """Return every order of this wallet that rests at the exchange."""
         ...

@@ -12,7 +12,7 @@ from bot import report
 from bot.config.schema import Settings
 from bot.detect.intake import Intake
 from bot.execution.assemble import Execution, assemble
-from bot.ledger import account, control, leaders
+from bot.ledger import account, control, leaders, signals
 from bot.ledger.db import Ledger
 from bot.ledger.files import migrate
 from bot.model.control import ControlMode
@@ -197,7 +197,7 @@ async def stored_order(r, *, posted: bool) -> Order:
     """Store a decision with a signed order, as a life that ended before its answer would have."""
     await r.boots()
     await r.sees()
-    signal = (await r.ledger.look(leaders.pending, 1, now_us=now_us()))[0]
+    signal = (await r.ledger.look(signals.pending, 1, now_us=now_us()))[0]
     order = await r.execution.decider.decide(signal, asyncio.Event())
     if posted:
         await r.clob.post(order)

@@ -34,6 +34,8 @@ LOCK_WAIT_S = 30
 PREFETCH_S = 60
 RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
+#: Markets whose last known facts a new life starts with.
+REMEMBERED = 10_000
 RESTRICTION_S, RESTRICTED_S = 600, 60
 #: Between two comparisons of ledger and exchange: when they could be made, when something moved, when nobody answered.
 RECONCILE_S, BUSY_S, RETRY_S = 900, 60, 5
@@ -95,6 +97,7 @@ async def executor(boot: Boot) -> None:
             if cash is None:
                 return
             await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
+            clob.remember(await ledger.look(markets.all_known, REMEMBERED))
             books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
             built = assemble(ledger, clob, books, signer, settings, boot_id=boot.id, now_us=now_us)
             user = UserStream(settings.venue.user_ws_url, clob, built.prover.apply)

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from bot.config.home import WORKERS
-from bot.ledger import control, leaders, orders
+from bot.ledger import control, intents, leaders, orders
 from bot.ledger.db import Tx
 from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
@@ -51,9 +51,9 @@ def _problems(tx: Tx, at: int) -> Problems:
     if old:
         text = f"{old} orders without a proven end for a minute; botctl orders lists them"
         problems["worker:orders_unknown"] = text
-    standing = leaders.standing_exits(tx, at // MICRO - STANDING_ALERT_S)
+    standing = intents.standing_since(tx, at - STANDING_ALERT_S * MICRO)
     if standing:
-        text = f"{standing} exits have not come through for an hour; botctl trades lists them"
+        text = f"{standing} exits have stood for an hour; botctl intents says what they wait for"
         problems["worker:exits_standing"] = text
     return problems
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from bot.detect.activity import Activity
 from bot.detect.intake import Intake
+from bot.detect.life import MarketLife
 from bot.detect.rtds import Rtds
 from bot.ledger import leaders
 from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
+from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
@@ -18,6 +20,7 @@ from bot.watchdog import Watchdog
 
 #: Well below the Data API's published limits.
 DATA_REQUESTS_PER_S = 10
+LIFE_REQUESTS_PER_S = 5
 #: A stream that was heard this recently is at work.
 FRESH_S = 5
 
@@ -31,6 +34,7 @@ class Sources:
     intake: Intake
     rtds: Rtds
     activity: Activity
+    life: MarketLife
 
     def detail(self) -> dict[str, object]:
         """Return each source's age, for the status screen."""
@@ -52,7 +56,7 @@ class Sources:
             await asyncio.sleep(1)
 
 
-def make_sources(boot: Boot, transport: Transport) -> Sources:
+def make_sources(boot: Boot, transport: Transport, resolutions: Resolutions) -> Sources:
     """Wire the sources of this boot together."""
     settings = boot.settings
     sender = Sender(boot.home.socket("executor"))
@@ -66,7 +70,9 @@ def make_sources(boot: Boot, transport: Transport) -> Sources:
         now_us=now_us,
     )
     activity = Activity(DataApi(transport), boot.ledger, intake, settings.detect, now_us)
-    return Sources(boot, sender, intake, rtds, activity)
+    # The executor looks at its rows whenever it is woken: which message wakes it is all the same.
+    life = MarketLife(boot.ledger, resolutions, lambda c: sender.put(SignalSeen(c)), now_us)
+    return Sources(boot, sender, intake, rtds, activity, life)
 
 
 async def monitor(boot: Boot) -> None:
@@ -79,11 +85,21 @@ async def monitor(boot: Boot) -> None:
         timeout_s=settings.execution.timeout_s,
         requests_per_s=DATA_REQUESTS_PER_S,
     )
-    sources = make_sources(boot, transport)
+    clob = Transport(
+        settings.venue.clob_url,
+        timeout_s=settings.execution.timeout_s,
+        requests_per_s=LIFE_REQUESTS_PER_S,
+    )
+    gamma = Transport(
+        settings.venue.gamma_url,
+        timeout_s=settings.execution.timeout_s,
+        requests_per_s=LIFE_REQUESTS_PER_S,
+    )
+    sources = make_sources(boot, transport, Resolutions(clob, gamma))
     followed = await sources.intake.load()
     boot.detail = sources.detail
     await boot.ready()
-    tasks = [sources.sender.run(), sources.progress(), _watch_health(boot)]
+    tasks = [sources.sender.run(), sources.progress(), sources.life.run(), _watch_health(boot)]
     if settings.detect.rtds:
         tasks.append(sources.rtds.run())
     if followed:
@@ -91,7 +107,8 @@ async def monitor(boot: Boot) -> None:
     try:
         await until_stopped(boot, *tasks)
     finally:
-        await transport.close()
+        for used in (transport, clob, gamma):
+            await used.close()
 
 
 async def _watch_health(boot: Boot) -> None:

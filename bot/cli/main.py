@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot import __version__
-from bot.cli import drill, maintain, observe, proof, run, setup
+from bot.cli import drill, maintain, observe, positions, proof, run, setup
 from bot.cli.output import INTERRUPTED, Cli, emit, fail
 from bot.config.home import find_config, find_home
 from bot.errors import BotError, ConfigError, UsageError
@@ -64,7 +64,7 @@ def version(context: typer.Context) -> None:
         print(f"copybot {__version__}")
 
 
-for verbs in (run, observe, setup, maintain, proof, drill):
+for verbs in (run, observe, positions, setup, maintain, proof, drill):
     verbs.register(app)
 
 

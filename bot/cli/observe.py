@@ -163,10 +163,20 @@ def positions(context: typer.Context, full: Full = False) -> None:
     rows = _read(context, lambda found: lists.positions(found))
     if not _json(context, "positions", rows):
         table(
-            ("LEADER", "OUTCOME", "SHARES", "AVG PRICE", "COST USDC", "REALISED", "MARKET"),
+            (
+                "FOR",
+                "POSITION",
+                "OUTCOME",
+                "SHARES",
+                "AVG PRICE",
+                "COST USDC",
+                "REALISED",
+                "MARKET",
+            ),
             [
                 (
-                    r["label"] or short(r["leader"], full),
+                    r["label"] or short(r["portfolio"].removeprefix("mirror/"), full),
+                    short(r["token"], full),
                     printable(r["outcome"], 20),
                     decimal_text(r["shares_micros"]),
                     decimal_text(r["average_price_micros"]),

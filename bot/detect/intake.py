@@ -1,14 +1,16 @@
 """Store what sources observe: trade, holding, signal and cursor in one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bot import failpoints
-from bot.ledger import leaders
+from bot.ledger import leaders, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
-from bot.model.leader import LeaderFill, Wallet
-from bot.model.signal import Signal
+from bot.model.intent import mirror
+from bot.model.leader import Holding, LeaderFill, Wallet
+from bot.model.market import Side
+from bot.model.signal import Signal, SignalKind
 
 Observation = tuple[LeaderFill, totals.Total]
 
@@ -63,12 +65,12 @@ class Intake:
             failpoints.reach("seen.written")
             return [signal for signal in found if signal is not None]
 
-        signals = await self._ledger.transact(store)
+        emitted = await self._ledger.transact(store)
         failpoints.reach("seen.committed")
-        for signal in signals:
+        for signal in emitted:
             self._announce(signal)
             failpoints.reach("seen.announced")
-        return len(signals)
+        return len(emitted)
 
     def _fold(
         self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int
@@ -86,28 +88,48 @@ class Intake:
         before = leaders.holding(tx, fill.wallet, fill.token)
         after = totals.moved(before, fill.side, grown[0])
         leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
-        signal = Signal(
-            id=totals.signal_id(fill.group, target),
-            trade_id=trade.id,
-            seq=trade.signals,
-            tx=fill.tx,
-            wallet=Wallet(fill.wallet),
-            token=fill.token,
-            condition=fill.condition,
-            side=fill.side,
-            shares=grown[0],
-            usdc=grown[1],
-            group_shares=target[0],
-            group_usdc=target[1],
-            leader_before=max(before.shares, 0),
-            leader_after=max(after.shares, 0),
-            leader_peak=max(before.peak, after.peak),
-            leader_watched=after.watched,
-            title=fill.title,
-            outcome=fill.outcome,
-            traded_s=fill.traded_s,
-            seen_us=seen_us,
-            source=source.split(":")[0],
-        )
-        leaders.emit(tx, signal)
+        # What is held may be below zero where a sale is seen before its purchase: that is nothing.
+        seen = _Seen(source.split(":")[0], seen_us, trade, target, grown)
+        signal = _signal(fill, seen, before, after)
+        signals.emit(tx, signal)
         return signal.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How a leader trade was seen to grow: its total so far, and by how much."""
+
+    source: str
+    seen_us: int
+    trade: leaders.TradeRow
+    total: totals.Total
+    grown: totals.Total
+
+
+def _signal(fill: LeaderFill, seen: _Seen, before: Holding, after: Holding) -> Signal:
+    return Signal(
+        id=totals.signal_id(fill.group, seen.total),
+        kind=SignalKind.INCREASE if fill.side is Side.BUY else SignalKind.DECREASE,
+        portfolio=mirror(fill.wallet),
+        condition=fill.condition,
+        token=fill.token,
+        trade_id=seen.trade.id,
+        note="",
+        seq=seen.trade.signals,
+        tx=fill.tx,
+        wallet=Wallet(fill.wallet),
+        side=fill.side,
+        shares=seen.grown[0],
+        usdc=seen.grown[1],
+        group_shares=seen.total[0],
+        group_usdc=seen.total[1],
+        leader_before=max(before.shares, 0),
+        leader_after=max(after.shares, 0),
+        leader_peak=max(before.peak, after.peak),
+        leader_watched=after.watched,
+        title=fill.title,
+        outcome=fill.outcome,
+        traded_s=fill.traded_s,
+        seen_us=seen.seen_us,
+        source=seen.source,
+    )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from bot.config.schema import Settings
 from bot.execution.decide import Decider
+from bot.execution.drive import Driver
 from bot.execution.evidence import Prover
+from bot.execution.leave import Leaver
 from bot.execution.loop import Loop
 from bot.execution.reconcile import Reconciler
 from bot.execution.send import InFlight, Poster
@@ -20,6 +22,8 @@ class Parts:
     """Which classes are built; only a sabotage puts a broken one in a part's place."""
 
     decider: type[Decider] = Decider
+    leaver: type[Leaver] = Leaver
+    driver: type[Driver] = Driver
     poster: type[Poster] = Poster
 
 
@@ -29,6 +33,8 @@ class Execution:
 
     loop: Loop
     decider: Decider
+    leaver: Leaver
+    driver: Driver
     poster: Poster
     prover: Prover
     reconciler: Reconciler
@@ -53,6 +59,11 @@ def assemble(
     decider = built.decider(ledger, venue, data, signer, settings, boot_id, now_us)
     poster = built.poster(ledger, venue, data, settings, in_flight, now_us)
     prover = Prover(ledger, venue, poster, settings, in_flight, now_us, doorbell.set)
-    loop = Loop(ledger, decider, poster, prover, settings, in_flight, doorbell, now_us)
+    leaver = built.leaver(settings, boot_id)
+    born_us = in_flight.born_us
+    driver = built.driver(ledger, venue, data, signer, settings, boot_id, born_us, now_us)
+    loop = Loop(
+        ledger, decider, leaver, driver, poster, prover, settings, in_flight, doorbell, now_us
+    )
     reconciler = Reconciler(ledger, venue, signer.maker, prover.apply)
-    return Execution(loop, decider, poster, prover, reconciler, doorbell)
+    return Execution(loop, decider, leaver, driver, poster, prover, reconciler, doorbell)

@@ -13,13 +13,15 @@ from bot.ledger import control, orders
 from bot.ledger.db import Ledger, Tx
 from bot.model.control import ControlMode
 from bot.model.fill import Evidence
-from bot.model.order import IN_FLIGHT, Order, OrderState
+from bot.model.order import IN_FLIGHT, Order, OrderKind, OrderState
 from bot.model.units import MICRO
 from bot.ports import OrderVenue
 
 logger = structlog.get_logger(__name__)
 #: Lookups begin this long before the moment in question: the exchange tells whole seconds.
 MARGIN_S = 60
+#: What rests in a book is looked up this often: its fills are told without being asked.
+RESTING_S = 5
 
 
 class Prover:
@@ -61,8 +63,12 @@ class Prover:
     async def resolve(self, order: Order) -> None:
         """Find evidence for an order in flight; send the same bytes again, or end it."""
         began = self._now()
-        self._in_flight.not_before[order.id] = began + MICRO
+        quiet = order.kind is OrderKind.GTD and order.cancel_us is None
+        pause_s = RESTING_S if quiet and order.state is OrderState.OPEN else 1
+        self._in_flight.not_before[order.id] = began + pause_s * MICRO
         try:
+            if order.cancel_us is not None and order.cancelled_us is None:
+                await self._cancel(order)
             live = await self._venue.order(order.id)
             # The exchange tells its own time: where our clock is ahead, ours would hide our trades.
             since_s = order.created_us // MICRO + min(self._venue.skew_s, 0) - MARGIN_S
@@ -78,7 +84,7 @@ class Prover:
         if live is not None:
             self._in_flight.heard[order.id] = self._now()
             if fresh.state is not OrderState.OPEN:
-                await self._ledger.transact(_moved, fresh, OrderState.OPEN)
+                await self._ledger.transact(_moved, fresh, OrderState.OPEN, now_us=self._now())
         elif found.unreadable:
             # One of the rows that nobody could read may be its fill.
             logger.warning(
@@ -87,9 +93,22 @@ class Prover:
         else:
             await self._unseen(fresh, began)
 
+    async def _cancel(self, order: Order) -> None:
+        failpoints.reach("cancel.begun")
+        cancelled = await self._venue.cancel(order.id)
+        failpoints.reach("cancel.answered")
+        if cancelled:
+            await self._ledger.transact(orders.note_cancelled, order.id, now_us=self._now())
+            failpoints.reach("cancel.committed")
+
     async def _unseen(self, order: Order, began: int) -> None:
         """Decide about an order that the exchange does not hold and whose fills are booked."""
         lag = self._settings.execution.evidence_lag_s * MICRO
+        if order.kind is OrderKind.GTD and not self._off_the_book(order, began, lag):
+            # A book that may still have it: that a lookup does not find it proves nothing.
+            if order.state is not OrderState.OPEN and self._now() < order.deadline_us:
+                await self._send_again(order)
+            return
         # The lag counts from the last moment at which it may have been accepted. A first send is
         # recorded with its answer: without one it may have happened as late as the deadline.
         sent_by = order.last_sent_us or order.deadline_us
@@ -102,21 +121,31 @@ class Prover:
                     fills.finish, order, evidence_complete=True, now_us=self._now()
                 )
         elif self._now() < order.deadline_us:
-            # The same bytes: the exchange answers Duplicated if an earlier send has landed.
-            if not await self._ledger.look(_halted, now_us=self._now()):
-                await self._poster.send(order, again=True)
+            await self._send_again(order)
         elif began >= max(order.deadline_us, landed_by) + lag:
             await self._ledger.transact(_expired, order, now_us=self._now())
+
+    async def _send_again(self, order: Order) -> None:
+        # The same bytes: the exchange answers Duplicated if an earlier send has landed.
+        if not await self._ledger.look(_halted, now_us=self._now()):
+            await self._poster.send(order, again=True)
+
+    def _off_the_book(self, order: Order, began: int, lag: int) -> bool:
+        """Return whether a book has dropped a resting order, and its last fills have had time to show."""
+        if order.cancelled_us is not None and began >= order.cancelled_us + lag:
+            return True
+        there = began + self._venue.skew_s * MICRO
+        return order.expires_us is not None and there >= order.expires_us + lag
 
 
 def _halted(tx: Tx, *, now_us: int) -> bool:
     return control.read(tx, now_us=now_us).mode is ControlMode.HALTED
 
 
-def _moved(tx: Tx, order: Order, state: OrderState) -> None:
+def _moved(tx: Tx, order: Order, state: OrderState, *, now_us: int) -> None:
     current = orders.order(tx, order.id)
     if current is not None and current.state is order.state:
-        orders.move(tx, current, state)
+        orders.move(tx, current, state, now_us=now_us)
         logger.info("order.moved", order=order.id, state=state)
 
 

@@ -8,14 +8,15 @@ from typing import Literal
 
 from bot import failpoints
 from bot.config.schema import RiskSettings
-from bot.ledger import account, control, leaders, orders, positions
+from bot.ledger import account, control, intents, leaders, orders, positions
 from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.control import ControlMode
 from bot.model.fill import FINAL, Fill, Settlement
+from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
 from bot.model.market import Side
-from bot.model.order import Order, OrderState
-from bot.model.pnl import Day, Fold, fold
+from bot.model.order import IN_FLIGHT, Order, OrderKind, OrderState
+from bot.model.pnl import Day, Fold
 from bot.model.units import notional, utc_day
 from bot.risk.breaker import tripped
 
@@ -42,7 +43,7 @@ def apply(tx: Tx, fill: Fill, limits: RiskSettings, *, now_us: int) -> News | No
     changed = book(tx, order, fill, now_us=now_us)
     if order.state in (OrderState.POSTING, OrderState.UNKNOWN):
         # A trade is proof that the order landed, whatever became of the answer.
-        orders.move(tx, order, OrderState.OPEN)
+        orders.move(tx, order, OrderState.OPEN, now_us=now_us)
         guard_breaker(tx, limits, failed=False, now_us=now_us)
     if changed:
         finish(tx, order, evidence_complete=False, now_us=now_us)
@@ -55,23 +56,25 @@ def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> News | None:
     """Book one fill, or its newer settlement, once; return which of the two it was, or None.
 
     Events may repeat and come in any order: a final settlement never changes again, and a
-    FAILED one takes its shares, cost, PnL and cash back exactly.
+    FAILED one takes its shares, cost, PnL and cash back exactly. An exit that was reached and is
+    not any more stands again, in the same transaction.
     """
     known = orders.fill(tx, fill.trade_id, order.id)
     if known is not None and not _newer(known.settlement, fill.settlement):
         return None
-    before = fold(orders.fills_of(tx, order.wallet, order.token))
+    failed = fill.settlement is Settlement.FAILED
+    before = positions.folded(tx, order.portfolio, order.token)
     if known is None:
         orders.add_fill(tx, fill, order)
     else:
         orders.settle_fill(tx, known, fill.settlement, fill.tx, now_us=now_us)
-    if known is None or fill.settlement is Settlement.FAILED:
-        after = fold(orders.fills_of(tx, order.wallet, order.token))
-        _store(tx, order, before, after, now_us=now_us)
-    if fill.settlement is Settlement.FAILED:
-        if fill.side is Side.SELL:
-            # The shares are ours again and the leader is gone: sell them anew.
-            _sell_rest(tx, order, known.shares if known else fill.shares, now_us=now_us)
+    if known is None or failed:
+        store(tx, order.portfolio, order.condition, order.token, before, now_us=now_us)
+    if fill.side is Side.BUY and order.state not in IN_FLIGHT and (known is None) != failed:
+        change = known.shares if known else fill.shares
+        intents.bought_late(tx, order, -change if failed else change, now_us=now_us)
+    intents.review(tx, order.portfolio, order.token, now_us=now_us, news=True)
+    if failed:
         text = f"trade {fill.trade_id} of order {order.id} failed on the chain and was reversed"
         control.record(tx, "executor", "fill.failed", text, now_us=now_us)
     return "fill" if known is None else "settlement"
@@ -83,8 +86,12 @@ def _newer(old: Settlement, new: Settlement) -> bool:
     return new is Settlement.FAILED or _RANK[new] > _RANK[old]
 
 
-def _store(tx: Tx, order: Order, before: Fold, after: Fold, *, now_us: int) -> None:
-    positions.store_position(tx, order, after.position, now_us=now_us)
+def store(
+    tx: Tx, portfolio: Portfolio, condition: str, token: str, before: Fold, *, now_us: int
+) -> None:
+    """Store what a position's fills and payouts amount to now; `before` is what they did."""
+    after = positions.folded(tx, portfolio, token)
+    positions.store_position(tx, portfolio, condition, token, after.position, now_us=now_us)
     account.add_cash(tx, after.cash - before.cash, now_us=now_us)
     for day in sorted({*before.days, *after.days}):
         change = after.days.get(day, Day()).minus(before.days.get(day, Day()))
@@ -98,49 +105,67 @@ def _store(tx: Tx, order: Order, before: Fold, after: Fold, *, now_us: int) -> N
         )
 
 
+def assign(tx: Tx, condition: str, token: str, owner: Portfolio, *, now_us: int) -> None:
+    """Give what is external of a token to another portfolio; a leader's goes with him from now on."""
+    whose = (EXTERNAL, owner)
+    before = [positions.folded(tx, portfolio, token) for portfolio in whose]
+    positions.assign(tx, token, owner)
+    for portfolio, fold in zip(whose, before, strict=True):
+        store(tx, portfolio, condition, token, fold, now_us=now_us)
+    wallet = leader_of(owner)
+    if wallet is not None:
+        held = max(positions.shares_of(tx, owner, token), 0)
+        exposure = leaders.exposure_decided(tx, wallet, condition, token)
+        intents.set_cover(tx, owner, token, Cover(held, exposure), now_us=now_us)
+
+
 def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> OrderState | None:
     """End an open order if its fills prove the end; return the new state, or None.
 
     Its fills are complete when they reach what the exchange said has matched; where it said
     nothing, when the caller has looked for longer than its lookups lag (`evidence_complete`).
+    What rests has matched so far: only its whole, or the caller, ends it.
     """
     current = orders.order(tx, order.id)
     if current is None or current.state is not OrderState.OPEN:
         return None
     shares, usdc = orders.filled(tx, order.id)
-    # Answers round on their own: a millionth more than the trades add up to has been seen.
-    short = (current.matched or 0) - shares
-    if short >= CENT or (current.matched is None and not evidence_complete):
-        # What the exchange said has matched is proven: its trades will be found, however late.
+    if not _complete(current, shares, evidence_complete):
         return None
     if shares == 0:
         state = OrderState.CANCELLED
     elif current.side is Side.SELL:
-        state = OrderState.FILLED if shares >= current.making else OrderState.PARTIAL
+        state = OrderState.FILLED if shares >= current.maker_amount else OrderState.PARTIAL
     else:
         # A budget that cannot buy another hundredth of a share is spent.
-        rest = current.making - usdc
+        rest = current.maker_amount - usdc
         spent = rest < notional(2 * CENT, current.price)
         state = OrderState.FILLED if spent else OrderState.PARTIAL
     end(tx, current, state, now_us=now_us)
     return state
 
 
+def _complete(order: Order, shares: int, evidence_complete: bool) -> bool:
+    """Return whether an open order's fills, `shares` in all, are proven to be all of them."""
+    if order.side is Side.SELL and shares >= order.maker_amount:
+        return True
+    # Answers round on their own: a millionth more than the trades add up to has been seen.
+    if (order.matched or 0) - shares >= CENT:
+        # What the exchange said has matched is proven: its trades will be found, however late.
+        return False
+    told = order.matched is not None and order.kind is OrderKind.FAK
+    return told or evidence_complete
+
+
 def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: str | None = None) -> None:
-    """Move an order to its end and free its reservation; an exit's rest is tried again."""
-    orders.move(tx, order, state, reason=reason)
+    """Move an order to its end, free its reservation, and let its intent go on from there."""
+    orders.move(tx, order, state, now_us=now_us, reason=reason)
     failpoints.reach("end.written")
-    if order.side is not Side.SELL or state is OrderState.FILLED:
-        return
-    sold, _ = orders.filled(tx, order.id)
-    _sell_rest(tx, order, order.making - sold, now_us=now_us, progress=sold > 0)
-
-
-def _sell_rest(tx: Tx, order: Order, rest: int, *, now_us: int, progress: bool = False) -> None:
-    held = positions.shares_of(tx, order.wallet, order.token)
-    if min(rest, held) >= CENT:
-        left = min(rest, held)
-        leaders.retry_exit(tx, order.signal_id, rest=left, now_us=now_us, progress=progress)
+    wallet = leader_of(order.portfolio)
+    decided = leaders.exposure_decided
+    exposure = decided(tx, wallet, order.condition, order.token) if wallet else 0
+    ended = replace(order, state=state, reason=reason or order.reason)
+    intents.ended(tx, ended, exposure, now_us=now_us)
 
 
 def guard_breaker(tx: Tx, limits: RiskSettings, *, failed: bool | None, now_us: int) -> str | None:

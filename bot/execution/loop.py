@@ -9,13 +9,17 @@ from bot import failpoints
 from bot.config.schema import Settings
 from bot.errors import Unavailable
 from bot.execution.decide import Decider, Later
+from bot.execution.drive import Driver
 from bot.execution.evidence import Prover
+from bot.execution.leave import Leaver
 from bot.execution.send import InFlight, Poster
-from bot.ledger import leaders, orders
+from bot.execution.settle import settle
+from bot.ledger import markets, orders, signals
 from bot.ledger.db import Ledger
 from bot.model.decision import Skip
+from bot.model.intent import Intent
 from bot.model.order import Order
-from bot.model.signal import Signal
+from bot.model.signal import Signal, SignalKind
 from bot.model.units import MICRO
 
 logger = structlog.get_logger(__name__)
@@ -30,6 +34,8 @@ class Loop:
         self,
         ledger: Ledger,
         decider: Decider,
+        leaver: Leaver,
+        driver: Driver,
         poster: Poster,
         prover: Prover,
         settings: Settings,
@@ -39,6 +45,7 @@ class Loop:
     ) -> None:
         self._ledger, self._settings, self._now = ledger, settings, now_us
         self._decider, self._poster, self._prover = decider, poster, prover
+        self._leaver, self._driver = leaver, driver
         self._in_flight, self._doorbell = in_flight, doorbell
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._fills_due_us = 0
@@ -55,6 +62,8 @@ class Loop:
         while not stopping.is_set():
             self._doorbell.clear()
             more = await self._decide_pending(stopping)
+            await self._close()
+            await self._drive(stopping)
             await self._settle()
             self.progress_us = self._now()
             if not more:
@@ -77,20 +86,57 @@ class Loop:
             task.cancel()
 
     async def _decide_pending(self, stopping: asyncio.Event) -> bool:
-        signals = await self._ledger.look(leaders.pending, BATCH, now_us=self._now())
+        pending = await self._ledger.look(signals.pending, BATCH, now_us=self._now())
+        if not pending:
+            return False
+        left = await self._leave(pending, stopping)
         # What is still moving is not known yet: nothing is fetched for whoever waits for it.
         waiting = await self._ledger.look(orders.moving_positions)
-        progressed = False
-        for signal in signals:
-            position = (signal.wallet, signal.condition)
-            # Signals of one position are decided in order: a waiting exit holds back what follows.
-            if stopping.is_set() or position in waiting:
+        progressed = bool(left)
+        for signal in pending:
+            position = (signal.portfolio, signal.condition)
+            entry = signal.kind is SignalKind.INCREASE and signal.id not in left
+            # Increases of one position are decided in order.
+            if stopping.is_set() or not entry or position in waiting:
                 continue
             if await self._decide(signal, stopping):
                 progressed = True
             else:
                 waiting.add(position)
-        return progressed and len(signals) == BATCH
+        return progressed and len(pending) == BATCH
+
+    async def _leave(self, pending: list[Signal], stopping: asyncio.Event) -> set[str]:
+        """Decide exits, before any entry: they need nobody's answer. Return the signals decided."""
+        departing = await self._ledger.look(signals.departing, pending)
+        left = set()
+        for signal in pending:
+            if stopping.is_set() or signal.id not in departing:
+                continue
+            found = await self._ledger.transact(self._leaver.decide, signal.id, now_us=self._now())
+            if found is not None:
+                failpoints.reach("leave.committed")
+                left.add(signal.id)
+                reason = found.reason if isinstance(found, Skip) else None
+                logger.info("signal.left", signal=signal.id, reason=reason)
+        return left
+
+    async def _drive(self, stopping: asyncio.Event) -> None:
+        """Let every exit that is due look for its next attempt, each on its own."""
+        await self._driver.mind_resting()
+        for intent in await self._driver.due():
+            if (name := f"exit:{intent.id}") not in self._tasks and not stopping.is_set():
+                self._spawn(name, self._attempt(intent, stopping))
+
+    async def _close(self) -> None:
+        """Settle what is held in markets that have ended."""
+        for condition in await self._ledger.look(markets.to_settle):
+            await self._ledger.transact(settle, condition, self._settings.risk, now_us=self._now())
+            logger.info("market.settled", condition=condition)
+
+    async def _attempt(self, intent: Intent, stopping: asyncio.Event) -> None:
+        order = await self._driver.drive(intent, stopping)
+        if order is not None:
+            await self._poster.send(order)
 
     async def _decide(self, signal: Signal, stopping: asyncio.Event) -> bool:
         try:
@@ -108,7 +154,7 @@ class Loop:
         return True
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work, name=f"order:{name}")
+        task = asyncio.create_task(work, name=f"work:{name}")
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._done(name, done))
 
@@ -126,7 +172,8 @@ class Loop:
         flying = await self._ledger.look(orders.in_flight)
         self._in_flight.keep({order.id for order in flying})
         now, not_before = self._now(), self._in_flight.not_before
-        due = [o for o in flying if o.id not in self._tasks and not_before.get(o.id, 0) <= now]
+        busy = {*self._tasks, *(o.id for o in flying if f"exit:{o.intent_id}" in self._tasks)}
+        due = [o for o in flying if o.id not in busy and not_before.get(o.id, 0) <= now]
         for order in due:
             self._spawn(order.id, self._prover.resolve(order))
         if first and due:

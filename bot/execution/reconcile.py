@@ -1,30 +1,28 @@
-"""COMPARE the ledger with the exchange, and adopt what differs when the operator says so.
+"""COMPARE the ledger with the exchange, and book what the exchange knows and the ledger does not.
 
-In the ordinary way every fill is booked by evidence for an order that the ledger knows. What is
-left is what somebody did elsewhere with the same wallet, or what a restored ledger has forgotten.
-Only the operator can tell which; until then nothing is changed, and an alert stands.
+In the ordinary way every fill is booked by evidence for an order that the ledger knows. A trade
+of this wallet that is left is what somebody did elsewhere, or what a restored ledger has
+forgotten: it is booked once it is final, listed, and nothing is bought or sold of its token
+before. Only balances that no trade explains wait for the operator.
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.errors import BotError
-from bot.execution import fills
-from bot.ledger import account, control, orders, positions
+from bot.execution import foreign
+from bot.ledger import account, control, intents, orders, positions, quarantine
 from bot.ledger.db import Ledger, Tx
+from bot.ledger.files import kept_owner
+from bot.model.amounts import CENT
 from bot.model.fill import Evidence, Fill, Settlement, Unreadable
-from bot.model.leader import Wallet
-from bot.model.market import ConditionId, Side, TokenId
-from bot.model.order import Order, OrderId, OrderState
+from bot.model.intent import EXTERNAL
 from bot.model.units import MICRO, decimal_text
 from bot.ports import OrderVenue
 
-#: Whom shares belong to that we hold by following nobody.
-NOBODY = Wallet("0x0000000000000000000000000000000000000000")
 #: Trades are looked up from the newest one on that was compared without finding a stranger, less this.
 OVERLAP_S = 3600
 _UNREADABLE = "evidence:unreadable"
@@ -51,6 +49,7 @@ class Comparison:
 
     differences: tuple[Difference, ...]
     quiet: bool
+    booked: tuple[str, ...] = ()  #: what was made good on the way, in words
 
     @property
     def forgotten(self) -> int:
@@ -58,45 +57,59 @@ class Comparison:
         return sum(d.kind == "trade" for d in self.differences)
 
 
-class Reconciler:
-    """Compares and adopts for one wallet at one exchange; `book` books evidence for orders we know."""
+@dataclass(frozen=True, slots=True)
+class _Trades:
+    """What the exchange's trades say: of whom nobody here knows, and how far they were read."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        venue: OrderVenue,
-        wallet: str,
-        apply: Callable[[Evidence], Awaitable[None]],
-    ) -> None:
-        self._ledger, self._venue, self._wallet, self._apply = ledger, venue, wallet, apply
-        self._one = asyncio.Lock()  #: two at once would both adopt what both have seen
+    strangers: tuple[Fill, ...]
+    newest_s: int
+    unreadable: tuple[Unreadable, ...]
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Compares for one wallet at one exchange; `apply` books evidence for orders we know."""
+
+    ledger: Ledger
+    venue: OrderVenue
+    wallet: str
+    apply: Callable[[Evidence], Awaitable[None]]
+    _one: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  #: two at once would both book what both saw
 
     async def compare(self, *, now_us: int, balances: bool = True) -> Comparison:
         """Return the differences, and let alert and locks say what was found.
 
-        Fills of orders that we know are booked on the way, however late. Raises Unavailable if
-        the exchange does not answer; entries stay locked then.
+        Fills of orders that we know are booked on the way, however late, and so is what nobody
+        here has ordered once it is final. Raises Unavailable if the exchange does not answer;
+        entries stay locked then.
         """
         async with self._one:
             return await self._compare(now_us, balances)
 
     async def _compare(self, now_us: int, balances: bool) -> Comparison:
-        strangers, newest_s, unreadable = await self._strangers()
-        found = [*await self._open_orders(), *strangers]
-        before = await self._ledger.look(account.stillness)
+        trades = await self._trades()
+        booked = [await self._book(fill, now_us) for fill in trades.strangers if _final(fill)]
+        coming = [_stranger(fill) for fill in trades.strangers if not _final(fill)]
+        found = [*await self._open_orders(), *coming]
+        before = await self.ledger.look(account.stillness)
         wrong = await self._balances() if balances and before is not None else []
         # What moved while we were asking makes balances of two moments: not a difference.
         quiet = (
-            balances and before is not None and await self._ledger.look(account.stillness) == before
+            balances and before is not None and await self.ledger.look(account.stillness) == before
         )
-        comparison = Comparison((*found, *(wrong if quiet else [])), quiet)
-        mark_s = None if strangers or unreadable else newest_s - OVERLAP_S
-        await self._ledger.transact(_conclude, comparison, mark_s, unreadable, now_us=now_us)
+        if quiet and not coming:
+            wrong, credited = await self._credit(wrong, now_us)
+            booked += credited
+        comparison = Comparison((*found, *(wrong if quiet else [])), quiet, tuple(booked))
+        mark_s = None if coming or trades.unreadable else trades.newest_s - OVERLAP_S
+        await self.ledger.transact(_conclude, comparison, mark_s, trades.unreadable, now_us=now_us)
         return comparison
 
     async def _open_orders(self) -> list[Difference]:
-        live = await self._venue.open_orders()
-        known = await self._ledger.look(orders.known, [order.id for order in live])
+        live = await self.venue.open_orders()
+        known = await self.ledger.look(orders.known, [order.id for order in live])
         text = "order {} rests at the exchange and is none of ours"
         return [
             Difference("open_order", order.id, 0, 1, text.format(order.id))
@@ -104,65 +117,80 @@ class Reconciler:
             if order.id not in known
         ]
 
-    async def _strangers(self) -> tuple[list[Difference], int, tuple[Unreadable, ...]]:
-        """Book what is ours; return fills of unknown orders, the newest second, unreadable rows.
+    async def _trades(self) -> _Trades:
+        """Book what is ours; return what is not, oldest first.
 
         A row that nobody can read costs itself alone: what it did shows in the balances.
         """
-        since = await self._ledger.look(account.compared_until_s)
-        evidence = await self._venue.fills(None, after_s=since)
-        known = await self._ledger.look(orders.known, [fill.order_id for fill in evidence.fills])
-        ours = tuple(fill for fill in evidence.fills if fill.order_id in known)
-        await self._apply(Evidence(ours))
+        since = await self.ledger.look(account.compared_until_s)
+        evidence = await self.venue.fills(None, after_s=since)
+        known = await self.ledger.look(orders.known, [fill.order_id for fill in evidence.fills])
+        await self.apply(Evidence(tuple(f for f in evidence.fills if f.order_id in known)))
         newest = max((fill.matched_us // MICRO for fill in evidence.fills), default=0)
-        strangers = [
-            _stranger(fill)
-            for fill in evidence.fills
-            if fill.order_id not in known and fill.settlement is not Settlement.FAILED
-        ]
-        return strangers, max(newest, since + OVERLAP_S), evidence.unreadable
+        strangers = sorted(
+            (
+                fill
+                for fill in evidence.fills
+                if fill.order_id not in known and fill.settlement is not Settlement.FAILED
+            ),
+            key=lambda fill: fill.matched_us,
+        )
+        return _Trades(tuple(strangers), max(newest, since + OVERLAP_S), evidence.unreadable)
+
+    async def _book(self, fill: Fill, now_us: int) -> str:
+        # A ledger that a restore has put aside may know whose order it was.
+        owner = await asyncio.to_thread(kept_owner, self.ledger.path, fill.order_id)
+        return await self.ledger.transact(foreign.book, fill, owner, now_us=now_us)
 
     async def _balances(self) -> list[Difference]:
-        held = await self._ledger.look(positions.held_by_token)
-        cash = await self._ledger.look(account.cash)
-        there = await self._venue.collateral()
+        held = await self.ledger.look(positions.held_by_token)
+        cash = await self.ledger.look(account.cash)
+        there = await self.venue.collateral()
         found = []
         if cash != there:
             text = f"cash {decimal_text(cash)} USDC in the ledger, {decimal_text(there)} at the exchange"
-            found.append(Difference("cash", self._wallet, cash, there, text))
+            found.append(Difference("cash", self.wallet, cash, there, text))
         for token, condition, shares in held:
-            arrived = await self._venue.shares(token)
-            if arrived != shares:
+            arrived = await self.venue.shares(token)
+            if abs(arrived - shares) >= CENT:
                 text = f"{decimal_text(shares)} shares in the ledger, {decimal_text(arrived)} at the exchange"
                 found.append(
                     Difference("shares", token, shares, arrived, text, condition=condition)
                 )
         return found
 
-    async def adopt(self, *, now_us: int) -> list[Difference]:
-        """Make the ledger agree with the exchange; return what was adopted.
+    async def _credit(
+        self, wrong: list[Difference], now_us: int
+    ) -> tuple[list[Difference], list[str]]:
+        """Book what came from elsewhere and what rounding took; return what is left, and the texts.
 
-        Unknown trades are booked first, once they are final, as fills of orders that follow
-        nobody; what cash and shares still differ by is booked at cost, so that it makes neither
-        profit nor loss. Adopting twice changes nothing the second time.
+        Collateral beyond the ledger's is a credit only while all shares agree: otherwise it is
+        what was got for some of them, by a trade that does not show yet.
+        """
+        if [difference.kind for difference in wrong] != ["cash"]:
+            return wrong, []
+        change = wrong[0].exchange - wrong[0].ledger
+        fills_since = await self.ledger.look(account.fills_since_mark)
+        if change < -foreign.ROUNDING * fills_since:
+            return wrong, []
+        return [], [await self.ledger.transact(foreign.credit, change, now_us=now_us)]
+
+    async def adopt(self, *, now_us: int) -> list[str]:
+        """Make balances agree that no trade explains; return what was booked, in words.
+
+        Shares and collateral that left are booked at cost, so that they make neither profit nor
+        loss. Adopting twice changes nothing the second time.
         """
         async with self._one:
-            found = (await self._compare(now_us, True)).differences
-            trades = [
-                d for d in found if d.fill is not None and d.fill.settlement is Settlement.CONFIRMED
-            ]
-            for difference in sorted(trades, key=lambda d: d.fill.matched_us if d.fill else 0):
-                await self._ledger.transact(_adopt_trade, difference, now_us)
             comparison = await self._compare(now_us, True)
-            # Balances explain themselves by trades that are still unknown: not before those are booked.
-            balances = (
-                []
-                if comparison.forgotten
-                else [d for d in comparison.differences if d.kind in ("shares", "cash")]
-            )
-            for difference in balances:
-                await self._ledger.transact(_adopt_balance, difference, now_us)
-            return trades + balances
+            said = list(comparison.booked)
+            # Balances explain themselves by trades that are still coming: not before those are booked.
+            wrong = [] if comparison.forgotten else comparison.differences
+            for difference in wrong:
+                if difference.kind in ("shares", "cash"):
+                    await self.ledger.transact(_adopt_balance, difference, now_us)
+                    said.append(difference.text)
+            return said
 
     async def answer(self, *, adopt: bool, now_us: int) -> str:
         """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
@@ -181,7 +209,7 @@ class Reconciler:
             }
             for d in found.differences[:SHOWN]
         ]
-        count, texts = len(found.differences), [d.text for d in adopted[:SHOWN]]
+        count, texts = len(found.differences), [*adopted, *found.booked][:SHOWN]
         return json.dumps(
             {"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts}
         )
@@ -192,15 +220,15 @@ def tell(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable] = (), *, no
 
     Such a ledger would buy them again: a restored one, or one beside another bot.
     """
-    control.unlock(tx, control.UNCOMPARED)
+    if control.unlock(tx, control.UNCOMPARED):
+        intents.wake(tx, now_us=now_us)
     nameless = sum(row.token is None for row in unreadable)
     if nameless:
         # It may be any trade of ours: such a ledger may have forgotten it.
         control.lock(tx, control.FORGOTTEN, f"{nameless} trades at the exchange cannot be read")
     elif found.forgotten:
         reason = (
-            f"{found.forgotten} trades of this wallet are not in the ledger;"
-            " botctl reconcile shows them, botctl reconcile --adopt books them"
+            f"{found.forgotten} trades of this wallet are not in the ledger until they are final"
         )
         control.lock(tx, control.FORGOTTEN, reason)
     else:
@@ -217,10 +245,14 @@ def tell(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable] = (), *, no
 
 def _lock_tokens(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable]) -> None:
     """Let nothing be bought or sold of tokens whose trades the ledger does not know."""
-    adopt = "trades of this token are not in the ledger; botctl reconcile --adopt books them"
-    reasons = {f"{control.IN_TOKEN}{d.fill.token}": adopt for d in found.differences if d.fill}
+    coming = "trades of this token are not final yet, and not in the ledger"
+    reasons = {f"{control.IN_TOKEN}{d.fill.token}": coming for d in found.differences if d.fill}
     reasons |= {f"{control.IN_TOKEN}{r.token}": r.why[:200] for r in unreadable if r.token}
     control.lock_only(tx, control.IN_TOKEN, reasons)
+
+
+def _final(fill: Fill) -> bool:
+    return fill.settlement is Settlement.CONFIRMED
 
 
 def _stranger(fill: Fill) -> Difference:
@@ -235,6 +267,9 @@ def _conclude(
 ) -> None:
     if mark_s is not None:
         account.note_compared(tx, mark_s)
+    quarantine.keep_only(
+        tx, "trades", [(row.why[:200], row.token, row.why) for row in unreadable], now_us=now_us
+    )
     if unreadable:
         count = f"{len(unreadable)} trades of ours at the exchange are unreadable and left out"
         control.alert(
@@ -242,97 +277,24 @@ def _conclude(
         )
     else:
         control.clear_alerts(tx, set(), _UNREADABLE, now_us=now_us)
+    if found.booked:
+        text = (
+            f"{found.booked[0]}; {len(found.booked)} in all, botctl positions shows whose they are"
+        )
+        control.alert(tx, f"booked:{now_us}", "warning", text[:300], now_us=now_us)
+    elif found.quiet:
+        control.clear_alerts(tx, set(), "booked:", now_us=now_us)
     tell(tx, found, unreadable, now_us=now_us)
-
-
-def _adopt_trade(tx: Tx, difference: Difference, now_us: int) -> None:
-    fill = difference.fill
-    assert fill is not None
-    fill = fill if fill.matched_us else replace(fill, matched_us=now_us)
-    if fill.side is Side.BUY:
-        _store(tx, fill, NOBODY, difference, now_us)
-        return
-    left = fill.shares
-    for held in [*positions.holders(tx, fill.token), positions.Holder(NOBODY, fill.shares, 0)]:
-        part = min(left, held.shares)
-        if part > 0:
-            # The first part keeps the order's own id: by it the trade is known from now on.
-            own = left == fill.shares
-            ident = fill.order_id if own else OrderId(_hash(f"{fill.order_id}|{held.wallet}"))
-            usdc, fee = fill.usdc * part // fill.shares, fill.fee * part // fill.shares
-            piece = replace(fill, order_id=ident, shares=part, usdc=usdc, fee=fee)
-            _store(tx, piece, held.wallet, difference, now_us)
-        left -= part
 
 
 def _adopt_balance(tx: Tx, difference: Difference, now_us: int) -> None:
     change = difference.exchange - difference.ledger
     if difference.kind == "cash":
         account.move_opening(tx, change, now_us=now_us)
-        control.record(tx, "executor", "reconcile.adopted", difference.text, now_us=now_us)
     elif change > 0:
-        _adopt_shares(tx, difference, NOBODY, (Side.BUY, change, 0), now_us)
+        foreign.move_shares(
+            tx, EXTERNAL, difference.condition, difference.subject, change, now_us=now_us
+        )
     else:
-        left = -change
-        for held in positions.holders(tx, difference.subject):
-            part = min(left, held.shares)
-            if part > 0:
-                cost = held.cost * part // held.shares
-                _adopt_shares(tx, difference, held.wallet, (Side.SELL, part, cost), now_us)
-            left -= part
-
-
-def _adopt_shares(
-    tx: Tx, difference: Difference, wallet: Wallet, moved: tuple[Side, int, int], now_us: int
-) -> None:
-    """Book (side, shares, cost) as a fill at cost. No collateral has moved, so the opening takes it back."""
-    side, shares, cost = moved
-    ident = _hash(f"{difference.subject}|{wallet}|{side}|{shares}|{now_us}")
-    fill = Fill(
-        f"adopted-{ident[2:18]}",
-        OrderId(ident),
-        ConditionId(difference.condition),
-        TokenId(difference.subject),
-        side,
-        shares,
-        cost,
-        0,
-        Settlement.CONFIRMED,
-        None,
-        now_us,
-    )
-    _store(tx, fill, wallet, difference, now_us)
-    account.move_opening(tx, -cost if side is Side.SELL else cost, now_us=now_us)
-
-
-def _hash(text: str) -> str:
-    return "0x" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def _store(tx: Tx, fill: Fill, wallet: Wallet, difference: Difference, now_us: int) -> None:
-    order = orders.order(tx, fill.order_id)
-    if order is None:
-        making, taking = (
-            (fill.usdc, fill.shares) if fill.side is Side.BUY else (fill.shares, fill.usdc)
-        )
-        order = Order(
-            fill.order_id,
-            f"adopted:{fill.order_id}",
-            wallet,
-            ConditionId(difference.condition),
-            fill.token,
-            fill.side,
-            0,
-            making,
-            taking,
-            0,
-            "",
-            OrderState.OPEN,
-            now_us,
-            now_us,
-            reason="adopted",
-        )
-        orders.add(tx, order)
-        orders.move(tx, order, OrderState.FILLED)
-    fills.book(tx, replace(order, state=OrderState.FILLED), fill, now_us=now_us)
+        foreign.shrink(tx, difference.condition, difference.subject, -change, now_us=now_us)
     control.record(tx, "executor", "reconcile.adopted", difference.text, now_us=now_us)

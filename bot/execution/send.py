@@ -113,7 +113,9 @@ class Poster:
         elif proof.state not in IN_FLIGHT:
             fills.end(tx, order, proof.state, now_us=now, reason=proof.reason)
         elif proof.state is not order.state:
-            orders.move(tx, order, proof.state, matched=proof.matched, reason=proof.reason)
+            orders.move(
+                tx, order, proof.state, now_us=now, matched=proof.matched, reason=proof.reason
+            )
         fills.finish(tx, order, evidence_complete=False, now_us=now)
         fills.guard_breaker(tx, self._settings.risk, failed=proof.failed, now_us=now)
         failpoints.reach("answer.written")
@@ -128,7 +130,7 @@ def _sending_again(tx: Tx, order: Order, *, now_us: int) -> bool:
     orders.sent(tx, order.id, now_us=now_us)
     if current.state is OrderState.POSTING:
         # From here on only evidence may end it: an earlier send may have been booked.
-        orders.move(tx, current, OrderState.UNKNOWN)
+        orders.move(tx, current, OrderState.UNKNOWN, now_us=now_us)
     return True
 
 
@@ -150,7 +152,7 @@ def read(order: Order, outcome: Outcome, *, again: bool) -> Proof:
     """
     match outcome:
         case Accepted(status="matched"):
-            matched = outcome.taking if order.side is Side.BUY else outcome.making
+            matched = outcome.taker_amount if order.side is Side.BUY else outcome.maker_amount
             return Proof(OrderState.OPEN, matched or None, None, False)
         case Accepted(status="killed"):
             # It reached the book, and "killed" may hide a partial fill: evidence ends it.

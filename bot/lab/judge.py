@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.model.units import decimal_text
-from bot.report import Report, audit
+from bot.report import Report, audit, laws
 
 #: A leader trade is complete when less than a hundredth of a share is missing.
 TOLERANCE = 10_000
@@ -19,7 +19,7 @@ class Judgement:
     """What is wrong; nothing where every promise held."""
 
     missing: list[str]  #: leader trades without a complete row or a decision
-    twice: list[str]  #: orders at the exchange that no decision asked for
+    twice: list[str]  #: orders at the exchange that no intent asked for
     differences: list[str]  #: cash or shares that the ledger has otherwise
     broken: list[str]  #: counts that do not add up, orders that never ended
 
@@ -36,53 +36,42 @@ def settled(found: Report, truth: dict[str, Any]) -> bool:
 
 def judge(found: Report, truth: dict[str, Any]) -> Judgement:
     """Compare a ledger with the exchange it traded on."""
-    known = found.rows("SELECT id, state, signal_id LIKE 'adopted:%' AS adopted FROM orders")
-    ours = {r["id"]: r["state"] for r in known if not r["adopted"]}
-    strangers = [order for order in truth["orders"] if order not in {r["id"] for r in known}]
+    known = {r["id"]: r for r in found.rows("SELECT id, state, intent_id FROM orders")}
+    ours = {ident: r["state"] for ident, r in known.items() if r["intent_id"] is not None}
+    strangers = [order for order in truth["orders"] if order not in known]
     broken = []
     signals, decisions = (
         found.value("SELECT COUNT(*) FROM signal"),
         found.value("SELECT COUNT(*) FROM decision"),
     )
-    copied = found.value("SELECT COUNT(*) FROM decision WHERE verdict = 'copied'")
     if decisions != signals:
         broken.append(f"{decisions} decisions for {signals} signals")
-    if copied != len(ours):
-        broken.append(f"{copied} copied decisions, {len(ours)} orders")
     for order, state in ours.items():
         landed = order in truth["orders"]
         if not landed and state in ("filled", "partial", "cancelled"):
             broken.append(f"order {order[:14]} is {state} here, and the exchange never had it")
         if state in ("posting", "unknown", "open"):
             broken.append(f"order {order[:14]} is still {state}")
-    broken += audit.mismatches(found)
+    broken += [*laws.broken(found), *audit.mismatches(found)]
     twice = [
-        f"order {order[:14]} is at the exchange, and no decision asked for it"
-        for order in strangers
+        f"order {order[:14]} is at the exchange, and no intent asked for it" for order in strangers
     ]
-    twice += overcopied(found)
+    twice += oversignalled(found)
     repeated = len(truth["orders"]) - len(set(truth["orders"]))
     twice += [f"{repeated} orders are at the exchange twice"] if repeated else []
     return Judgement(missing(found, truth), twice, differences(found, truth), broken)
 
 
-def overcopied(found: Report) -> list[str]:
-    """Return leader trades that were signalled or entered for more than they were (laws 6 and 7)."""
+def oversignalled(found: Report) -> list[str]:
+    """Return leader trades that were signalled as more than they were (law 7)."""
     signalled = found.rows(
         "SELECT t.tx, t.shares, SUM(s.shares) AS told FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
-        " WHERE s.source <> 'retry' GROUP BY t.id HAVING SUM(s.shares) > t.shares + ?",
+        " GROUP BY t.id HAVING SUM(s.shares) > t.shares + ?",
         TOLERANCE,
     )
-    entered = found.rows(
-        "SELECT t.tx, COUNT(*) AS n FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
-        " JOIN orders o ON o.signal_id = s.id WHERE o.side = 'BUY' GROUP BY t.id HAVING COUNT(*) > 1"
-    )
     return [
-        *(
-            f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
-            for r in signalled
-        ),
-        *(f"leader trade {r['tx'][:14]} was entered {r['n']} times" for r in entered),
+        f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
+        for r in signalled
     ]
 
 

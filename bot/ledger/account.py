@@ -79,6 +79,13 @@ def note_compared(tx: Tx, until_s: int) -> None:
     upsert(tx, "meta", ["name"], {"name": _MARK, "value": str(until_s)})
 
 
+def fills_since_mark(tx: Tx) -> int:
+    """Return how many fills may have come since ledger and exchange were last known to agree."""
+    since_us = compared_until_s(tx) * MICRO
+    sql = "SELECT COUNT(*) FROM fill WHERE matched_us >= :since"
+    return int(scalar(tx, sql, since=since_us))
+
+
 def stillness(tx: Tx) -> tuple[int, int] | None:
     """Return a mark that changes whenever an order or a fill comes, or None while any of them moves."""
     moving = scalar(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.ledger import intents
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model.control import ControlMode
 
@@ -13,6 +14,11 @@ EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED)
 #: And a token of which the exchange knows trades that the ledger does not: exits wait as well.
 IN_TOKEN = "token:"  # noqa: S105 (an outcome token is no secret)
 FOREVER_US = 2**62
+
+
+def position(portfolio: str, token: str) -> str:
+    """Return the lock scope of one position: the operator has closed it."""
+    return f"position:{portfolio}|{token}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,8 @@ def steer(
     if changed:
         record(tx, actor, f"control.{mode}", reason, now_us=now_us)
     if mode is ControlMode.RUNNING:
-        # Exits that wait for their next attempt have it at once.
-        run(
-            tx,
-            "UPDATE signal SET seen_us = :now"
-            " WHERE decided = 0 AND source = 'retry' AND seen_us > :now",
-            now=now_us,
-        )
+        # Exits that stand have their next attempt at once.
+        intents.wake(tx, now_us=now_us)
     return changed == 1
 
 
@@ -108,9 +109,9 @@ def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
     return None
 
 
-def lock(tx: Tx, scope: str, reason: str) -> None:
+def lock(tx: Tx, scope: str, reason: str, *, until_us: int = FOREVER_US) -> None:
     """Stop entries in a scope (one of `EVERYWHERE`, 'leader:0x…', 'market:0x…') until it is unlocked."""
-    upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": FOREVER_US, "reason": reason})
+    upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": until_us, "reason": reason})
 
 
 def lock_only(tx: Tx, prefix: str, reasons: Mapping[str, str]) -> None:
@@ -122,9 +123,9 @@ def lock_only(tx: Tx, prefix: str, reasons: Mapping[str, str]) -> None:
         lock(tx, scope, reason)
 
 
-def unlock(tx: Tx, scope: str) -> None:
-    """Take a lock away; one that is not there is no error."""
-    run(tx, "DELETE FROM lock WHERE scope = :scope", scope=scope)
+def unlock(tx: Tx, scope: str) -> bool:
+    """Take a lock away; return whether it was there."""
+    return run(tx, "DELETE FROM lock WHERE scope = :scope", scope=scope) > 0
 
 
 def boot(tx: Tx, worker: str, pid: int, pid_started_us: int, config: str, *, now_us: int) -> int:

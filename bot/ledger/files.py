@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bot.errors import ConfigError, LedgerDamaged, LedgerError, SchemaMismatch
 from bot.ledger.db import SCHEMA, refused
+from bot.model.intent import Portfolio
 
 #: Alembic keeps what it works on in its module.
 _alembic = threading.Lock()
@@ -31,8 +32,8 @@ def migrate(path: Path, mode: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():
         _refuse_foreign(path, mode)
-        check(path)
-        _upgrade(path, mode)
+        if check(path).schema != SCHEMA:
+            _upgrade_old(path, mode)
         return
     if (wal := _beside(path, "-wal")).exists() and wal.stat().st_size:
         raise LedgerDamaged(
@@ -49,6 +50,17 @@ def migrate(path: Path, mode: str) -> None:
     with _connected(fresh) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     _move(fresh, path)
+
+
+def _upgrade_old(path: Path, mode: str) -> None:
+    """Bring an older ledger to this version; what it was stays beside it."""
+    kept = path.with_name(f"{path.name}.before-{SCHEMA}")
+    if not kept.exists():
+        backup(path, kept)
+    try:
+        _upgrade(path, mode)
+    except LedgerDamaged as error:
+        raise LedgerDamaged(f"{error} (a copy of the ledger as it was: {kept})") from None
 
 
 def _create(path: Path) -> None:
@@ -216,6 +228,23 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
                 os.replace(_beside(path, suffix), _beside(aside, suffix))
     _move(fresh, path)
     return aside
+
+
+def kept_owner(path: Path, order_id: str) -> Portfolio | None:
+    """Return whose order it was by the ledgers that restores have put aside, or None."""
+    for aside in sorted(path.parent.glob(f"{path.name}.before-restore-*"), reverse=True):
+        if aside.name.endswith(("-wal", "-shm")):
+            continue
+        try:
+            with _connected(aside, read_only=True) as connection:
+                found = connection.execute(
+                    "SELECT portfolio FROM orders WHERE id = ?", (order_id,)
+                ).fetchone()
+        except sqlite3.Error:
+            continue  # put aside because it was damaged, or older than portfolios
+        if found:
+            return Portfolio(found[0])
+    return None
 
 
 def _pause(fresh: Path, old: Path) -> None:

@@ -1,20 +1,14 @@
 """Leaders and what they did: cursors, leader trades, holdings, signals."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
-from bot.ledger.orders import FLYING
+from bot.ledger.orders import FLYING, UNSETTLED
 from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
-from bot.model.market import ConditionId, Side, TokenId
-from bot.model.signal import Signal
-from bot.model.units import MICRO
+from bot.model.market import ConditionId, TokenId
 
-#: An exit that did not come through is tried again after this long, and at most this long.
-FIRST_RETRY_S = 10
-LAST_RETRY_S = 60
 #: No source shows rows older than its cursor by more than this.
 REPLAY_S = 86_400
 
@@ -37,8 +31,9 @@ def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
     run(
         tx,
         "UPDATE leader SET active = CASE WHEN EXISTS (SELECT 1 FROM position p"
-        f" WHERE p.wallet = leader.wallet AND p.shares >= {CENT})"
-        f" OR EXISTS (SELECT 1 FROM orders o WHERE o.wallet = leader.wallet AND o.{FLYING})"
+        f" WHERE p.portfolio = 'mirror/' || leader.wallet AND p.shares >= {CENT})"
+        " OR EXISTS (SELECT 1 FROM orders o WHERE o.portfolio = 'mirror/' || leader.wallet"
+        f" AND o.{FLYING})"
         " THEN 2 ELSE 0 END",
     )
     for wallet, label in leaders:
@@ -167,110 +162,38 @@ def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *, now_
     upsert(tx, "leader_position", ["wallet", "token"], values)
 
 
-def emit(tx: Tx, signal: Signal) -> bool:
-    """Store a signal; return True if it joined the trade's last, still undecided one."""
-    joined = signal.seq > 0 and run(
+def exposure(tx: Tx, wallet: str, condition: str, token: str) -> int:
+    """Return what a leader holds of a token less what he holds of the condition's other one, at least 0."""
+    return max(_net(tx, wallet, condition, token), 0)
+
+
+def _net(tx: Tx, wallet: str, condition: str, token: str) -> int:
+    found = scalar(
         tx,
-        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
-        " leader_peak = :peak, leader_watched = :watched"
-        " WHERE trade_id = :trade_id AND decided = 0 AND source <> 'retry'",
-        shares=signal.shares,
-        usdc=signal.usdc,
-        after=signal.leader_after,
-        peak=signal.leader_peak,
-        watched=signal.leader_watched,
-        trade_id=signal.trade_id,
+        "SELECT SUM(CASE WHEN token = :token THEN shares WHEN shares > 0 THEN -shares ELSE 0 END)"
+        " FROM leader_position WHERE wallet = :wallet AND condition = :condition",
+        token=token,
+        wallet=wallet,
+        condition=condition,
     )
-    if not joined:
-        values = {
-            "id": signal.id,
-            "trade_id": signal.trade_id,
-            "seq": signal.seq,
-            "shares": signal.shares,
-            "usdc": signal.usdc,
-            "leader_before": signal.leader_before,
-            "leader_after": signal.leader_after,
-            "leader_peak": signal.leader_peak,
-            "leader_watched": signal.leader_watched,
-            "source": signal.source,
-            "seen_us": signal.seen_us,
-            "decided": 0,
-        }
-        insert(tx, "signal", values)
-    run(
-        tx,
-        "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc, signals = signals + :new"
-        " WHERE id = :id",
-        shares=signal.group_shares,
-        usdc=signal.group_usdc,
-        new=0 if joined else 1,
-        id=signal.trade_id,
-    )
-    return bool(joined)
+    return int(found or 0)
 
 
-def retry_exit(tx: Tx, signal_id: str, *, rest: int, now_us: int, progress: bool = False) -> None:
-    """Emit a follow-up of an exit that did not sell `rest` of our shares, due after a pause.
+def exposure_decided(tx: Tx, wallet: str, condition: str, token: str) -> int:
+    """Return a leader's exposure before whatever nobody has decided yet took from it.
 
-    The pause doubles with every follow-up of the trade, from 10 s to a minute, and begins anew
-    after `progress`: a leader who has left is followed for as long as it takes.
+    A cover is set to this: a sale that was seen and is not decided must still find its part of ours.
     """
-    row = one(
+    pending = scalar(
         tx,
-        "SELECT s.trade_id, s.leader_watched, t.signals FROM signal s"
-        " JOIN leader_trade t ON t.id = s.trade_id WHERE s.id = :id",
-        id=signal_id,
+        "SELECT SUM(shares) FROM signal WHERE decided = 0 AND condition = :condition"
+        " AND portfolio = 'mirror/' || :wallet AND (kind = 'decrease' AND token = :token"
+        "  OR kind = 'increase' AND token <> :token)",
+        token=token,
+        wallet=wallet,
+        condition=condition,
     )
-    if row is None:
-        return
-    doublings = 0 if progress else min(row["signals"] - 1, 20)
-    pause_us = min(FIRST_RETRY_S * 2**doublings, LAST_RETRY_S) * MICRO
-    values = {
-        "id": hashlib.sha256(f"{signal_id}|retry|{row['signals']}".encode()).hexdigest()[:32],
-        "trade_id": row["trade_id"],
-        "seq": row["signals"],
-        "shares": rest,
-        "usdc": 0,
-        "leader_before": 0,
-        "leader_after": 0,
-        "leader_peak": 0,
-        "leader_watched": row["leader_watched"],
-        "source": "retry",
-        "seen_us": now_us + pause_us,
-        "decided": 0,
-    }
-    insert(tx, "signal", values)
-    run(tx, "UPDATE leader_trade SET signals = signals + 1 WHERE id = :id", id=row["trade_id"])
-
-
-_SIGNAL = (
-    "SELECT s.id, s.trade_id, s.seq, t.tx, t.wallet, t.token, t.condition, t.side, s.shares, s.usdc,"
-    " t.emitted_shares AS group_shares, t.emitted_usdc AS group_usdc, s.leader_before, s.leader_after,"
-    " s.leader_peak, s.leader_watched, t.title, t.outcome, t.traded_s, s.seen_us, s.source"
-    " FROM signal s JOIN leader_trade t ON t.id = s.trade_id"
-)
-
-
-def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
-    """Return the oldest undecided signals that are due, in the order they were seen."""
-    return [
-        _signal(r)
-        for r in rows(
-            tx,
-            f"{_SIGNAL} WHERE s.decided = 0 AND s.seen_us <= :now ORDER BY s.seen_us, s.id LIMIT {limit:d}",
-            now=now_us,
-        )
-    ]
-
-
-def undecided(tx: Tx, signal_id: str) -> Signal | None:
-    """Return a signal as it stands now, or None if it has been decided."""
-    row = one(tx, f"{_SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
-    return _signal(row) if row else None
-
-
-def _signal(row: dict[str, object]) -> Signal:
-    return Signal(**{**row, "side": Side(str(row["side"]))})  # type: ignore[arg-type]
+    return max(_net(tx, wallet, condition, token) + int(pending or 0), 0)
 
 
 def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
@@ -278,6 +201,7 @@ def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
     found = rows(
         tx,
         f"SELECT condition, token FROM position WHERE shares >= {CENT}"
+        " UNION SELECT condition, token FROM intent WHERE state = 'open'"
         " UNION SELECT condition, token FROM leader_position WHERE updated_us >= :since",
         since=since_us,
     )
@@ -295,20 +219,12 @@ def prune(tx: Tx, before_s: int) -> int:
         tx,
         "DELETE FROM leader_trade WHERE traded_s < :before AND id NOT IN ("
         " SELECT s.trade_id FROM signal s WHERE s.decided = 0"
-        " UNION SELECT s.trade_id FROM signal s JOIN orders o ON o.signal_id = s.id"
-        "  WHERE o.state IN ('posting', 'unknown', 'open')"
-        " UNION SELECT s.trade_id FROM signal s JOIN orders o ON o.signal_id = s.id"
-        "  JOIN fill f ON f.order_id = o.id WHERE f.settlement NOT IN ('confirmed', 'failed'))",
+        " UNION SELECT s.trade_id FROM intent i JOIN decision d ON d.intent_id = i.id"
+        "  JOIN signal s ON s.id = d.signal_id WHERE i.state = 'open'"
+        " UNION SELECT s.trade_id FROM orders o JOIN decision d ON d.intent_id = o.intent_id"
+        f"  JOIN signal s ON s.id = d.signal_id WHERE o.{FLYING}"
+        " UNION SELECT s.trade_id FROM fill f JOIN orders o ON o.id = f.order_id"
+        "  JOIN decision d ON d.intent_id = o.intent_id JOIN signal s ON s.id = d.signal_id"
+        f"  WHERE f.{UNSETTLED})",
         before=min(before_s, (floor or 0) - REPLAY_S),
     )
-
-
-def standing_exits(tx: Tx, since_s: int) -> int:
-    """Return how many exits of leaders' sales before `since_s` have not come through yet."""
-    found = scalar(
-        tx,
-        "SELECT COUNT(DISTINCT t.id) FROM signal s JOIN leader_trade t ON t.id = s.trade_id"
-        " WHERE s.decided = 0 AND s.source = 'retry' AND t.traded_s < :since",
-        since=since_s,
-    )
-    return int(found)

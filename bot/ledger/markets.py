@@ -1,13 +1,15 @@
 """Markets: what the exchange last told of them. Exits live on it when nobody answers."""
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
-from bot.ledger.db import Tx, one, upsert
-from bot.model.market import Market, TokenId
+from bot.ledger.db import Tx, one, rows, run, upsert
+from bot.model.market import ConditionId, Market, TokenId
 
 
 def learn(tx: Tx, market: Market, *, now_us: int) -> None:
-    """Store a market's facts as they are now."""
+    """Store a market's facts as they are now; that it has ended, and how, stays."""
     values = {
         "condition": market.condition,
         "tokens": json.dumps(market.tokens),
@@ -27,8 +29,16 @@ def learn(tx: Tx, market: Market, *, now_us: int) -> None:
 def last_known(tx: Tx, condition: str) -> Market | None:
     """Return a market's facts as they were last told, however long ago, or None."""
     row = one(tx, "SELECT * FROM market WHERE condition = :condition", condition=condition)
-    if row is None:
-        return None
+    return _market(row) if row else None
+
+
+def all_known(tx: Tx, limit: int) -> list[Market]:
+    """Return the facts of markets told of last, newest first."""
+    found = rows(tx, "SELECT * FROM market ORDER BY as_of_us DESC LIMIT :limit", limit=limit)
+    return [_market(row) for row in found]
+
+
+def _market(row: dict[str, Any]) -> Market:
     first, second = json.loads(row["tokens"])
     yes, no = json.loads(row["outcomes"])
     return Market(
@@ -43,3 +53,71 @@ def last_known(tx: Tx, condition: str) -> Market | None:
         fee_exponent=row["fee_exponent"],
         accepting=bool(row["accepting"]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a market has ended: `payouts` are the numerators of its tokens."""
+
+    tokens: tuple[TokenId, TokenId]
+    payouts: tuple[int, int]
+    source: str
+
+    def share_of(self, token: str) -> int:
+        """Return a token's numerator."""
+        return self.payouts[self.tokens.index(TokenId(token))]
+
+
+def end(tx: Tx, condition: str, payouts: tuple[int, int], *, source: str, now_us: int) -> bool:
+    """Store that a market has ended and what it pays; return False if that was known.
+
+    A payout, once stored, is changed by nothing but the chain's own word.
+    """
+    changed = run(
+        tx,
+        "UPDATE market SET status = 'ended', accepting = 0, payouts = :payouts,"
+        " payout_source = :source, as_of_us = :now WHERE condition = :condition"
+        " AND status <> 'ended'",
+        payouts=json.dumps(payouts),
+        source=source,
+        now=now_us,
+        condition=condition,
+    )
+    return changed == 1
+
+
+def ended(tx: Tx, condition: str) -> Ended | None:
+    """Return how a market has ended, or None while it has not."""
+    row = one(
+        tx,
+        "SELECT tokens, payouts, payout_source FROM market"
+        " WHERE condition = :condition AND status = 'ended'",
+        condition=condition,
+    )
+    if row is None:
+        return None
+    first, second = json.loads(row["tokens"])
+    paid = json.loads(row["payouts"])
+    return Ended((TokenId(first), TokenId(second)), (paid[0], paid[1]), row["payout_source"])
+
+
+def held(tx: Tx) -> list[tuple[ConditionId, tuple[TokenId, TokenId]]]:
+    """Return (condition, tokens) of markets that we hold something of and that have not ended."""
+    found = rows(
+        tx,
+        "SELECT DISTINCT m.condition, m.tokens FROM position p JOIN market m"
+        " ON m.condition = p.condition WHERE p.shares <> 0 AND m.status <> 'ended'",
+    )
+    tokens = {row["condition"]: json.loads(row["tokens"]) for row in found}
+    return [(ConditionId(c), (TokenId(t[0]), TokenId(t[1]))) for c, t in tokens.items()]
+
+
+def to_settle(tx: Tx) -> list[str]:
+    """Return ended markets in which something is held, or wished, still."""
+    found = rows(
+        tx,
+        "SELECT m.condition FROM position p JOIN market m ON m.condition = p.condition"
+        " WHERE p.shares <> 0 AND m.status = 'ended' UNION SELECT m.condition FROM intent i"
+        " JOIN market m ON m.condition = i.condition WHERE i.state = 'open' AND m.status = 'ended'",
+    )
+    return [row["condition"] for row in found]

@@ -8,7 +8,7 @@ from bot.ledger.db import Tx, insert, one, rows, run, scalar
 from bot.model.decision import Numbers, SkipReason
 from bot.model.fill import Fill, Settlement
 from bot.model.market import Side
-from bot.model.order import IN_FLIGHT, Order, OrderId, OrderState, edge
+from bot.model.order import IN_FLIGHT, Order, OrderId, OrderKind, OrderState, edge
 from bot.model.signal import Signal
 
 #: Orders whose end is not proven, and fills that are not final: the words of the partial indexes.
@@ -22,17 +22,17 @@ def decide(
     *,
     reason: SkipReason | None,
     numbers: Numbers,
-    order_id: str | None,
+    intent_id: int | None,
     boot_id: int,
     now_us: int,
 ) -> None:
-    """Record the one decision of a signal: copied with an order, or skipped with a reason."""
+    """Record the one decision of a signal: copied by an intent, skipped with a reason, or done."""
     values = {
         "signal_id": signal.id,
-        "verdict": "skipped" if reason else "copied",
+        "verdict": "skipped" if reason else "copied" if intent_id else "done",
         "reason": str(reason) if reason else None,
         "numbers": json.dumps(dict(numbers), separators=(",", ":")),
-        "order_id": order_id,
+        "intent_id": intent_id,
         "boot_id": boot_id,
         "decided_us": now_us,
     }
@@ -46,7 +46,13 @@ def add(tx: Tx, order: Order) -> None:
     insert(
         tx,
         "orders",
-        {**values, "side": str(order.side), "state": str(order.state), "body": order.body.encode()},
+        {
+            **values,
+            "side": str(order.side),
+            "kind": str(order.kind),
+            "state": str(order.state),
+            "body": order.body.encode(),
+        },
     )
 
 
@@ -69,6 +75,7 @@ def _order(row: dict[str, object]) -> Order:
         **{
             **row,
             "side": Side(str(row["side"])),
+            "kind": OrderKind(str(row["kind"])),
             "state": OrderState(str(row["state"])),
             "body": body.decode(),
         }  # type: ignore[arg-type]
@@ -90,6 +97,7 @@ def move(
     order: Order,
     state: OrderState,
     *,
+    now_us: int,
     matched: int | None = None,
     reason: str | None = None,
 ) -> None:
@@ -101,12 +109,15 @@ def move(
     changed = run(
         tx,
         "UPDATE orders SET state = :state, matched = COALESCE(:matched, matched),"
-        " reason = COALESCE(:reason, reason),"
-        " reserved = CASE WHEN :ended THEN 0 ELSE reserved END WHERE id = :id AND state = :old",
+        " reason = COALESCE(:reason, reason), doubted = CASE WHEN :doubted THEN 1 ELSE doubted END,"
+        " reserved = CASE WHEN :ended THEN 0 ELSE reserved END,"
+        " ended_us = CASE WHEN :ended THEN :now ELSE ended_us END WHERE id = :id AND state = :old",
         state=str(edge(order.state, state)),
         matched=matched,
         reason=reason,
         ended=state not in IN_FLIGHT,
+        now=now_us,
+        doubted=state in (OrderState.UNKNOWN, OrderState.EXPIRED),
         id=order.id,
         old=str(order.state),
     )
@@ -145,7 +156,7 @@ def _fill(row: dict[str, object]) -> Fill:
 def add_fill(tx: Tx, booked: Fill, order: Order) -> None:
     """Insert a fill; raises a constraint error if it is booked already."""
     values = {name: getattr(booked, name) for name in Fill.__slots__}
-    extra = {"wallet": order.wallet}
+    extra = {"portfolio": order.portfolio}
     insert(
         tx,
         "fill",
@@ -187,51 +198,73 @@ def unsettled(tx: Tx) -> list[Fill]:
     return [_fill({n: row[n] for n in names}) for row in found]
 
 
-def moving(tx: Tx, wallet: str, condition: str) -> bool:
-    """Return whether an order of ours for a leader's condition is in flight: what we hold is not known yet."""
-    return _exists(
+def moving(tx: Tx, portfolio: str, condition: str) -> bool:
+    """Return whether an order of a portfolio in a condition is in flight: what it holds is not known yet."""
+    found = scalar(
         tx,
-        f"SELECT 1 FROM orders WHERE wallet = :wallet AND condition = :condition AND {FLYING}",
-        wallet,
-        condition,
+        "SELECT 1 FROM orders WHERE portfolio = :portfolio AND condition = :condition"
+        f" AND {FLYING} LIMIT 1",
+        portfolio=portfolio,
+        condition=condition,
     )
+    return found is not None
 
 
 def moving_positions(tx: Tx) -> set[tuple[str, str]]:
-    """Return (leader, condition) of every order in flight."""
-    found = rows(tx, f"SELECT DISTINCT wallet, condition FROM orders WHERE {FLYING}")
-    return {(row["wallet"], row["condition"]) for row in found}
+    """Return (portfolio, condition) of every order in flight."""
+    found = rows(tx, f"SELECT DISTINCT portfolio, condition FROM orders WHERE {FLYING}")
+    return {(row["portfolio"], row["condition"]) for row in found}
 
 
-def arriving(tx: Tx, wallet: str, token: str) -> int:
-    """Return shares bought for a leader that have matched and are not on the chain yet.
+def moving_tokens(tx: Tx) -> set[tuple[str, str]]:
+    """Return (portfolio, token) of every order in flight."""
+    found = rows(tx, f"SELECT DISTINCT portfolio, token FROM orders WHERE {FLYING}")
+    return {(row["portfolio"], row["token"]) for row in found}
+
+
+def arriving(tx: Tx, portfolio: str, token: str) -> int:
+    """Return shares bought by a portfolio that have matched and are not on the chain yet.
 
     The exchange refuses to sell what has not arrived (py-clob-client#287).
     """
     found = scalar(
         tx,
         f"SELECT SUM(shares) FROM fill WHERE {UNSETTLED} AND settlement <> 'mined'"
-        " AND side = 'BUY' AND wallet = :wallet AND token = :token",
-        wallet=wallet,
+        " AND side = 'BUY' AND portfolio = :portfolio AND token = :token",
+        portfolio=portfolio,
         token=token,
     )
     return int(found or 0)
 
 
-def _exists(tx: Tx, sql: str, wallet: str, condition: str) -> bool:
-    return scalar(tx, f"{sql} LIMIT 1", wallet=wallet, condition=condition) is not None
-
-
-def fills_of(tx: Tx, wallet: str, token: str) -> list[Fill]:
+def fills_of(tx: Tx, portfolio: str, token: str) -> list[Fill]:
     """Return every fill of one position."""
     names = ", ".join(Fill.__slots__)
     found = rows(
         tx,
-        f"SELECT {names} FROM fill WHERE wallet = :wallet AND token = :token",
-        wallet=wallet,
+        f"SELECT {names} FROM fill WHERE portfolio = :portfolio AND token = :token",
+        portfolio=portfolio,
         token=token,
     )
     return [_fill(row) for row in found]
+
+
+def resting(tx: Tx) -> list[Order]:
+    """Return orders in flight that may rest in a book."""
+    found = rows(tx, f"SELECT * FROM orders WHERE kind = 'GTD' AND {FLYING}")
+    return [_order(row) for row in found]
+
+
+def ask_cancel(tx: Tx, order_id: str, *, now_us: int) -> bool:
+    """Note that an order in flight is to be cancelled; return False if that was asked before."""
+    sql = f"UPDATE orders SET cancel_us = :now WHERE id = :id AND cancel_us IS NULL AND {FLYING}"
+    return run(tx, sql, now=now_us, id=order_id) == 1
+
+
+def note_cancelled(tx: Tx, order_id: str, *, now_us: int) -> None:
+    """Note that the exchange said an order is cancelled: fills may still show, its book has it no more."""
+    sql = "UPDATE orders SET cancelled_us = COALESCE(cancelled_us, :now) WHERE id = :id"
+    run(tx, sql, now=now_us, id=order_id)
 
 
 def known(tx: Tx, ids: Sequence[str]) -> set[str]:
@@ -239,7 +272,16 @@ def known(tx: Tx, ids: Sequence[str]) -> set[str]:
     return {found for found in ids if order(tx, found) is not None}
 
 
+def market_is_over(tx: Tx, condition: str, *, now_us: int) -> None:
+    """Note that no book of an ended market has any order of ours any more: the exchange drops them."""
+    sql = (
+        "UPDATE orders SET cancelled_us = :now WHERE condition = :condition AND kind = 'GTD'"
+        f" AND cancelled_us IS NULL AND {FLYING}"
+    )
+    run(tx, sql, now=now_us, condition=condition)
+
+
 def unproven(tx: Tx, before_us: int) -> int:
     """Return how many orders sent before a moment still have no proven end."""
-    sql = f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before"
+    sql = f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before AND NOT (kind = 'GTD' AND state = 'open')"
     return int(scalar(tx, sql, before=before_us))

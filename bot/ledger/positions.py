@@ -2,78 +2,142 @@
 
 from dataclasses import dataclass
 
-from bot.ledger.db import Tx, one, rows, scalar, upsert
-from bot.ledger.orders import FLYING
+from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.ledger.orders import FLYING, UNSETTLED, fills_of
 from bot.model.amounts import CENT
-from bot.model.leader import Wallet
+from bot.model.fill import Payout
+from bot.model.intent import Portfolio
 from bot.model.market import ConditionId, TokenId
-from bot.model.order import Order
+from bot.model.pnl import Fold, fold
 from bot.model.position import Position
 from bot.model.signal import Signal
 
 
-def store_position(tx: Tx, order: Order, position: Position, *, now_us: int) -> None:
+def store_position(
+    tx: Tx, portfolio: str, condition: str, token: str, position: Position, *, now_us: int
+) -> None:
     """Store a position."""
     values = {
-        "wallet": order.wallet,
-        "token": order.token,
-        "condition": order.condition,
+        "portfolio": portfolio,
+        "token": token,
+        "condition": condition,
         "shares": position.shares,
         "cost": position.cost,
         "realized": position.realized,
         "updated_us": now_us,
     }
-    upsert(tx, "position", ["wallet", "token"], values)
+    upsert(tx, "position", ["portfolio", "token"], values)
+
+
+def folded(tx: Tx, portfolio: str, token: str) -> Fold:
+    """Return what the fills and payouts of a position amount to."""
+    paid = rows(
+        tx,
+        "SELECT at_us, shares, usdc FROM settlement WHERE portfolio = :portfolio AND token = :token",
+        portfolio=portfolio,
+        token=token,
+    )
+    return fold(fills_of(tx, portfolio, token), [Payout(**row) for row in paid])
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a decision on one signal must know about holdings, in micro-shares.
+    """What an entry must know about holdings, in micro-shares.
 
     `complement_by_anyone` counts what is being bought too: two leaders may be milliseconds apart.
     """
 
     ours: int
-    complement: int
     complement_by_anyone: int
-    leader_complement: int
     copied_before: int
 
 
 def held(tx: Tx, signal: Signal, complement: str) -> Held:
-    """Return our and the leader's holdings around a signal, in one query."""
+    """Return what is held around a signal, in one query."""
     # Less than a sellable unit is nothing: it makes no side taken and no leader held.
     ours = f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "
     row = one(
         tx,
-        f"SELECT COALESCE(({ours}:token AND wallet = :wallet), 0) AS ours,"
-        f" COALESCE(({ours}:other AND wallet = :wallet), 0) AS complement,"
-        f" COALESCE(({ours}:other), 0) + COALESCE((SELECT SUM(taking) FROM orders WHERE token = :other AND side = 'BUY'"
-        f"  AND {FLYING}), 0) AS complement_by_anyone,"
-        " COALESCE((SELECT shares FROM leader_position WHERE token = :other AND wallet = :wallet), 0)"
-        " AS leader_complement,"
+        f"SELECT COALESCE(({ours}:token AND portfolio = :portfolio), 0) AS ours,"
+        f" COALESCE(({ours}:other), 0) + COALESCE((SELECT SUM(taker_amount) FROM orders"
+        f"  WHERE token = :other AND side = 'BUY' AND {FLYING}), 0) AS complement_by_anyone,"
         " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
         "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied') AS copied_before",
         token=signal.token,
         other=complement,
-        wallet=signal.wallet,
+        portfolio=signal.portfolio,
         trade_id=signal.trade_id,
     )
     assert row is not None
     return Held(**row)
 
 
-def holds_other(tx: Tx, signal: Signal) -> bool:
-    """Return whether we hold another token of the signal's condition by following the same leader."""
+def other_token(tx: Tx, signal: Signal) -> TokenId | None:
+    """Return the other token of a signal's condition if its portfolio holds it or may be buying it."""
     found = scalar(
         tx,
-        "SELECT 1 FROM position WHERE wallet = :wallet AND condition = :condition AND token <> :token"
-        f" AND shares >= {CENT} LIMIT 1",
-        wallet=signal.wallet,
+        "SELECT token FROM position WHERE portfolio = :portfolio AND condition = :condition"
+        f" AND token <> :token AND shares >= {CENT}"
+        " UNION ALL SELECT token FROM orders WHERE portfolio = :portfolio"
+        f" AND condition = :condition AND token <> :token AND side = 'BUY' AND {FLYING} LIMIT 1",
+        portfolio=signal.portfolio,
         condition=signal.condition,
         token=signal.token,
     )
-    return found is not None
+    return None if found is None else TokenId(found)
+
+
+@dataclass(frozen=True, slots=True)
+class InMarket:
+    """What a portfolio holds of one token of a market."""
+
+    portfolio: Portfolio
+    condition: ConditionId
+    token: TokenId
+    shares: int
+
+
+def assign(tx: Tx, token: str, owner: Portfolio) -> None:
+    """Give the external fills and payouts of a token to another portfolio; the caller stores both anew."""
+    for table in ("orders", "fill", "settlement"):
+        run(
+            tx,
+            f"UPDATE {table} SET portfolio = :owner"
+            " WHERE portfolio = 'external' AND token = :token",
+            owner=owner,
+            token=token,
+        )
+
+
+def in_condition(tx: Tx, condition: str) -> list[InMarket]:
+    """Return every position in a condition that is not nothing, dust and shorts included."""
+    found = rows(
+        tx,
+        "SELECT portfolio, condition, token, shares FROM position WHERE condition = :condition"
+        " AND shares <> 0 ORDER BY portfolio, token",
+        condition=condition,
+    )
+    return [InMarket(**row) for row in found]
+
+
+def add_settlement(tx: Tx, held: InMarket, usdc: int, *, source: str, now_us: int) -> None:
+    """Store what an ended market pays for a position: a receivable until it is redeemed."""
+    values = {
+        "portfolio": held.portfolio,
+        "token": held.token,
+        "at_us": now_us,
+        "condition": held.condition,
+        "shares": held.shares,
+        "usdc": usdc,
+        "source": source,
+    }
+    insert(tx, "settlement", values)
+    run(
+        tx,
+        "DELETE FROM cover WHERE portfolio = :portfolio AND token = :token",
+        portfolio=held.portfolio,
+        token=held.token,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +160,8 @@ def budget(tx: Tx, condition: str, day: str) -> Budget:
         tx,
         f"SELECT COALESCE(({flying}), 0) AS reserved,"
         f" COALESCE(({flying} AND condition = :condition), 0) AS reserved_market,"
-        " COALESCE((SELECT SUM(cost) FROM position), 0) AS stake,"
-        " COALESCE((SELECT SUM(cost) FROM position WHERE condition = :condition), 0) AS stake_market,"
+        " COALESCE((SELECT SUM(cost) FROM position WHERE shares > 0), 0) AS stake,"
+        " COALESCE((SELECT SUM(cost) FROM position WHERE condition = :condition AND shares > 0), 0) AS stake_market,"
         " COALESCE((SELECT bought FROM daily_pnl WHERE day = :day), 0) AS bought,"
         " COALESCE((SELECT realized FROM daily_pnl WHERE day = :day), 0) AS realized,"
         " COALESCE((SELECT SUM(cash) FROM account), 0) AS cash",
@@ -120,40 +184,42 @@ def held_by_token(tx: Tx) -> list[tuple[TokenId, ConditionId, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """For whom we hold a token, how much of it, and at what cost."""
+    """Which portfolio holds a token, how much of it, and at what cost."""
 
-    wallet: Wallet
+    portfolio: Portfolio
     shares: int
     cost: int
 
 
 def holders(tx: Tx, token: str) -> list[Holder]:
-    """Return for whom we hold a token, most first."""
+    """Return which portfolios hold a token: `external` first, then most first."""
     found = rows(
         tx,
-        "SELECT wallet, shares, cost FROM position WHERE token = :token AND shares > 0 ORDER BY shares DESC",
+        "SELECT portfolio, shares, cost FROM position WHERE token = :token AND shares > 0"
+        " ORDER BY portfolio = 'external' DESC, shares DESC, portfolio",
         token=token,
     )
     return [Holder(**row) for row in found]
 
 
-def shares_of(tx: Tx, wallet: str, token: str) -> int:
-    """Return our shares of a token by following one leader."""
+def shares_of(tx: Tx, portfolio: str, token: str) -> int:
+    """Return what a portfolio holds of a token."""
     found = scalar(
         tx,
-        "SELECT shares FROM position WHERE wallet = :wallet AND token = :token",
-        wallet=wallet,
+        "SELECT shares FROM position WHERE portfolio = :portfolio AND token = :token",
+        portfolio=portfolio,
         token=token,
     )
     return int(found or 0)
 
 
-def in_market(tx: Tx, condition: str) -> dict[TokenId, int]:
-    """Return what all positions in a condition add up to, by token."""
-    found = rows(
+def settled_in_wallet(tx: Tx, token: str) -> int:
+    """Return what the wallet must have of a token on the chain: all portfolios, less what arrives, plus what leaves."""
+    found = scalar(
         tx,
-        "SELECT token, SUM(shares) AS shares FROM position WHERE condition = :condition"
-        f" GROUP BY token HAVING SUM(shares) >= {CENT}",
-        condition=condition,
+        "SELECT COALESCE((SELECT SUM(shares) FROM position WHERE token = :token), 0)"
+        " - COALESCE((SELECT SUM(CASE side WHEN 'BUY' THEN shares ELSE -shares END) FROM fill"
+        f"  WHERE token = :token AND {UNSETTLED} AND settlement <> 'mined'), 0)",
+        token=token,
     )
-    return {TokenId(row["token"]): row["shares"] for row in found}
+    return int(found)

@@ -33,8 +33,8 @@ TICKS: dict[int, Decimals] = {
 class Amounts(NamedTuple):
     """What the maker of an order gives and gets: BUY gives collateral, SELL gives shares."""
 
-    making: int
-    taking: int
+    maker_amount: int
+    taker_amount: int
 
 
 def limit_amounts(side: Side, price: int, shares: int, tick: int) -> Amounts:
@@ -60,16 +60,16 @@ def market_amounts(side: Side, price: int, amount: int, tick: int) -> Amounts:
     exactly at the limit still crosses. Raises ValueError like `limit_amounts`.
     """
     check_price(price, tick)
-    making = amount - amount % CENT
-    if making <= 0:
+    maker_amount = amount - amount % CENT
+    if maker_amount <= 0:
         raise ValueError(f"amount: expected at least 0.01, found {amount} millionths")
     numerator, denominator = (
-        (making, price) if side is Side.BUY else (making * price, MICRO * MICRO)
+        (maker_amount, price) if side is Side.BUY else (maker_amount * price, MICRO * MICRO)
     )
     scale = 10 ** TICKS[tick].amount
     # The SDK ceils to four digits more than it keeps, which undoes division noise, then floors.
     fine = -(-numerator * scale * 10_000 // denominator)
-    return Amounts(making, fine // 10_000 * (MICRO // scale))
+    return Amounts(maker_amount, fine // 10_000 * (MICRO // scale))
 
 
 def check_price(price: int, tick: int) -> None:

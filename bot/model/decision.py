@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.model.market import Book, Market, Side, TokenId
+from bot.model.market import Book, Market, TokenId
 from bot.model.signal import Signal
 
 Numbers = Mapping[str, int | str | None]
@@ -27,6 +27,9 @@ class SkipReason(StrEnum):
     BELOW_MIN_SIZE = "below_min_size"
     BELOW_MIN_NOTIONAL = "below_min_notional"
     ALREADY_COPIED = "already_copied"
+    OWN_EXIT_STANDS = "own_exit_stands"
+    LEADER_LEFT = "leader_left"
+    POSITION_LOCKED = "position_locked"
     OPPOSITE_HELD = "opposite_held"
     NOT_HELD = "not_held"
     MARKET_LIMIT = "market_limit"
@@ -39,29 +42,26 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that a strategy may look at for one signal."""
+    """All that a strategy may look at for one increase."""
 
     signal: Signal
     market: Market
     book: Book
-    complement_book: Book
-    held: int  #: our shares of the signal's token copied from this leader
-    held_complement: int  #: our shares of the other token copied from this leader
-    held_opposite: int  #: our shares of the other token copied from anybody
-    leader_complement: int  #: the leader's shares of the other token
+    held: int  #: what the signal's portfolio holds of its token
+    held_opposite: int  #: what any portfolio holds, or is buying, of the other token
+    exit_stands: bool  #: an exit of the token stands, of any portfolio
     copied_before: bool  #: an earlier signal of this leader trade was copied
     now_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An order a strategy wants: FAK, so `price` is the worst acceptable one."""
+    """An entry that a strategy wants: FAK, so `price` is the worst acceptable one."""
 
     token: TokenId
-    side: Side
     price: int
-    shares: int  #: SELL: shares to sell. BUY: shares wanted at `price`
-    usdc: int  #: BUY: the budget. SELL: the least to receive at `price`
+    shares: int  #: wanted at `price`
+    usdc: int  #: the budget
     numbers: Numbers
 
 

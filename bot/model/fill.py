@@ -38,6 +38,15 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Payout:
+    """What an ended market pays for shares of one of its tokens."""
+
+    at_us: int
+    shares: int
+    usdc: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A row of evidence that nobody could read: why, and what it names where that can be told."""
 

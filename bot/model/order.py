@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NewType
 
-from bot.model.leader import Wallet
+from bot.model.intent import Portfolio
 from bot.model.market import ConditionId, Side, TokenId
 
 OrderId = NewType("OrderId", str)  #: EIP-712 digest, 0x and 64 hex digits
@@ -72,14 +72,14 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The exchange has, or had, the order; `making` and `taking` are what has matched so far.
+    """The exchange has, or had, the order; `maker_amount` and `taker_amount` are what has matched so far.
 
     `killed`: it reached the book and found nothing, says the answer, which may hide a fill.
     """
 
     status: Literal["live", "matched", "delayed", "unmatched", "duplicate", "killed"]
-    making: int = 0
-    taking: int = 0
+    maker_amount: int = 0
+    taker_amount: int = 0
     text: str = ""
 
 
@@ -116,19 +116,28 @@ class LiveOrder:
     id: OrderId
 
 
+class OrderKind(StrEnum):
+    """How long an order lives."""
+
+    FAK = "FAK"  #: takes what is there at once; the rest is killed
+    GTD = "GTD"  #: rests in the book until `expires_us`
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A signed order as the ledger keeps it. `body` is sent as it stands, however often."""
 
     id: OrderId
-    signal_id: str
-    wallet: Wallet  #: the leader it follows
+    intent_id: int | None  #: None: nobody here has ordered it
+    attempt: int  #: the how manieth of its intent, from 1
+    portfolio: Portfolio
     condition: ConditionId
     token: TokenId
     side: Side
+    kind: OrderKind
     price: int
-    making: int  #: BUY: micro-USDC offered. SELL: micro-shares offered
-    taking: int
+    maker_amount: int  #: BUY: micro-USDC offered. SELL: micro-shares offered
+    taker_amount: int
     reserved: int  #: micro-USDC held back until the order ends
     body: str
     state: OrderState
@@ -139,3 +148,13 @@ class Order:
     last_sent_us: int | None = None
     matched: int | None = None  #: shares that the exchange says have matched
     reason: str | None = None
+    doubted: int = 0  #: 1: it was `unknown` once, or ended `expired`
+    expires_us: int | None = None  #: GTD: when the book drops it
+    cancel_us: int | None = None  #: when somebody here asked for its cancel
+    cancelled_us: int | None = None  #: when the exchange said that it is cancelled
+    ended_us: int | None = None  #: when its end was proven
+
+    @property
+    def shares(self) -> int:
+        """Return the shares it offers or asks for."""
+        return self.maker_amount if self.side is Side.SELL else self.taker_amount

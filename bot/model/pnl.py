@@ -1,13 +1,13 @@
-"""Positions and realised PnL as a pure fold over fills.
+"""Positions and realised PnL as a pure fold over fills and payouts.
 
-The fold sorts by match time, so any order in which evidence arrives gives the same result. A
+The fold sorts by time, so any order in which evidence arrives gives the same result. A
 FAILED fill counts as if it had never been: booking is the difference of two folds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bot.model.fill import Fill, Settlement
+from bot.model.fill import Fill, Payout, Settlement
 from bot.model.market import Side
 from bot.model.position import Position
 from bot.model.units import utc_day
@@ -34,41 +34,61 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What a set of fills of one position amounts to; `cash` is the change of our collateral."""
+    """What fills and payouts of one position amount to; `cash` is the change of our collateral."""
 
     position: Position
     days: dict[str, Day]
     cash: int
 
 
-def fold(fills: Iterable[Fill]) -> Fold:
-    """Return position, daily totals and cash of the fills of one (leader, token).
+def fold(fills: Iterable[Fill], payouts: Iterable[Payout] = ()) -> Fold:
+    """Return position, daily totals and cash of one (portfolio, token).
 
     Average cost: a SELL takes its part of the cost with it, fees belong to cost and proceeds.
-    Selling more than is held (evidence still missing) leaves a negative holding without cost.
+    Selling more than is held (evidence still missing) leaves a negative holding, whose cost is
+    what it brought, negative: realised when it is bought back. A payout of an ended market
+    realises, and moves no cash: it is a receivable until redeemed.
     """
     shares = cost = realized = cash = 0
     days: dict[str, Day] = {}
-    real = (f for f in fills if f.settlement is not Settlement.FAILED)
-    for f in sorted(
-        real, key=lambda f: (f.matched_us, f.side is Side.SELL, f.trade_id, f.order_id)
-    ):
-        day = days.setdefault(utc_day(f.matched_us), Day())
-        day.fees += f.fee
-        if f.side is Side.BUY:
-            shares += f.shares
-            cost += f.usdc + f.fee
-            cash -= f.usdc + f.fee
-            day.bought += f.usdc
-        else:
-            part = cost if f.shares >= shares else cost * f.shares // shares
-            gain = f.usdc - f.fee - part
-            shares, cost, realized, cash = (
-                shares - f.shares,
-                cost - part,
-                realized + gain,
-                cash + f.usdc - f.fee,
-            )
-            day.sold += f.usdc
-            day.realized += gain
+    for at_us, _, _, event in sorted(_events(fills, payouts)):
+        day = days.setdefault(utc_day(at_us), Day())
+        moved, money = _signed(event)
+        shares, cost, gain = _move(shares, cost, moved, money)
+        realized += gain
+        day.realized += gain
+        if isinstance(event, Fill):
+            cash -= money
+            day.fees += event.fee
+            day.bought += event.usdc if event.side is Side.BUY else 0
+            day.sold += event.usdc if event.side is Side.SELL else 0
     return Fold(Position(shares, cost, realized), days, cash)
+
+
+def _events(
+    fills: Iterable[Fill], payouts: Iterable[Payout]
+) -> Iterator[tuple[int, bool, str, Fill | Payout]]:
+    for f in fills:
+        if f.settlement is not Settlement.FAILED:
+            yield f.matched_us, f.side is Side.SELL, f"{f.trade_id}|{f.order_id}", f
+    for p in payouts:
+        yield p.at_us, True, "~", p
+
+
+def _signed(event: Fill | Payout) -> tuple[int, int]:
+    """Return the change of shares, and what it cost (negative: what it brought)."""
+    if isinstance(event, Payout):
+        return -event.shares, -event.usdc
+    if event.side is Side.BUY:
+        return event.shares, event.usdc + event.fee
+    return -event.shares, event.fee - event.usdc
+
+
+def _move(shares: int, cost: int, moved: int, money: int) -> tuple[int, int, int]:
+    """Return (shares, cost, gain) after `moved` shares for `money`, long or short."""
+    if moved == 0 or shares == 0 or (shares > 0) == (moved > 0):
+        return shares + moved, cost + money, 0
+    closed = min(abs(moved), abs(shares))
+    part = cost if closed == abs(shares) else cost * closed // abs(shares)
+    paid = money if closed == abs(moved) else money * closed // abs(moved)
+    return shares + moved, cost - part + money - paid, -part - paid

@@ -1,24 +1,46 @@
 """A signal: an observed change that asks for exactly one decision."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+from bot.model.intent import Portfolio
 from bot.model.leader import Wallet
 from bot.model.market import ConditionId, Side, TokenId
 
 
+class SignalKind(StrEnum):
+    """What has been observed, or asked."""
+
+    INCREASE = "increase"
+    DECREASE = "decrease"
+    OPERATOR = "operator"
+
+
+class Wish(StrEnum):
+    """What an operator may ask for a position (`Signal.note`)."""
+
+    CLOSE = "close"  #: sell it all, not below the floor
+    CLOSE_AT_ANY_PRICE = "close at any price"
+    CANCEL = "cancel"  #: let what stands be
+    ASSIGN = "assign"  #: give what is external to the portfolio named after it
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What was seen: a leader trade, or growth of one after its decision (`seq` > 0)."""
+    """What was seen: a leader trade, or growth of one after its decision (`seq` > 0); or an operator's wish."""
 
     id: str
-    trade_id: int
+    kind: SignalKind
+    portfolio: Portfolio
+    condition: ConditionId
+    token: TokenId
+    trade_id: int | None  #: None: an operator's wish, which `note` says
+    note: str
     seq: int
     tx: str
     wallet: Wallet
-    token: TokenId
-    condition: ConditionId
     side: Side
-    shares: int  #: this signal's part; of a retried exit, our own shares that are left to sell
+    shares: int  #: this signal's part
     usdc: int
     group_shares: int  #: the whole leader trade so far
     group_usdc: int
@@ -30,8 +52,4 @@ class Signal:
     outcome: str
     traded_s: int
     seen_us: int
-    source: str  #: who saw it; RETRY for an exit of ours that did not come through
-
-
-#: Source of a follow-up signal that tries an exit again.
-RETRY = "retry"
+    source: str  #: who saw it

@@ -3,10 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-import msgspec
 import structlog
 from aiolimiter import AsyncLimiter
 from cachetools import LRUCache, TTLCache
@@ -17,45 +16,29 @@ from bot.model.market import Book, Market, TokenId
 from bot.model.order import Deferred, LiveOrder, Order, OrderId, Outcome, Unknown
 from bot.model.units import printable
 from bot.polymarket import wire
+from bot.polymarket.answers import (
+    END_CURSOR,
+    ApiKey,
+    Asset,
+    Balance,
+    Cancelled,
+    ClosedOnly,
+    Page,
+    Refusal,
+)
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers
 from bot.polymarket.outcomes import read_outcome
 from bot.polymarket.signer import OrderSigner, is_v3
 from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
 
 logger = structlog.get_logger(__name__)
-END_CURSOR = "LTE="
 MARKET_TTL_S = 600
 #: Half of the documented ceiling of balance updates.
 BALANCES_PER_10_S = 25
+#: A trade's market is asked for no longer than this: the other trades wait.
+FACTS_S = 3
 #: Half of what an answer takes is the error of the clock that is read from it.
 SLOW_CLOCK_S = 2.0
-
-
-class _ApiKey(msgspec.Struct):
-    apiKey: str
-    secret: str
-    passphrase: str
-
-
-class _Refusal(msgspec.Struct):
-    error: str
-
-
-class _Asset(msgspec.Struct):
-    asset_id: str
-
-
-class _ClosedOnly(msgspec.Struct):
-    closed_only: bool
-
-
-class _Balance(msgspec.Struct):
-    balance: str
-
-
-class _Page(msgspec.Struct):
-    data: list[msgspec.Raw]
-    next_cursor: str = END_CURSOR
 
 
 class Clob:
@@ -96,7 +79,7 @@ class Clob:
             except (NotSent, NoAnswer) as error:
                 raise Unavailable(f"{method} {path}: {error}") from None
             if reply.status == 200:
-                found = _decode(reply, _ApiKey)
+                found = _decode(reply, ApiKey)
                 self._credentials = Credentials(found.apiKey, found.secret, found.passphrase)
                 return
             if not _refusal(reply):
@@ -120,7 +103,7 @@ class Clob:
             return f"the exchange takes no orders from this region: {printable(_refusal(reply))}"
         if reply.status == 403 and not _refusal(reply):
             return "a gateway refuses our orders with a page (HTTP 403)"
-        closed = _decode(await self._evidence("/auth/ban-status/closed-only", {}), _ClosedOnly)
+        closed = _decode(await self._evidence("/auth/ban-status/closed-only", {}), ClosedOnly)
         if closed.closed_only:
             return "the exchange lets this account close positions only"
         return None
@@ -179,6 +162,11 @@ class Clob:
             return None
         return found
 
+    def remember(self, known: Sequence[Market]) -> None:
+        """Take markets' last known facts over from an earlier life: they read trades, nothing else."""
+        for market in known:
+            self._told.setdefault(market.condition, market)
+
     def forget_market(self, condition: str) -> None:
         """Drop cached facts, because the exchange said that they changed."""
         self._markets.pop(condition, None)
@@ -217,7 +205,7 @@ class Clob:
             reply.status,
             reply.body,
             order_id=order.id,
-            making=order.making,
+            maker_amount=order.maker_amount,
             retry_after=reply.retry_after,
         )
 
@@ -229,6 +217,22 @@ class Clob:
         found = _decode(reply, wire.OpenOrder)
         status = found.status.upper().removeprefix("ORDER_STATUS_")
         return LiveOrder(OrderId(found.id)) if status in ("LIVE", "DELAYED") else None
+
+    async def cancel(self, order_id: OrderId) -> bool:
+        """Ask for an order's cancel; return whether the exchange says that it is cancelled.
+
+        `not_canceled` is no end: the order may be live, or filled (docs: cancels and their races).
+        Raises Unavailable if nobody answers.
+        """
+        body = json.dumps({"orderID": order_id}, separators=(",", ":"))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._private("DELETE", "/order", body)
+        except (NotSent, NoAnswer, TimeoutError) as error:
+            raise Unavailable(f"DELETE /order: {error}") from None
+        if reply.status == 401:
+            await self._log_in_again()
+        return order_id in _decode(reply, Cancelled).canceled
 
     async def open_orders(self) -> list[LiveOrder]:
         """Return every order of ours that rests at the exchange."""
@@ -249,9 +253,15 @@ class Clob:
         return Evidence(tuple(found), tuple(unreadable))
 
     async def read_trade(self, trade: wire.Trade) -> Evidence:
-        """Return what one trade says of our orders. Raises Unavailable where facts are missing."""
+        """Return what one trade says of our orders; one of a market that nobody tells is unreadable."""
         condition = trade.market.lower()
-        market = self._told.get(condition) or await self.market(condition)
+        market = self._told.get(condition)
+        if market is None:
+            try:
+                async with asyncio.timeout(FACTS_S):
+                    market = await self.market(condition)
+            except (Unavailable, TimeoutError):
+                market = None  # it costs what it names, not the rest of the answer
         if market is None:
             why = f"trade {printable(trade.id, 80)}: market {trade.market[:20]} is unknown"
             return Evidence((), (Unreadable(why, _token(trade.asset_id)),))
@@ -271,7 +281,7 @@ class Clob:
         unreadable: list[Unreadable] = []
         cursor = "MA=="
         while cursor != END_CURSOR:
-            page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), _Page)
+            page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), Page)
             for row in page.data:
                 try:
                     found.append(wire.decode(bytes(row), kind))
@@ -298,7 +308,7 @@ class Clob:
             "/balance-allowance/update", asked
         )  # it answers from a cache otherwise
         reply = await self._evidence("/balance-allowance", asked)
-        text = _decode(reply, _Balance).balance
+        text = _decode(reply, Balance).balance
         if not text.isascii() or not text.isdigit() or len(text) > 30:
             raise Unavailable(f"GET /balance-allowance: unreadable balance {printable(text, 40)!r}")
         return int(text)
@@ -334,7 +344,7 @@ class Clob:
 def _named(row: bytes) -> TokenId | None:
     """Return the token that an otherwise unreadable row names, or None."""
     try:
-        return _token(wire.decode(row, _Asset).asset_id)
+        return _token(wire.decode(row, Asset).asset_id)
     except wire.BadInput:
         return None
 
@@ -351,7 +361,7 @@ def _refusal(reply: Reply) -> str:
     if reply.status not in (400, 401, 403):
         return ""
     try:
-        return wire.decode(reply.body, _Refusal).error
+        return wire.decode(reply.body, Refusal).error
     except wire.BadInput:
         return ""
 

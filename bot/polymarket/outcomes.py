@@ -62,9 +62,9 @@ class _Answer(msgspec.Struct):
 
 
 def read_outcome(
-    status: int, body: bytes, *, order_id: str, making: int, retry_after: str | None
+    status: int, body: bytes, *, order_id: str, maker_amount: int, retry_after: str | None
 ) -> Outcome:
-    """Return what an answer proves about the order with id `order_id` and maker amount `making`."""
+    """Return what an answer proves about the order with id `order_id` and maker amount `maker_amount`."""
     if status in (425, 429, 503):
         return Deferred(f"HTTP {status}", _seconds(retry_after) or _hint(body))
     if status >= 500 or status < 200:
@@ -80,7 +80,7 @@ def read_outcome(
         )
     text = answer.error or answer.errorMsg or ""
     if status == 200 and answer.success and not text:
-        return _accepted(answer, order_id, making)
+        return _accepted(answer, order_id, maker_amount)
     return _refused(status, text)
 
 
@@ -100,27 +100,27 @@ def _refused(status: int, text: str) -> Outcome:
     return Unknown(f"HTTP {status}: {printable(text)}")
 
 
-def _accepted(answer: _Answer, order_id: str, making: int) -> Outcome:
+def _accepted(answer: _Answer, order_id: str, maker_amount: int) -> Outcome:
     if answer.orderID != order_id:
         return Unknown(f"answer names order {printable(answer.orderID)}")
     status = (answer.status or "").lower()
     if status not in ("live", "matched", "delayed", "unmatched"):
         return Unknown(f"answer has status {printable(status)}")
     try:
-        amounts = _amounts(answer, making)
+        amounts = _amounts(answer, maker_amount)
     except (ArithmeticError, ValueError):
         return Unknown("answer has unreadable amounts")
     return Accepted(status, *amounts)  # type: ignore[arg-type]
 
 
-def _amounts(answer: _Answer, making: int) -> tuple[int, int]:
+def _amounts(answer: _Answer, maker_amount: int) -> tuple[int, int]:
     """Return what has matched: decimal text, always. What does not fit is evidence of nothing."""
     made, took = Decimal(answer.makingAmount or 0), Decimal(answer.takingAmount or 0)
     if not (made.is_finite() and took.is_finite()) or min(made, took) < 0:
         raise ValueError("amounts")
     # The exchange rounds on its own: up to a cent more than was offered has been seen.
-    fits = made * MICRO <= making + CENT and took < MICRO
-    return (min(int(made * MICRO), making), int(took * MICRO)) if fits else (0, 0)
+    fits = made * MICRO <= maker_amount + CENT and took < MICRO
+    return (min(int(made * MICRO), maker_amount), int(took * MICRO)) if fits else (0, 0)
 
 
 def _hint(body: bytes) -> int | None:

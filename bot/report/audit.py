@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 from bot.ledger.orders import FLYING, UNSETTLED
 from bot.model.amounts import CENT
-from bot.model.fill import Fill, Settlement
+from bot.model.fill import Fill, Payout, Settlement
 from bot.model.market import Side
 from bot.model.pnl import fold
 from bot.report.reader import Report
@@ -14,30 +14,24 @@ PRICE_SLACK = 100_000
 
 
 def mismatches(found: Report) -> list[str]:
-    """Return where positions, days and cash do not follow from the fills; nothing in a sound ledger."""
-    fills: dict[tuple[str, str], list[Fill]] = {}
-    for row in found.rows("SELECT * FROM fill"):
-        kept = {name: row[name] for name in Fill.__slots__}
-        one = Fill(
-            **{**kept, "side": Side(row["side"]), "settlement": Settlement(row["settlement"])}
-        )
-        fills.setdefault((row["wallet"], row["token"]), []).append(one)
+    """Return where positions, days and cash do not follow from fills and payouts; nothing in a sound ledger."""
+    fills, paid = _fills(found), _payouts(found)
     days: dict[str, list[int]] = {}
     problems, cash = [], 0
-    stored = {(r["wallet"], r["token"]): r for r in found.rows("SELECT * FROM position")}
-    for key in sorted({*fills, *stored}):
+    stored = {(r["portfolio"], r["token"]): r for r in found.rows("SELECT * FROM position")}
+    for key in sorted({*fills, *paid, *stored}):
         folded, row = (
-            fold(fills.get(key, [])),
+            fold(fills.get(key, []), paid.get(key, [])),
             stored.get(key, {"shares": 0, "cost": 0, "realized": 0}),
         )
         cash += folded.cash
         if row["shares"] >= CENT and row["cost"] > row["shares"] + PRICE_SLACK:
             problems.append(
-                f"position of {key[0][:10]} in token {key[1][:12]}: bought above 1 a share"
+                f"position of {key[0][:17]} in token {key[1][:12]}: bought above 1 a share"
             )
         if (row["shares"], row["cost"], row["realized"]) != astuple(folded.position):
             problems.append(
-                f"position of {key[0][:10]} in token {key[1][:12]}: {folded.position} by its fills"
+                f"position of {key[0][:17]} in token {key[1][:12]}: {folded.position} by its fills"
             )
         for day, total in folded.days.items():
             days[day] = [a + b for a, b in zip(days.get(day, [0] * 4), astuple(total), strict=True)]
@@ -53,11 +47,31 @@ def mismatches(found: Report) -> list[str]:
     )
 
 
+def _fills(found: Report) -> dict[tuple[str, str], list[Fill]]:
+    fills: dict[tuple[str, str], list[Fill]] = {}
+    for row in found.rows("SELECT * FROM fill"):
+        kept = {name: row[name] for name in Fill.__slots__}
+        one = Fill(
+            **{**kept, "side": Side(row["side"]), "settlement": Settlement(row["settlement"])}
+        )
+        fills.setdefault((row["portfolio"], row["token"]), []).append(one)
+    return fills
+
+
+def _payouts(found: Report) -> dict[tuple[str, str], list[Payout]]:
+    paid: dict[tuple[str, str], list[Payout]] = {}
+    for row in found.rows("SELECT * FROM settlement"):
+        payout = Payout(row["at_us"], row["shares"], row["usdc"])
+        paid.setdefault((row["portfolio"], row["token"]), []).append(payout)
+    return paid
+
+
 def rests(found: Report) -> bool:
-    """Return whether nothing is undecided, in flight or unsettled."""
+    """Return whether nothing is undecided, in flight or unsettled, and no exit stands."""
     waiting = found.value(
         "SELECT (SELECT COUNT(*) FROM signal WHERE decided = 0)"
         f" + (SELECT COUNT(*) FROM orders WHERE {FLYING})"
         f" + (SELECT COUNT(*) FROM fill WHERE {UNSETTLED})"
+        " + (SELECT COUNT(*) FROM intent WHERE state = 'open')"
     )
     return bool(waiting == 0)

@@ -33,8 +33,8 @@ def why(found: Report, ident: str) -> list[Step]:
     like = text + "%"
     trades = found.rows(
         "SELECT DISTINCT t.* FROM leader_trade t LEFT JOIN signal s ON s.trade_id = t.id"
-        " LEFT JOIN decision d ON d.signal_id = s.id"
-        " WHERE t.tx LIKE ? OR s.id LIKE ? OR d.order_id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
+        " LEFT JOIN decision d ON d.signal_id = s.id LEFT JOIN orders o ON o.intent_id = d.intent_id"
+        " WHERE t.tx LIKE ? OR s.id LIKE ? OR o.id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
         like, like, like,
     )  # fmt: skip
     if not trades:
@@ -78,12 +78,28 @@ def _decided(found: Report, signal_id: str) -> Iterator[Step]:
             f"{reason}: {shown}" if shown else reason,
             numbers,
         )
-        for order in found.rows("SELECT * FROM orders WHERE id = ?", decision["order_id"]):
-            yield from _ordered(found, order)
+        for intent in found.rows("SELECT * FROM intent WHERE id = ?", decision["intent_id"]):
+            yield from _intended(found, intent)
+
+
+def _intended(found: Report, intent: dict[str, Any]) -> Iterator[Step]:
+    at_least = "at least" if intent["kind"] == "entry" else "at most"
+    what = (
+        f"{intent['kind']} {intent['id']}: hold {at_least} {decimal_text(intent['target'])} shares"
+    )
+    yield Step("intent", intent["opened_us"], what)
+    attempts = "SELECT * FROM orders WHERE intent_id = ? ORDER BY attempt"
+    for order in found.rows(attempts, intent["id"]):
+        yield from _ordered(found, order)
+    if intent["state"] == "open":
+        yield Step("waits", intent["due_us"], intent["waits"] or "for its order's end")
+    else:
+        yield Step(intent["state"], intent["ended_us"] or intent["opened_us"], intent["waits"])
 
 
 def _ordered(found: Report, order: dict[str, Any]) -> Iterator[Step]:
-    what = f"{order['side']} order {order['id']} at {decimal_text(order['price'])}"
+    price = decimal_text(order["price"])
+    what = f"{order['side']} {order['kind']} order {order['id']} at {price}, attempt {order['attempt']}"
     yield Step("signed", order["created_us"], what)
     if order["sent_us"]:
         yield Step(

@@ -1,6 +1,6 @@
-"""Hard limits, pure: a proposal and the state it meets -> None (allowed) or a Skip.
+"""Hard limits, pure: an entry and the state it meets -> None (allowed) or a Skip.
 
-Entries meet every guard; exits are stopped by `halted` alone. A guard that raises counts as
+Exits meet none of them: the operator's `halt` alone stops those. A guard that raises counts as
 "no" (hummingbot#2534: a kill switch that failed in its own check stopped nothing).
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from bot.config.schema import RiskSettings
 from bot.model.control import ControlMode
 from bot.model.decision import Proposal, Skip, SkipReason
-from bot.model.market import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,9 @@ class Usage:
     mode: ControlMode
     tripped: str | None  #: why the breaker stops entries, also where a timed pause has ended
     lock: str | None  #: reason of a lock on this leader or market
+    position_lock: (
+        str | None
+    )  #: reason of a lock on this (portfolio, token): the operator has closed it
     market_stake: int  #: cost held and reserved in the proposal's market
     total_stake: int  #: the same over all markets
     bought_today: int  #: bought and reserved this UTC day
@@ -36,10 +38,7 @@ Guard = Callable[[Proposal, Usage, RiskSettings], Skip | None]
 
 def check(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None:
     """Return None if the proposal may become an order, else the first guard's Skip."""
-    guards: tuple[Guard, ...] = (
-        (_halted,) if proposal.side is Side.SELL else (_halted, *_ENTRY_GUARDS)
-    )
-    for guard in guards:
+    for guard in _GUARDS:
         try:
             skip = guard(proposal, usage, limits)
         except Exception as error:  # a guard that cannot answer says no
@@ -54,6 +53,12 @@ def check(proposal: Proposal, usage: Usage, limits: RiskSettings) -> Skip | None
 
 def _halted(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
     return Skip(SkipReason.HALTED, {}) if usage.mode is ControlMode.HALTED else None
+
+
+def _locked(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
+    if usage.position_lock is None:
+        return None
+    return Skip(SkipReason.POSITION_LOCKED, {"reason": usage.position_lock})
 
 
 def _paused(_: Proposal, usage: Usage, __: RiskSettings) -> Skip | None:
@@ -107,7 +112,9 @@ def _over(reason: SkipReason, wanted: int, used: int, limit: int) -> Skip | None
     return Skip(reason, {"wanted_usdc": wanted, "used_usdc": used, "limit_usdc": limit})
 
 
-_ENTRY_GUARDS: tuple[Guard, ...] = (
+_GUARDS: tuple[Guard, ...] = (
+    _halted,
+    _locked,
     _paused,
     _clock,
     _min_size,

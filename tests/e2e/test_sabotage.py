@@ -47,7 +47,7 @@ MUTANTS = {
         "tests/integration/test_recovery.py::test_no_byte_leaves_after_the_deadline",
     ),
     "a failed fill is taken back": (
-        "bot/execution/fills.py", "if known is None or fill.settlement is Settlement.FAILED:", "if known is None:",
+        "bot/execution/fills.py", "    if known is None or failed:\n        store(", "    if known is None:\n        store(",
         "tests/integration/test_execution.py::test_a_failed_settlement_is_taken_back_once",
     ),
     "what is in flight counts against the caps": (
@@ -64,7 +64,7 @@ MUTANTS = {
         "tests/integration/test_ledger.py::test_an_order_is_moved_only_from_the_state_it_was_read_in",
     ),
     "an ended order frees its budget once it is proven": (
-        "bot/execution/fills.py", "if short >= CENT or", "if",
+        "bot/execution/fills.py", "    if (order.matched or 0) - shares >= CENT:", "    if shares < 0:",
         "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
     ),
     'pongs make nothing fresh': (
@@ -82,10 +82,9 @@ MUTANTS = {
         '            if reply.status >= 429:\n                raise Unavailable',
         'tests/integration/test_unkind.py::test_a_page_at_login_is_weather_and_a_refusal_of_the_key_is_not',
     ),
-    'an answer may be a millionth above its trades': (
-        'bot/execution/fills.py', 'if short >= CENT or',
-        'if short > 0 or',
-        'tests/integration/test_unkind.py::test_an_answer_a_millionth_above_its_trades_ends_its_order',
+    "an answer may be a millionth above its trades": (
+        "bot/execution/fills.py", "(order.matched or 0) - shares >= CENT", "(order.matched or 0) - shares > 0",
+        "tests/integration/test_unkind.py::test_an_answer_a_millionth_above_its_trades_ends_its_order",
     ),
     'one unreadable trade locks nothing': (
         'bot/polymarket/clob.py', '                    unreadable.append(Unreadable(str(error), _named(bytes(row))))',
@@ -93,8 +92,8 @@ MUTANTS = {
         'tests/integration/test_unkind.py::test_one_unreadable_trade_locks_nothing_and_is_told',
     ),
     'amounts are decimal text': (
-        'bot/polymarket/outcomes.py', '    return (min(int(made * MICRO), making), int(took * MICRO)) if fits else (0, 0)',
-        '    scale = MICRO if fits else 1\n    return (min(int(made * scale), making), int(took * scale))',
+        'bot/polymarket/outcomes.py', '    return (min(int(made * MICRO), maker_amount), int(took * MICRO)) if fits else (0, 0)',
+        '    scale = MICRO if fits else 1\n    return (min(int(made * scale), maker_amount), int(took * scale))',
         'tests/unit/test_outcomes.py::test_amounts_are_decimal_text_and_what_does_not_fit_proves_nothing',
     ),
     'fees are cut, on the average price': (
@@ -142,49 +141,121 @@ MUTANTS = {
         '        return 0\n    say(',
         'tests/integration/test_unkind.py::test_reconcile_says_that_it_agrees_only_when_it_knows',
     ),
-    'last known facts serve exits': (
-        'bot/execution/decide.py', 'if leaving and known is not None:',
-        'if leaving and known is not None and signal.shares < 0:',
-        'tests/integration/test_exits.py::test_an_exit_lives_on_the_last_known_facts',
+    "last known facts serve exits": (
+        "bot/execution/drive.py", "        return await self.ledger.look(markets.last_known, intent.condition)",
+        "        return None",
+        "tests/integration/test_exits.py::test_story_8_an_exit_lives_on_the_last_known_facts",
     ),
-    'no decision waits long for one market': (
-        'bot/execution/decide.py', 'PATIENCE_S = 3',
-        'PATIENCE_S = 300',
-        'tests/integration/test_exits.py::test_a_hanging_market_delays_no_other_exit',
+    "each exit is driven on its own": (
+        "bot/execution/loop.py", "                self._spawn(name, self._attempt(intent, stopping))",
+        "                await self._driver.data.watch([intent.token], max_age_us=0)\n"
+        "                self._spawn(name, self._attempt(intent, stopping))",
+        "tests/integration/test_exits.py::test_story_8_a_hanging_market_delays_no_other_exit",
     ),
-    'who is followed no more is followed out': (
-        'bot/execution/decide.py', 'if settings is None and not (signal.side is Side.SELL or held.complement):',
-        'if settings is None:',
-        'tests/integration/test_exits.py::test_a_leader_who_is_followed_no_more_is_followed_out',
+    "who is followed no more is followed out": (
+        "bot/ledger/leaders.py", '" THEN 2 ELSE 0 END"', '" THEN 0 ELSE 0 END"',
+        "tests/integration/test_stories.py::test_story_7_who_is_removed_is_followed_out",
     ),
-    'what has settled is sold': (
-        'bot/execution/decide.py', '    if shares < CENT:\n        return None',
-        '    if shares < wanted.shares:\n        return None',
-        'tests/integration/test_exits.py::test_a_fill_that_never_mines_holds_up_its_own_shares_only',
+    "what has settled is sold": (
+        "bot/execution/drive.py", "        if min(over, settled) < CENT:", "        if settled < over:",
+        "tests/integration/test_exits.py::test_a_fill_that_never_mines_holds_up_its_own_shares_only",
     ),
     'dust is nothing': (
         'bot/ledger/positions.py', 'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "',
         'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT * 0} AND token = "',
-        'tests/integration/test_exits.py::test_dust_makes_no_side_taken',
+        'tests/integration/test_exits.py::test_story_12_dust_makes_no_side_taken',
     ),
-    'a doubted ledger asks the wallet': (
-        'bot/execution/decide.py', '        return there + CENT <= ours',
-        '        return False',
-        'tests/integration/test_exits.py::test_an_uncompared_ledger_asks_the_wallet_before_it_sells',
+    "a gate that stays shut asks the wallet": (
+        "bot/execution/drive.py", "            if there is None or abs(there - ours) >= CENT:", "            if ours < 0:",
+        "tests/integration/test_exits.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
+    ),
+    "nothing is driven before the gate opens": (
+        "bot/execution/drive.py", "            if now < self.born_us + ALONE_S * MICRO:", "            if ours < 0:",
+        "tests/integration/test_exits.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "a token with forgotten trades waits": (
-        "bot/execution/decide.py", "        return None  # trades of it are unknown here", "        pass  # trades of it are unknown here",
-        "tests/integration/test_exits.py::test_a_restored_ledger_sells_nothing_again",
+        "bot/execution/drive.py", 'if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now) is not None:',
+        "if intent.target < 0:",
+        "tests/integration/test_exits.py::test_a_token_with_unread_trades_waits",
     ),
-    'an exit has a floor': (
-        'bot/strategy/mirror.py', '    limit = max(slipped, floor)',
-        '    limit = slipped',
-        'tests/unit/test_mirror.py::test_no_exit_is_ever_offered_below_its_floor',
+    "after doubt only the wallet lets an exit go on": (
+        "bot/execution/drive.py", "if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):",
+        "if intent.target < 0:",
+        "tests/integration/test_stories.py::test_story_11_after_an_unproven_attempt_only_the_wallets_word_lets_another_go",
     ),
-    'an exit needs a book that is not frozen': (
-        'bot/strategy/mirror.py', 'if view.now_us - book.seen_us > s.book_max_age_s * MICRO:',
-        'if view.now_us - book.seen_us < 0:',
-        'tests/unit/test_mirror.py::test_an_exit_waits_for_a_book_that_is_not_frozen',
+    "one attempt is in flight": (
+        "migrations/versions/0003_state_not_events.py", "CREATE UNIQUE INDEX ux_orders_one_in_flight",
+        "CREATE INDEX ux_orders_one_in_flight",
+        "tests/integration/test_ledger.py::test_one_attempt_of_an_intent_is_in_flight",
+    ),
+    "an exit ends when it is reached": (
+        "bot/ledger/intents.py", "    over = maybe - latest.target >= CENT", "    over = maybe - latest.target >= 50_000_000",
+        "tests/integration/test_stories.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
+    ),
+    "an exit stands again when its sale fails": (
+        "bot/ledger/intents.py", "    elif latest.state is IntentState.REACHED and over:", "    elif over and not moving and held < 0:",
+        "tests/integration/test_execution.py::test_a_sale_that_fails_on_the_chain_is_sold_again",
+    ),
+    "the cover says how much": (
+        "bot/model/intent.py", "    return cover.shares * exposure // cover.leader", "    return min(cover.shares, exposure)",
+        "tests/unit/test_leave.py",
+    ),
+    "an increase that is passed over sets the cover anew": (
+        "bot/execution/leave.py", "        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
+        "        pass",
+        "tests/integration/test_stories.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
+    ),
+    "an ended entry sets the cover anew": (
+        "bot/ledger/intents.py", "            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)",
+        "            assert found",
+        "tests/integration/test_stories.py::test_story_2_half_a_filled_entry_follows_half_a_sale",
+    ),
+    "what rests ends by proof": (
+        "bot/execution/evidence.py", "        if order.cancelled_us is not None and began >= order.cancelled_us + lag:",
+        "        if began:",
+        "tests/integration/test_stories.py::test_a_resting_order_is_ended_by_proof_alone",
+    ),
+    "a halt takes what rests off the book": (
+        "bot/execution/drive.py", "        if halted or old or intent is None", "        if old or intent is None",
+        "tests/integration/test_stories.py::test_story_27_halt_in_the_middle_of_an_exit",
+    ),
+    "a sale that is not decided yet is still to be followed": (
+        "bot/ledger/leaders.py", "+ int(pending or 0), 0)", "+ 0 * int(pending or 0), 0)",
+        "tests/integration/test_stories.py::test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part",
+    ),
+    "we do not trade with ourselves": (
+        "bot/execution/decide.py", "exit_stands=intents.exit_stands_in(tx, signal.token)", "exit_stands=False",
+        "tests/integration/test_stories.py::test_story_14_we_do_not_trade_with_ourselves",
+    ),
+    "a close locks entries": (
+        "bot/execution/leave.py", "        control.lock(tx, control.position(portfolio, token), reason, until_us=until)",
+        "        assert until and reason",
+        "tests/integration/test_stories.py::test_story_28_an_operators_close_locks_entries",
+    ),
+    "an ended market is settled once": (
+        "bot/ledger/markets.py", """        " AND status <> 'ended'",""", """        "",""",
+        "tests/integration/test_resolution.py::test_an_end_is_stored_once",
+    ),
+    "a payout needs two who agree": (
+        "bot/polymarket/resolution.py", "        if by_gamma != by_clob:", "        if by_gamma == (0, 0):",
+        "tests/integration/test_resolution.py::test_a_market_ends_when_both_say_so",
+    ),
+    "a payout ends a position": (
+        "bot/execution/settle.py", "    intents.end_in_market(tx, ended.tokens, now_us=now_us)", "    assert intents",
+        "tests/integration/test_stories.py::test_story_9_a_market_that_ends_ends_our_position",
+    ),
+    "collateral is no credit while shares are missing": (
+        "bot/execution/reconcile.py", '        if [difference.kind for difference in wrong] != ["cash"]:',
+        '        if "cash" not in [difference.kind for difference in wrong]:',
+        "tests/integration/test_reconcile.py::test_collateral_is_no_credit_while_shares_are_missing",
+    ),
+    "an exit has a floor": (
+        "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
+        "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",
+    ),
+    "an exit needs a book that is not frozen": (
+        "bot/strategy/leave.py", "    if now_us - book.seen_us > s.book_max_age_s * MICRO:", "    if now_us < book.seen_us:",
+        "tests/unit/test_leave.py::test_an_exit_waits_and_says_for_what",
     ),
     "lookups are stamped with the exchange's time": (
         'bot/execution/evidence.py', ' + min(self._venue.skew_s, 0)',

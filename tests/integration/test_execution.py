@@ -41,12 +41,13 @@ async def test_every_kind_of_wallet_and_market_trades(tmp_path, signature_type):
 async def test_exits_follow_in_proportion_and_wait_for_settlement(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await r.sees(shares=100 * M)
+        await until(lambda: r.reasons() == ["copied"], "an entry")
         await r.sees(Side.SELL, 50 * M)
         await until(lambda: len(r.reasons()) == 2, "both decided")
         await r.settled()
         sold = r.query("SELECT * FROM orders WHERE side = 'SELL'")[0]
         bought = r.query("SELECT shares FROM fill WHERE side = 'BUY'")[0]["shares"]
-        assert sold["making"] == bought // 2 - bought // 2 % 10_000
+        assert sold["maker_amount"] == bought // 2 - bought // 2 % 10_000
         r.assert_equal_to_exchange()
 
 
@@ -250,7 +251,9 @@ async def test_pause_stops_entries_and_halt_stops_everything(tmp_path):
         await steer(r, ControlMode.HALTED)
         await r.sees(Side.SELL, 30 * M)
         await until(lambda: len(r.reasons()) == 4, "all decided")
-        assert r.reasons()[3] == "halted"
+        waits = "SELECT waits FROM intent WHERE state = 'open'"
+        await until(lambda: "halted" in (r.value(waits) or ""), "it waits")
+        assert r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") == 1
         r.assert_equal_to_exchange()
 
 
@@ -335,27 +338,16 @@ async def test_an_exit_that_nobody_buys_is_tried_again_until_it_is_sold(tmp_path
             r.sim.exchange.cancel(order.id, "")
         await until(lambda: r.books.book(r.market().tokens[0]).bids == (), "an empty book")
         await r.sees(Side.SELL)
-        await until(lambda: r.reasons() == ["copied", "no_liquidity"], "nobody buys")
+        await until(lambda: r.value("SELECT 1 FROM orders WHERE kind = 'GTD'"), "it rests")
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
         r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 480_000, 7 * M, "GTC")
-
-        def now(tx):
-            tx.execute("UPDATE signal SET seen_us = ? WHERE decided = 0", (now_us(),))
-
-        await r.ledger.transact(now)
         await until(
             lambda: r.value("SELECT SUM(shares) FROM fill WHERE side = 'SELL'") == 7 * M,
             "a first part",
         )
         r.sim.exchange.inside(maker, r.market().tokens[0], "BUY", 470_000, 100 * M, "GTC")
-        await until(
-            lambda: r.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1,
-            "another follow-up",
-        )
-        await r.ledger.transact(now)
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
-        assert r.query("SELECT source FROM signal ORDER BY seen_us")[-1] == {"source": "retry"}
         r.assert_equal_to_exchange()
 
 
@@ -365,11 +357,9 @@ async def test_an_exit_during_a_halt_is_made_good_after_it(tmp_path):
         await r.settled()
         await steer(r, ControlMode.HALTED)
         await r.sees(Side.SELL)
-        await until(lambda: r.reasons() == ["copied", "halted"], "halted")
+        waits = "SELECT waits FROM intent WHERE state = 'open'"
+        await until(lambda: "halted" in (r.value(waits) or ""), "halted")
         await steer(r, ControlMode.RUNNING)
-        await r.ledger.transact(
-            lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0")
-        )
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
         r.assert_equal_to_exchange()
@@ -386,9 +376,6 @@ async def test_a_sale_that_fails_on_the_chain_is_sold_again(tmp_path):
             "the sale fails",
         )
         r.sim.exchange.timing.failed_share = 0.0
-        await r.ledger.transact(
-            lambda tx: tx.execute("UPDATE signal SET seen_us = 0 WHERE decided = 0")
-        )
         await r.settled()
         assert r.value("SELECT SUM(shares) FROM position") < 10_000
         r.assert_equal_to_exchange()

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from bot.ledger import account, control, leaders
+from bot.ledger import account, control, intents, leaders
 from bot.ledger.db import Ledger
 from bot.ledger.files import backup
 from bot.model.control import ControlMode
@@ -15,6 +15,11 @@ from bot.report.reader import read
 from bot.runtime import now_us
 from bot.sim.faults import Rule
 from tests.rig import M, Rig, rig, steer, until
+
+
+def waits(r) -> str:
+    """Return what the standing exit waits for; '' if none stands."""
+    return r.value("SELECT waits FROM intent WHERE state = 'open' AND kind = 'exit'") or ""
 
 
 def sold(r) -> int:
@@ -34,7 +39,7 @@ async def entered(r, **more) -> int:
 
 
 @pytest.mark.parametrize("rule", [{"do": "status", "status": 404}, {"do": "hang"}])
-async def test_an_exit_lives_on_the_last_known_facts(tmp_path, rule):
+async def test_story_8_an_exit_lives_on_the_last_known_facts(tmp_path, rule):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
         r.clob._markets.clear()
@@ -46,7 +51,7 @@ async def test_an_exit_lives_on_the_last_known_facts(tmp_path, rule):
         r.assert_equal_to_exchange()
 
 
-async def test_a_hanging_market_delays_no_other_exit(tmp_path):
+async def test_story_8_a_hanging_market_delays_no_other_exit(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
         await r.sees(market=1)
@@ -101,11 +106,12 @@ async def test_a_fill_that_never_mines_holds_up_its_own_shares_only(tmp_path):
         await r.sees(Side.SELL, shares=150 * M)
         await until(lambda: sold(r) > 0, "what has settled is sold")
         assert sold(r) == settled - settled % 10_000
-        waiting = "SELECT SUM(shares) FROM signal WHERE source = 'retry' AND decided = 0"
-        assert r.value(waiting) == pytest.approx(held(r), abs=20_000), "and the rest waits"
+        waits = "SELECT waits FROM intent WHERE state = 'open' AND target = 0"
+        await until(lambda: "not settled" in (r.value(waits) or ""), "and the rest waits")
+        assert held(r) > 0
 
 
-async def test_dust_makes_no_side_taken(tmp_path):
+async def test_story_12_dust_makes_no_side_taken(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
         await r.sees(Side.SELL)
@@ -129,7 +135,7 @@ async def restored(r: Rig, tmp_path) -> Rig:
     return dataclasses.replace(r, path=copy)
 
 
-async def test_a_restored_ledger_sells_nothing_again(tmp_path):
+async def test_story_10_a_restored_ledger_sells_nothing_again(tmp_path):
     async with rig(tmp_path) as r:
         async with r.working():
             await entered(r)
@@ -149,32 +155,44 @@ async def test_a_restored_ledger_sells_nothing_again(tmp_path):
             await old.execution.reconciler.compare(now_us=now_us(), balances=False)
             async with old.working():
                 await old.sees(Side.SELL, tx="0x" + "5e" * 32)
-                passes = old.execution.loop
-                before = passes.progress_us or 0
-                await until(lambda: (passes.progress_us or 0) > before + 2 * M, "it was looked at")
-                assert old.value("SELECT COUNT(*) FROM signal WHERE decided = 0") == 1, "it waits"
                 await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
-                assert await old.execution.reconciler.adopt(now_us=now_us())
-                old.execution.doorbell.set()
-                await until(lambda: "not_held" in old.reasons(), "it was made long ago")
+                await old.execution.reconciler.compare(now_us=now_us())
+                await until(lambda: len(old.reasons()) == 2, "his sale was read again")
+                await old.settled()
+                assert held(old) > 19 * M, "what another leader's copy bought is external"
+                assert old.value("SELECT portfolio FROM position WHERE shares > 1e6") == "external"
         assert len(r.sim.exchange.outside) == orders_there, "nothing was sold again"
 
 
-async def test_an_uncompared_ledger_asks_the_wallet_before_it_sells(tmp_path):
+async def test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
         await r.ledger.transact(control.lock, control.UNCOMPARED, "not compared")
         there, token = r.sim.trader.shares, r.market().tokens[0]
         there[token], kept = there[token] // 2, there[token]
         await r.sees(Side.SELL)
-        loop = r.execution.loop
-        before = loop.progress_us or 0
-        await until(lambda: (loop.progress_us or 0) > before + 2 * M, "it was looked at")
-        assert r.reasons() == ["copied"] and sold(r) == 0, (
-            "fewer there than all positions add up to"
-        )
+        gate = "the ledger to be compared with the exchange"
+        await until(lambda: waits(r) == gate, "the gate is given its time")
+        r.execution.driver.born_us -= 60 * M
+        await until(lambda: "the wallet differs" in waits(r), "fewer than the portfolios add up to")
+        assert sold(r) == 0
         there[token] = kept
+        await r.ledger.transact(intents.wake, now_us=now_us())
         await until(lambda: held(r) < 10_000, "the wallet has them: the exit goes alone")
+        await r.settled()
+
+
+async def test_a_token_with_unread_trades_waits(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r)
+        token = f"{control.IN_TOKEN}{r.market().tokens[0]}"
+        await r.ledger.transact(control.lock, token, "a trade that nobody can read")
+        await r.sees(Side.SELL)
+        await until(lambda: "trades of this token" in waits(r), "it waits")
+        assert sold(r) == 0
+        await r.ledger.transact(control.unlock, token)
+        await r.ledger.transact(intents.wake, now_us=now_us())
+        await until(lambda: held(r) < 10_000, "sold")
         await r.settled()
 
 
@@ -183,11 +201,11 @@ async def test_a_resume_tries_standing_exits_at_once(tmp_path):
         await entered(r)
         await steer(r, ControlMode.HALTED)
         await r.sees(Side.SELL)
-        await until(lambda: "halted" in r.reasons(), "stopped")
-        retry = "SELECT seen_us FROM signal WHERE source = 'retry' AND decided = 0"
-        await until(lambda: (due := r.value(retry)) and due > now_us(), "due later")
+        await until(lambda: "halted" in waits(r), "stopped")
+        due_us = "SELECT due_us FROM intent WHERE state = 'open'"
+        assert r.value(due_us) > now_us() + 10 * M, "due later"
         await steer(r, ControlMode.RUNNING)
-        due = r.value(retry)
+        due = r.value(due_us)
         assert due is None or due <= now_us()
         await until(lambda: held(r) < 10_000, "sold")
         await r.settled()
@@ -200,11 +218,11 @@ async def test_progress_begins_the_pauses_anew(tmp_path):
         story, where = r.sim._story, r.market()
         story.depth = 1 * M
         story.quote(where)
+        await r.ledger.transact(lambda tx: tx.execute("UPDATE intent SET tries = 5"))
         await r.sees(Side.SELL)
-        pause = "SELECT s.seen_us - d.decided_us FROM signal s, decision d WHERE s.source = 'retry'"
-        await until(lambda: r.value(f"{pause} ORDER BY s.seq DESC, d.decided_us DESC"), "a retry")
+        await until(lambda: r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") > 1, "again")
         assert sold(r) > 0
-        assert r.value(f"{pause} ORDER BY s.seq DESC, d.decided_us DESC") < 16 * M
+        assert r.value("SELECT tries FROM intent WHERE kind = 'exit'") == 0
 
 
 async def test_our_clock_ahead_hides_none_of_our_trades(tmp_path):

@@ -19,12 +19,13 @@ from sqlmodel import SQLModel
 import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
 from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
-from bot.ledger import account, control, leaders, orders
+from bot.ledger import account, control, intents, leaders, orders
 from bot.ledger.db import SCHEMA, Ledger, insert, one, rows, run, scalar
 from bot.ledger.files import migrate
 from bot.model.control import ControlMode
+from bot.model.intent import IntentKind
 from bot.model.market import Side
-from bot.model.order import Order, OrderState
+from bot.model.order import Order, OrderKind, OrderState
 from bot.report import status
 
 ROOT = Path(__file__).parents[2]
@@ -320,7 +321,8 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
             }  # fmt: skip
             insert(tx, "leader_trade", row)
             signal = {
-                "id": f"s{i}", "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_before": 0, "leader_after": 1,
+                "id": f"s{i}", "kind": "increase", "portfolio": "mirror/w", "condition": "c", "token": "7",
+                "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_before": 0, "leader_after": 1,
                 "leader_peak": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
             }  # fmt: skip
             insert(tx, "signal", signal)
@@ -352,15 +354,41 @@ def test_a_report_reads_while_another_process_writes(path):
 
 async def test_an_order_is_moved_only_from_the_state_it_was_read_in(path):
     read = Order(
-        "0x1", "s1", "w", "c", "7", Side.BUY, 500_000, 1, 2, 0, "{}", OrderState.POSTING, 1, 2
-    )
+        "0x1", None, 1, "mirror/w", "c", "7", Side.BUY, OrderKind.FAK, 500_000, 1, 2, 0, "{}",
+        OrderState.POSTING, 1, 2,
+    )  # fmt: skip
     async with Ledger(path).open() as ledger:
         await ledger.transact(orders.add, read)
-        await ledger.transact(orders.move, read, OrderState.OPEN)
+        await ledger.transact(orders.move, read, OrderState.OPEN, now_us=1)
         with pytest.raises(InvariantBroken, match="no longer posting, cannot become rejected"):
-            await ledger.transact(orders.move, read, OrderState.REJECTED)
+            await ledger.transact(orders.move, read, OrderState.REJECTED, now_us=1)
         with pytest.raises(ValueError, match="no edge from filled"):
             await ledger.transact(
-                orders.move, replace(read, state=OrderState.FILLED), OrderState.OPEN
+                orders.move, replace(read, state=OrderState.FILLED), OrderState.OPEN, now_us=1
             )
         assert (await ledger.look(orders.order, "0x1")).state is OrderState.OPEN
+
+
+async def test_one_attempt_of_an_intent_is_in_flight(path):
+    async with Ledger(path).open() as ledger:
+        intent = await ledger.transact(
+            intents.add, IntentKind.EXIT, "mirror/w", "c", "7", target=0, price=None,
+            signal_id="s", now_us=1,
+        )  # fmt: skip
+        with pytest.raises(LedgerError, match="UNIQUE"):
+            await ledger.transact(
+                intents.add, IntentKind.ENTRY, "mirror/w", "c", "7", target=1, price=None,
+                signal_id="t", now_us=1,
+            )  # fmt: skip
+        first = Order(
+            "0x1", intent.id, 1, "mirror/w", "c", "7", Side.SELL, OrderKind.FAK, 500_000, 1, 2, 0, "{}",
+            OrderState.POSTING, 1, 2,
+        )  # fmt: skip
+        await ledger.transact(orders.add, first)
+        second = replace(first, id="0x2", attempt=2)
+        with pytest.raises(LedgerError, match=r"UNIQUE constraint failed: orders\.intent_id$"):
+            await ledger.transact(orders.add, second)
+        await ledger.transact(orders.move, first, OrderState.CANCELLED, now_us=3)
+        with pytest.raises(LedgerError, match=r"orders\.intent_id, orders\.attempt"):
+            await ledger.transact(orders.add, replace(first, id="0x2"))
+        await ledger.transact(orders.add, second)

@@ -21,7 +21,7 @@ from bot.lab.virtual.exchange import ANSWERS, WAYS
 from bot.lab.virtual.run import VirtualRun
 from bot.model.fill import Settlement
 from bot.model.market import Side
-from bot.report import audit
+from bot.report import audit, laws
 
 #: (market, leader, side, shares): few of each, so that they meet.
 MOVES = st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from(Side), st.integers(60, 300))
@@ -83,12 +83,10 @@ class OrderLife(RuleBasedStateMachine):
         self.starts()
 
     @invariant()
-    def at_most_one_order_a_decision(self):
+    def every_order_is_an_attempt_of_an_intent(self):
         with report.read(self.run.path, now_us=self.run.now_us()) as found:
-            asked = {
-                row["order_id"]
-                for row in found.rows("SELECT order_id FROM decision WHERE order_id IS NOT NULL")
-            }
+            asked = {row["id"] for row in found.rows("SELECT id FROM orders")}
+            assert laws.broken(found, at_rest=False) == []
         assert set(self.run.exchange.accepted) <= asked
         assert len(self.run.exchange.accepted) == len(set(self.run.exchange.accepted))
         assert not self.run.exchange.broken

@@ -6,7 +6,7 @@ import pytest
 
 from bot import report
 from bot.errors import SchemaMismatch
-from bot.execution.reconcile import NOBODY, Reconciler
+from bot.execution.reconcile import Reconciler
 from bot.ledger import account
 from bot.model.market import Side
 from bot.report import audit
@@ -72,7 +72,7 @@ async def test_shares_that_left_are_taken_from_all_holders_at_cost(tmp_path):
 async def test_two_adoptions_at_once_adopt_once(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
-        r.sim.trader.collateral += 40 * M
+        r.sim.trader.collateral -= 40 * M
         reconciler = reconciler_of(r)
         await asyncio.gather(*(reconciler.adopt(now_us=now_us()) for _ in range(3)))
         assert sound(r) == []
@@ -80,7 +80,31 @@ async def test_two_adoptions_at_once_adopt_once(tmp_path):
         assert r.value("SELECT COUNT(*) FROM event WHERE kind = 'reconcile.adopted'") == 1
 
 
-async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_path):
+@pytest.mark.parametrize("change", [40 * M, 1, -5])
+async def test_what_came_from_elsewhere_and_what_rounding_took_are_no_difference(tmp_path, change):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        before = r.value("SELECT SUM(realized) FROM position")
+        r.sim.trader.collateral += change
+        found = await reconciler_of(r).compare(now_us=now_us())
+        assert found.differences == () and len(found.booked) == 1
+        assert r.value("SELECT COUNT(*) FROM event WHERE kind = 'account.credit'") == 1
+        assert r.value("SELECT SUM(realized) FROM position") == before, "no profit"
+        assert sound(r) == []
+        r.assert_equal_to_exchange()
+
+
+async def test_collateral_is_no_credit_while_shares_are_missing(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        r.sim.trader.collateral += 5 * M
+        r.sim.trader.shares[r.market().tokens[0]] -= 10 * M
+        found = await reconciler_of(r).compare(now_us=now_us())
+        assert sorted(d.kind for d in found.differences) == ["cash", "shares"]
+        assert found.booked == ()
+
+
+async def test_an_unknown_trade_stops_entries_until_it_is_final_and_booked_with_its_price(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await settled_entry(r)
         r.sim.exchange.inside(
@@ -94,19 +118,18 @@ async def test_an_unknown_trade_stops_entries_and_is_adopted_with_its_price(tmp_
         )
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
         reconciler = reconciler_of(r)
+        newest = list(r.sim.exchange.trades.values())[-1]
+        newest.status = "MINED"
         await reconciler.answer(adopt=False, now_us=now_us())
         scopes = {row["scope"].split(":")[0] for row in r.query("SELECT scope FROM lock")}
         assert scopes == {"forgotten", "token"}, "no entries, and nothing of that token is sold"
         await r.sees(market=2)
         await until(lambda: r.reasons()[1:] == ["paused"], "entries stop")
-        await until(
-            lambda: all(t.status == "CONFIRMED" for t in r.sim.exchange.trades.values()),
-            "all final",
-        )
-        await reconciler.adopt(now_us=now_us())
-        assert r.query("SELECT scope FROM lock") == []
+        newest.status = "CONFIRMED"
+        await reconciler.compare(now_us=now_us())
+        assert r.query("SELECT scope FROM lock") == [], "booked without being asked"
         await r.settled()
-        mine = r.query("SELECT shares, cost FROM position WHERE wallet = ?", NOBODY)[0]
+        mine = r.query("SELECT shares, cost FROM position WHERE portfolio = 'external'")[0]
         assert mine["shares"] > 0 and mine["cost"] > 0
         assert sound(r) == []
         r.assert_equal_to_exchange()
@@ -179,18 +202,22 @@ async def test_a_sale_by_hand_is_taken_from_every_holder(tmp_path):
         r.assert_equal_to_exchange()
 
 
-async def test_a_forgotten_trade_stays_forgotten_until_it_is_adopted(tmp_path):
+async def test_a_forgotten_trade_is_booked_once_it_is_final(tmp_path):
     async with rig(tmp_path) as r, r.working():
         r.sim.exchange.inside(
             r.sim.trader, r.market(1).tokens[0], "BUY", 900_000, 10 * M, "FAK", owner_key="by-hand"
         )
         await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
         await settled_entry(r)  # a newer fill does not move the window past it
+        for trade in r.sim.exchange.trades.values():
+            trade.status = "MINED" if trade.status == "CONFIRMED" else trade.status
         for _ in range(2):
             assert (await reconciler_of(r).compare(now_us=now_us())).forgotten == 1
         assert r.value("SELECT COUNT(*) FROM meta WHERE name = 'reconciled_s'") == 0
-        await reconciler_of(r).adopt(now_us=now_us())
-        assert (await reconciler_of(r).compare(now_us=now_us())).forgotten == 0
+        for trade in r.sim.exchange.trades.values():
+            trade.status = "CONFIRMED"
+        assert len((await reconciler_of(r).compare(now_us=now_us())).booked) == 1
+        assert (await reconciler_of(r).compare(now_us=now_us())).booked == ()
         assert r.value("SELECT COUNT(*) FROM meta WHERE name = 'reconciled_s'") == 1
 
 

@@ -1,4 +1,4 @@
-"""The mirror strategy: entries near the leader's price, exits in proportion."""
+"""The mirror strategy: entries near the leader's price."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from bot.config.schema import StrategySettings
 from bot.model.amounts import TICKS, market_amounts
 from bot.model.decision import Proposal, SkipReason, View
 from bot.model.market import Book, Market, Side
-from bot.model.signal import Signal
+from bot.model.signal import Signal, SignalKind
 from bot.strategy.mirror import Mirror
 
 M = 1_000_000
@@ -18,12 +18,12 @@ NOW = 1_790_000_000 * M
 SETTINGS = StrategySettings()
 MARKET = Market("0xc", ("7", "8"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 40_000, 1, True)
 SIGNAL = Signal(
-    id="s", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
+    id="s", kind=SignalKind.INCREASE, portfolio="mirror/0xw", note="", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
     usdc=50 * M, group_shares=100 * M, group_usdc=50 * M, leader_before=0, leader_after=100 * M, leader_peak=100 * M,
     leader_watched=100 * M, title="t", outcome="Yes", traded_s=NOW // M, seen_us=NOW, source="rtds",
 )  # fmt: skip
 BOOK = Book(((490_000, 400 * M),), ((510_000, 400 * M), (520_000, 400 * M)), NOW)
-VIEW = View(SIGNAL, MARKET, BOOK, BOOK, 0, 0, 0, 0, False, NOW)
+VIEW = View(SIGNAL, MARKET, BOOK, 0, 0, False, False, NOW)
 
 
 def decide(view=VIEW, settings=SETTINGS, **signal):
@@ -32,7 +32,7 @@ def decide(view=VIEW, settings=SETTINGS, **signal):
 
 def test_a_plain_entry_spends_the_fixed_budget_at_the_limit():
     found = decide()
-    assert (found.side, found.price, found.usdc) == (Side.BUY, 520_000, 9_990_000)
+    assert (found.token, found.price, found.usdc) == ("7", 520_000, 9_990_000)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def test_a_plain_entry_spends_the_fixed_budget_at_the_limit():
     [
         ({"now_us": NOW + 11 * M}, SkipReason.STALE),
         ({"held_opposite": 1}, SkipReason.OPPOSITE_HELD),
+        ({"exit_stands": True}, SkipReason.OWN_EXIT_STANDS),
         ({"copied_before": True}, SkipReason.ALREADY_COPIED),
         ({"market": replace(MARKET, accepting=False)}, SkipReason.MARKET_CLOSED),
         ({"book": replace(BOOK, seen_us=NOW - 31 * M)}, SkipReason.BOOK_STALE),
@@ -81,87 +82,6 @@ def test_proportional_sizing_buys_the_difference_to_the_target():
     assert decide(replace(VIEW, held=50 * M), half).reason is SkipReason.ALREADY_COPIED
 
 
-SELL = {"side": Side.SELL, "shares": 10 * M, "leader_before": 100 * M, "leader_after": 90 * M}
-
-
-def test_ten_percent_sold_is_ten_percent_sold():
-    found = decide(replace(VIEW, held=20 * M), **SELL)
-    assert (found.side, found.shares, found.price) == (Side.SELL, 2 * M, 460_000)
-
-
-def test_a_leader_who_has_left_takes_us_along():
-    found = decide(
-        replace(VIEW, held=20_005_000), **{**SELL, "shares": 97 * M, "leader_after": 3 * M}
-    )
-    assert found.shares == 20_000_000
-
-
-LATE = NOW + 86_400 * M
-
-
-def late_exit(bid: int, *, left_at: int, tick: int = 10_000, seen_us: int = LATE):
-    """Decide an exit seen a day late, from a leader who sold 100 shares at a price."""
-    view = replace(
-        VIEW,
-        held=20 * M,
-        now_us=LATE,
-        market=replace(MARKET, tick=tick),
-        book=Book(((bid, 100 * M),), (), seen_us),
-    )
-    return decide(view, **{**SELL, "group_shares": 100 * M, "group_usdc": left_at * 100})
-
-
-def test_late_exits_still_run_in_any_price_band():
-    found = late_exit(20_000, left_at=20_000)
-    assert (found.side, found.price) == (Side.SELL, 10_000)
-
-
-@given(st.integers(1, 99), st.integers(1, 99), st.sampled_from([1_000, 10_000]))
-def test_no_exit_is_ever_offered_below_its_floor(bid, left_at, tick):
-    found = late_exit(bid * 10_000, left_at=left_at * 10_000, tick=tick)
-    left = left_at * 10_000
-    least = min(left * 85 // 100, max(left - tick, tick))  # one tick under him is always allowed
-    if bid * 10_000 < least:
-        assert (
-            found.reason is SkipReason.NO_LIQUIDITY
-            and found.numbers["floor"] >= least // tick * tick
-        )
-    elif isinstance(found, Proposal):
-        assert least // tick * tick <= found.price <= bid * 10_000 and found.price % tick == 0
-
-
-def test_an_exit_waits_for_a_book_that_is_not_frozen():
-    assert late_exit(500_000, left_at=500_000, seen_us=NOW).reason is SkipReason.BOOK_STALE
-
-
-def test_who_leaves_by_the_other_side_has_a_floor_too():
-    view = replace(VIEW, held_complement=20 * M, leader_complement=100 * M)
-    for bid, expected in ((400_000, Side.SELL), (330_000, SkipReason.NO_LIQUIDITY)):
-        book = Book(((bid, 100 * M),), (), view.now_us)
-        signal = {"group_shares": 100 * M, "group_usdc": 60 * M, "leader_before": 0}
-        found = decide(replace(view, complement_book=book), **signal)
-        assert expected in (getattr(found, "side", None), getattr(found, "reason", None))
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"held": 0}, SkipReason.NOT_HELD),
-        ({"held": 20_000}, SkipReason.TOO_SMALL),
-        ({"held": 20 * M, "book": replace(BOOK, bids=())}, SkipReason.NO_LIQUIDITY),
-        ({"held": 20 * M, "market": replace(MARKET, accepting=False)}, SkipReason.MARKET_CLOSED),
-    ],
-)
-def test_an_exit_is_skipped_with_its_reason(change, reason):
-    assert decide(replace(VIEW, **change), **SELL).reason is reason
-
-
-def test_buying_the_complement_is_an_exit():
-    view = replace(VIEW, held_complement=20 * M, held_opposite=20 * M, leader_complement=200 * M)
-    found = decide(view)
-    assert (found.token, found.side, found.shares) == ("8", Side.SELL, 10 * M)
-
-
 @given(
     tick=st.sampled_from(sorted(TICKS)), price=st.integers(80_000, 920_000), usdc=st.integers(25 * M, 10**6 * M),
     fixed=st.integers(M, 1000 * M), best=st.integers(1, 999_999),
@@ -178,7 +98,7 @@ def test_no_entry_ever_pays_beyond_guard_or_budget(tick, price, usdc, fixed, bes
             settings.max_price, tick
         )
         assert found.usdc <= fixed
-        amounts = market_amounts(found.side, found.price, found.usdc, tick)
-        assert amounts.making <= fixed
+        amounts = market_amounts(Side.BUY, found.price, found.usdc, tick)
+        assert amounts.maker_amount <= fixed
         # The implied price still reaches an ask at the limit.
-        assert amounts.making * M >= found.price * amounts.taking
+        assert amounts.maker_amount * M >= found.price * amounts.taker_amount

@@ -12,9 +12,11 @@ from bot.polymarket.outcomes import REFUSALS, read_outcome
 ID = "0x" + "ab" * 32
 
 
-def read(status, body, making=10_000_000, retry_after=None):
+def read(status, body, maker_amount=10_000_000, retry_after=None):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_outcome(status, data, order_id=ID, making=making, retry_after=retry_after)
+    return read_outcome(
+        status, data, order_id=ID, maker_amount=maker_amount, retry_after=retry_after
+    )
 
 
 def matched(**change):
@@ -86,7 +88,11 @@ def test_killed_is_an_order_that_reached_the_book(text):
         (200, {"success": False, "errorMsg": text, "orderID": ID}),
     ):
         found = read(status, body)
-        assert isinstance(found, Accepted) and (found.status, found.making, found.taking) == (
+        assert isinstance(found, Accepted) and (
+            found.status,
+            found.maker_amount,
+            found.taker_amount,
+        ) == (
             "killed",
             0,
             0,

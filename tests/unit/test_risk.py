@@ -7,14 +7,12 @@ import pytest
 from bot.config.schema import RiskSettings
 from bot.model.control import ControlMode
 from bot.model.decision import Proposal, SkipReason
-from bot.model.market import Side
 from bot.risk import breaker, guards
 
 M = 1_000_000
 LIMITS = RiskSettings()
-ENTRY = Proposal("7", Side.BUY, 500_000, 20 * M, 10 * M, {})
-EXIT = replace(ENTRY, side=Side.SELL)
-IDLE = guards.Usage(ControlMode.RUNNING, None, None, 0, 0, 0, 1000 * M, 0)
+ENTRY = Proposal("7", 500_000, 20 * M, 10 * M, {})
+IDLE = guards.Usage(ControlMode.RUNNING, None, None, None, 0, 0, 0, 1000 * M, 0)
 
 
 def reason(proposal, **usage):
@@ -32,6 +30,7 @@ def test_an_idle_bot_may_enter():
         ({"mode": ControlMode.HALTED}, SkipReason.HALTED),
         ({"mode": ControlMode.PAUSED}, SkipReason.PAUSED),
         ({"lock": "protection"}, SkipReason.PAUSED),
+        ({"position_lock": "closed by the operator"}, SkipReason.POSITION_LOCKED),
         ({"tripped": "breaker: daily loss limit reached"}, SkipReason.PAUSED),
         ({"market_stake": 40 * M + 1}, SkipReason.MARKET_LIMIT),
         ({"market_stake": 39 * M, "fee": M + 1}, SkipReason.MARKET_LIMIT),
@@ -54,16 +53,6 @@ def test_limits_allow_exactly_up_to_them():
 
 def test_fewer_than_five_shares_are_no_entry():
     assert reason(replace(ENTRY, shares=5 * M - 1)) is SkipReason.BELOW_MIN_SIZE
-
-
-def test_an_exit_is_stopped_by_halted_alone():
-    assert reason(EXIT, mode=ControlMode.HALTED) is SkipReason.HALTED
-    assert (
-        reason(
-            EXIT, mode=ControlMode.PAUSED, lock="x", market_stake=10**15, total_stake=10**15, cash=0
-        )
-        is None
-    )
 
 
 def test_a_guard_that_raises_counts_as_no():

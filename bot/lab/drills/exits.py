@@ -204,7 +204,6 @@ def _endings() -> list[Drill]:
             f"ended.{name}",
             f"a market ends {pays[0]}:{pays[1]} while an exit stands",
             partial(_ended, payouts=pays),
-            "F2",
             plan=LATE,
         )
         for name, pays in ends.items()
@@ -236,17 +235,14 @@ DRILLS = [
     ),
     exit_drill("thin.full", "36 of 100 are bid, the rest later", _thin, "", _LARGE, LATE),
     *ways(
-        "thin", _standing, "story 1", plan=LATE,
+        "thin", _standing, plan=LATE,
         tenth="he sells 10 % twice while nothing is bid",
     ),
     *ways(
         "collapse", _collapse, plan=LATE,
         full="bids fall below the floor, and come back",
-        complement="he buys the other side, and bids fall below the floor",
-    ),
-    *ways(
-        "collapse", _collapse, "story 1", plan=LATE,
         tenth="bids fall, and what is to be sold is too small to rest",
+        complement="he buys the other side, and bids fall below the floor",
     ),
     *ways(
         "frozen", _frozen, "", _FRESH, LATE,

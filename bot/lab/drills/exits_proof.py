@@ -116,7 +116,7 @@ DRILLS = [
         complement="the executor is killed while an exit by the other side stands",
     ),
     *ways(
-        "restored", _restored, "F3",
+        "restored", _restored,
         full="a backup from before the exit is restored",
         tenth="a backup from before two sales of 10 % is restored",
         complement="a backup from before he bought the other side is restored",
@@ -129,7 +129,7 @@ DRILLS = [
     ),
     exit_drill("killed_late.ended", "the fill shows after its order's end", _killed_late),
     *ways(
-        "unproven", _unproven, "story 11", _BRIEF,
+        "unproven", _unproven, "", _BRIEF,
         full="an answer is lost, and lookups show nothing for two minutes",
         tenth="he sells 10 % twice, and the first answer is lost",
     ),

@@ -16,8 +16,12 @@ def _halt(scene: Scene) -> str:
     scene.trade(1, 2)
     scene.trade(0, 0, side="SELL")
     scene.until(
-        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'halted'") >= 2,
-        "nothing more",
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'halted'"),
+        "no entry",
+    )
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM intent WHERE waits LIKE 'halted%'"),
+        "the exit waits",
     )
     expect(len(scene.orders()) == 2, "no order after the halt")
     steer(scene, "running")

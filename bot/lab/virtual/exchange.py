@@ -19,6 +19,7 @@ from bot.model.order import (
     LiveOrder,
     Order,
     OrderId,
+    OrderKind,
     Outcome,
     Rejected,
     RejectReason,
@@ -33,6 +34,8 @@ ANSWERS = {
     "matched": 46, "lost_after": 12, "lost_before": 8, "busy": 8, "late": 6, "killed": 5, "killed_but_filled": 4,
     "delayed": 4, "refused": 4, "unmatched": 3,
 }  # fmt: skip
+#: What a cancel does: says so, says nothing, does not do it, or comes too late for a last fill.
+CANCELS = ("cancelled", "cancelled", "cancelled", "filled", "denied", "lost")
 WAYS = (Settlement.CONFIRMED, Settlement.RETRYING, Settlement.FAILED)
 
 
@@ -72,6 +75,7 @@ class Taken:
     order: Order
     at_s: float
     trades: list[Trade] = field(default_factory=list)
+    rests: bool = False
 
 
 @dataclass
@@ -93,6 +97,7 @@ class VirtualExchange:
     on_evidence: Callable[[Evidence], Awaitable[None]] | None = None
     alive: Callable[[], None] = lambda: None
     coming: set[asyncio.Task[None]] = field(default_factory=set)  #: what is still on its way
+    dry: set[TokenId] = field(default_factory=set)  #: tokens that nobody bids for just now
     _by_market: dict[str, list[tuple[Taken, Trade]]] = field(default_factory=dict)
 
     owner = OWNER
@@ -152,15 +157,34 @@ class VirtualExchange:
         return Accepted("matched", *((paid, made) if order.side is Side.BUY else (made, paid)))
 
     async def order(self, order_id: OrderId) -> LiveOrder | None:
-        """Return a live order; only delayed ones ever are."""
+        """Return a live order: one that rests, mostly, or is delayed."""
         await self._lookup()
         found = self.orders.get(order_id)
-        waiting = found is not None and not found.trades and self.now_s() < found.at_s
+        if found is None or (not self.calm and self.rng.random() < 0.1):
+            return None  # a blip: not found is no proof
+        waiting = found.rests or (not found.trades and self.now_s() < found.at_s)
         return LiveOrder(order_id) if waiting else None
 
+    async def cancel(self, order_id: OrderId) -> bool:
+        """Take an order off its book, or say so, or do so without saying; its last fill may come after."""
+        await self._lookup()
+        found = self.orders.get(order_id)
+        if found is None or not found.rests:
+            return False
+        how = "cancelled" if self.calm else self.rng.choice(CANCELS)
+        self.seen[f"cancel_{how}"] += 1
+        if how == "denied":
+            return False
+        found.rests = False
+        if how == "filled":
+            self._later(self.rng.uniform(0, 4), lambda: self._match(found, [self._left(found)]))
+        if how == "lost":
+            raise Unavailable("the answer to a cancel was lost")
+        return True
+
     async def open_orders(self) -> list[LiveOrder]:
-        """Return no order: none ever rests."""
-        return []
+        """Return what rests."""
+        return [LiveOrder(order_id) for order_id, taken in self.orders.items() if taken.rests]
 
     async def fills(self, condition: str | None, *, after_s: int) -> Evidence:
         """Return our fills, those that the lookups show by now."""
@@ -202,7 +226,40 @@ class VirtualExchange:
     def book(self, token: TokenId) -> Book | None:
         """Return a deep book around one half."""
         deep = 1_000_000 * MICRO
-        return Book(((PRICE - 10_000, deep),), ((PRICE, deep),), int(self.now_s() * MICRO))
+        bids = () if token in self.dry else ((PRICE - 10_000, deep),)
+        return Book(bids, ((PRICE, deep),), int(self.now_s() * MICRO))
+
+    def dries_up(self, token: TokenId, seconds: float) -> None:
+        """Let nobody bid for a token for a while; what rests then is taken when bids are back."""
+        if token not in self.dry:
+            self.seen["dry"] += 1
+            self.dry.add(token)
+            self._later(seconds, lambda: self._flows(token))
+
+    def _flows(self, token: TokenId) -> None:
+        self.dry.discard(token)
+        for taken in self.orders.values():
+            if taken.rests and taken.order.token == token:
+                self._take_resting(taken)
+
+    def _take_resting(self, taken: Taken) -> None:
+        if not taken.rests:
+            return
+        left = self._left(taken)
+        part = left if self.calm else left * self.rng.choice((100, 100, 40)) // 100
+        self._match(taken, [part // 10_000 * 10_000])
+        taken.rests = self._left(taken) >= 10_000
+        if taken.rests:
+            # Somebody else takes the rest, later.
+            self._later(self.rng.uniform(1, 60), lambda: self._take_resting(taken))
+
+    def _left(self, taken: Taken) -> int:
+        return taken.order.maker_amount - sum(trade.shares for trade in taken.trades)
+
+    def _expires(self, taken: Taken) -> None:
+        if taken.rests:
+            self.seen["expired"] += 1
+            taken.rests = False
 
     # --- what becomes of an order
 
@@ -212,10 +269,12 @@ class VirtualExchange:
         held_back = self.rng.uniform(0.5, 2) if answer == "delayed" else 0.0
         self.orders[order.id] = taken = Taken(order, self.now_s() + held_back)
         self.accepted.append(order.id)
-        if answer in ("killed", "unmatched"):
+        if self._rests(taken) or answer in ("killed", "unmatched") or order.token in self.dry:
             return
         part = self.rng.choice((100, 100, 100, 60, 30)) if not self.calm else 100
-        whole = order.making * MICRO // PRICE if order.side is Side.BUY else order.making
+        whole = (
+            order.maker_amount * MICRO // PRICE if order.side is Side.BUY else order.maker_amount
+        )
         shares = whole * part // 100 // 10_000 * 10_000
         one_piece = self.rng.random() < 0.8 or shares < 20_000
         pieces = [shares] if one_piece else [shares // 2, shares - shares // 2]
@@ -223,6 +282,19 @@ class VirtualExchange:
             self._later(held_back, lambda: self._match(taken, pieces))
         else:
             self._match(taken, pieces)
+
+    def _rests(self, taken: Taken) -> bool:
+        """Put a GTD sale that nobody takes into the book; return whether that is its end for now."""
+        order = taken.order
+        if order.kind is not OrderKind.GTD:
+            return False
+        taken.rests = True
+        assert order.expires_us is not None
+        seconds = order.expires_us / MICRO - 60 - self.now_s()
+        self._later(max(seconds, 0), lambda: self._expires(taken))
+        if order.token not in self.dry:
+            self._later(self.rng.uniform(0, 2), lambda: self._take_resting(taken))
+        return True
 
     def _match(self, taken: Taken, pieces: list[int]) -> None:
         for shares in pieces:
@@ -274,7 +346,7 @@ class VirtualExchange:
             except Unavailable:
                 self.seen["unheard"] += 1  # the channel's reader drops it; lookups will find it
 
-    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+    def _later(self, seconds: float, work: Callable[[], object]) -> None:
         async def wait() -> None:
             await asyncio.sleep(seconds)
             work()

@@ -19,11 +19,13 @@ from bot.execution.assemble import Parts, assemble
 from bot.lab.judge import judge, settled
 from bot.lab.virtual import clock
 from bot.lab.virtual.exchange import OWNER, PRICE, VirtualExchange
-from bot.ledger import account, control, leaders
-from bot.ledger.db import Ledger, Tx
+from bot.ledger import account, control, leaders, signals
+from bot.ledger.db import Ledger, Tx, rows
 from bot.ledger.files import migrate
+from bot.model.control import ControlMode
 from bot.model.leader import LeaderFill
 from bot.model.market import ConditionId, Market, Side, TokenId
+from bot.model.signal import Wish
 from bot.model.units import MICRO
 from bot.polymarket.signer import OrderSigner
 
@@ -85,6 +87,7 @@ class VirtualRun:
         self.rows: list[LeaderFill] = []
         self.process: Process | None = None
         self._number = 0
+        self._halted = False
 
     def now_s(self) -> float:
         """Return virtual seconds since the epoch."""
@@ -173,6 +176,26 @@ class VirtualRun:
                 seen = [(fill, (shares, fill.usdc))]
                 await intake.absorb(source, seen, seen_us=self.now_us())
 
+    async def unsettle(self, ledger: Ledger) -> None:
+        """Let bids vanish, and the operator halt, resume, close and cancel, now and then."""
+        draw = self.rng
+        if draw.random() < 0.4:
+            token = draw.choice(self.rows[-60:]).token
+            self.exchange.dries_up(token, draw.uniform(5, 600))
+        if draw.random() < (0.3 if self._halted else 0.02):
+            self._halted = not self._halted
+            await ledger.transact(_steer, self._halted, now_us=self.now_us())
+        if draw.random() < 0.05:
+            wish = draw.choice((Wish.CLOSE, Wish.CLOSE_AT_ANY_PRICE, Wish.CANCEL))
+            self.exchange.seen[str(wish).replace(" ", "_")] += await ledger.transact(
+                _ask, draw.random(), wish, now_us=self.now_us()
+            )
+
+    async def soothe(self, ledger: Ledger) -> None:
+        """Let the operator resume: what stands is to come to rest."""
+        self._halted = False
+        await ledger.transact(_steer, False, now_us=self.now_us())
+
     def judge(self) -> VirtualVerdict:
         """Let the checker of every drill compare the ledger with the exchange."""
         with report.read(self.path, now_us=self.now_us()) as found:
@@ -203,6 +226,7 @@ class Process:
         self._run, self.dead = run, False
         self._connections: list[clock.Inline] = []
         self.intake: Intake | None = None
+        self.ledger: Ledger | None = None
         self.ready, self.ended = asyncio.Event(), asyncio.Event()
         self.stopping = asyncio.Event()
 
@@ -223,6 +247,7 @@ class Process:
             )
             run.exchange.alive = self._alive
             run.exchange.on_evidence = execution.prover.apply
+            self.ledger = ledger
             self.intake = run.broken.intake(ledger, lambda _: execution.doorbell.set(), run.now_us)
             await self.intake.load()
             self.ready.set()
@@ -267,6 +292,22 @@ def _begin(tx: Tx, run: VirtualRun) -> int:
     account.open_account(tx, OWNER, run.exchange.opening, now_us=run.now_us())
     leaders.follow(tx, [(wallet, "") for wallet in _LEADERS], now_s=int(START_S) - 1)
     return control.boot(tx, "executor", 1, 1, "simulation", now_us=run.now_us())
+
+
+def _steer(tx: Tx, halted: bool, *, now_us: int) -> None:
+    mode = ControlMode.HALTED if halted else ControlMode.RUNNING
+    control.steer(tx, mode, reason="a story", actor="operator", now_us=now_us)
+
+
+def _ask(tx: Tx, which: float, wish: Wish, *, now_us: int) -> int:
+    """Ask for something of one of the positions; return how many there were to ask for."""
+    held = rows(tx, "SELECT portfolio, condition, token FROM position WHERE shares >= 10000")
+    if not held:
+        return 0
+    chosen = held[int(which * len(held))]
+    place = (chosen["portfolio"], chosen["condition"], chosen["token"])
+    signals.ask(tx, *place, str(wish), now_us=now_us)
+    return 1
 
 
 def _market(number: int) -> Market:

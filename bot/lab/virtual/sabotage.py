@@ -10,10 +10,11 @@ from bot.execution.assemble import Parts
 from bot.execution.decide import Decider, Later, Seen
 from bot.execution.send import Poster
 from bot.lab.virtual.run import Broken, signer
-from bot.ledger import orders
+from bot.ledger import intents, orders, signals
 from bot.ledger.db import Tx, scalar
 from bot.model.amounts import Amounts
 from bot.model.decision import Proposal, Skip
+from bot.model.intent import IntentKind
 from bot.model.leader import LeaderFill
 from bot.model.order import Order
 from bot.model.signal import Signal
@@ -28,7 +29,7 @@ class ReSigning(Poster):
             fresh = signer().sign(
                 order.token,
                 order.side,
-                Amounts(order.making, order.taking),
+                Amounts(order.maker_amount, order.taker_amount),
                 neg_risk=False,
                 owner=self._venue.owner,
                 now_us=self._now(),
@@ -62,11 +63,22 @@ class RecordAfterPost(Decider):
         raise _Unstored(super()._place(tx, signal, proposal, seen))
 
     def _store(self, tx: Tx, signal: Signal, order: Order) -> None:
-        orders.add(tx, order)
-        now = self.now_us()
-        orders.decide(
-            tx, signal, reason=None, numbers={}, order_id=order.id, boot_id=self.boot_id, now_us=now
+        if signals.undecided(tx, signal.id) is None:
+            return
+        intent = intents.add(
+            tx,
+            IntentKind.ENTRY,
+            signal.portfolio,
+            signal.condition,
+            signal.token,
+            target=order.taker_amount,
+            price=order.price,
+            budget=order.maker_amount,
+            signal_id=signal.id,
+            now_us=self.now_us(),
         )
+        orders.add(tx, replace(order, intent_id=intent.id))
+        self._record(tx, signal, {}, intent_id=intent.id)
 
 
 class OneTradeATransaction(Intake):

@@ -85,6 +85,7 @@ async def _live(simulated: VirtualRun, process: Process, wanted: int) -> None:
 async def _feed(simulated: VirtualRun, process: Process, wanted: int) -> None:
     await process.ready.wait()
     assert process.intake is not None
+    assert process.ledger is not None
     await simulated.replay(process.intake)
     began_s = simulated.now_s()
     while not (simulated.exchange.calm and simulated.rests()):
@@ -94,9 +95,11 @@ async def _feed(simulated: VirtualRun, process: Process, wanted: int) -> None:
             )
             return
         if simulated.exchange.calm:
+            await simulated.soothe(process.ledger)
             await asyncio.sleep(5)
         elif len(simulated.exchange.accepted) >= wanted:
             return  # from here on the exchange is calm, in a new process
         else:
             await simulated.trade(process.intake, simulated.moves())
+            await simulated.unsettle(process.ledger)
             await asyncio.sleep(simulated.rng.expovariate(1.5))

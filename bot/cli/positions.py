@@ -1,0 +1,216 @@
+"""Verbs about what is held and what is wished: intents, close, cancel, assign.
+
+What changes anything is stored as an operator's signal, and the executor decides it like any other.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bot import report
+from bot.cli.observe import Count, Full, ledger_path
+from bot.cli.output import Cli, cli, emit, short, table
+from bot.errors import UsageError
+from bot.model.intent import EXTERNAL, MANUAL, Portfolio, mirror
+from bot.model.order import OrderKind
+from bot.model.signal import Wish
+from bot.model.units import decimal_text, printable, rfc3339
+from bot.report import lists
+
+#: (portfolio, condition, token): where an operator's wish goes.
+Target = tuple[str, str, str]
+_LEAST = 6  #: characters that name a position or an order
+
+
+def intents(
+    context: typer.Context,
+    n: Count = 50,
+    full: Full = False,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="those that have ended, newest first")
+    ] = False,
+) -> None:
+    """What the bot wishes to hold: what stands, since when, and what it waits for."""
+    options = cli(context)
+    with report.read(ledger_path(options)) as found:
+        rows = lists.intents(found, n, ended=ended)
+    if options.json:
+        emit({"intents": rows})
+        return
+    table(
+        ("SINCE", "KIND", "FOR", "OUTCOME", "HELD", "TARGET", "FROM PRICE", "TRIES", "STATE", "MARKET"),
+        [
+            (
+                rfc3339(r["opened_us"])[5:19],
+                r["kind"],
+                r["label"] or short(r["portfolio"].removeprefix("mirror/"), full),
+                printable(r["outcome"] or short(r["token"], full), 20),
+                decimal_text(r["held_shares_micros"]),
+                f"{'≥' if r['kind'] == 'entry' else '≤'} {decimal_text(r['target_shares_micros'])}",
+                "-" if r["price_micros"] is None else decimal_text(r["price_micros"]),
+                str(r["attempts"]),
+                _state(r),
+                printable(r["title"] or "", 60),
+            )
+            for r in rows
+        ],
+        right=("HELD", "TARGET", "FROM PRICE", "TRIES"),
+    )  # fmt: skip
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["state"] != "open":
+        return str(row["state"])
+    if row["last_order"] in ("posting", "unknown", "open"):
+        return f"order {row['last_order']}"
+    return f"waits for {printable(row['waits'], 80)}" if row["waits"] else "due"
+
+
+Named = Annotated[
+    str | None, typer.Argument(help="start of the token id that botctl positions shows")
+]
+Whose = Annotated[
+    str | None,
+    typer.Option("--portfolio", help="whose, where several hold it: a wallet, manual, external"),
+]
+All = Annotated[bool, typer.Option("--all", help="every one")]
+
+
+def close(
+    context: typer.Context,
+    position: Named = None,
+    all_: All = False,
+    any_price: Annotated[
+        bool, typer.Option("--at-any-price", help="take any bid, not only those above the floor")
+    ] = False,
+    portfolio: Whose = None,
+) -> None:
+    """Sell a position whole; nothing is bought of it for half an hour. Not while halted."""
+    options = cli(context)
+    with report.read(ledger_path(options)) as found:
+        held = [r for r in lists.positions(found) if r["shares_micros"] >= 10_000]
+        if found.value("SELECT mode FROM control") == "halted":
+            raise UsageError("the bot is halted and sells nothing; botctl resume, then close again")
+    rows = _chosen(held, "token", position, all_, portfolio, "positions")
+    wish = Wish.CLOSE_AT_ANY_PRICE if any_price else Wish.CLOSE
+    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rows]
+    _ask(options, targets, str(wish), "closing")
+
+
+def cancel(
+    context: typer.Context,
+    order: Annotated[str | None, typer.Argument(help="start of an order's id")] = None,
+    all_: All = False,
+) -> None:
+    """Take a resting order off its book and end what it was for; the position stays."""
+    options = cli(context)
+    with report.read(ledger_path(options)) as found:
+        flying = [
+            r
+            for r in lists.orders(found, 10_000)
+            if r["state"] in ("posting", "unknown", "open") and r["intent_id"] is not None
+        ]
+    rows = _chosen(flying, "id", order, all_, None, "orders")
+    if not all_ and any(r["kind"] != OrderKind.GTD for r in rows):
+        raise UsageError("that order rests in no book: it ends by itself within seconds")
+    rests = [r for r in rows if r["kind"] == OrderKind.GTD]
+    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rests]
+    _ask(options, targets, str(Wish.CANCEL), "cancelling")
+
+
+def assign(
+    context: typer.Context,
+    position: Annotated[str, typer.Argument(help="start of the external position's token id")],
+    portfolio: Annotated[str, typer.Argument(help="a leader's wallet or label, or manual")],
+) -> None:
+    """Give a position that nobody here has bought to a leader's portfolio, or to `manual`."""
+    options = cli(context)
+    with report.read(ledger_path(options)) as found:
+        held = [r for r in lists.positions(found) if r["portfolio"] == EXTERNAL]
+        owner = _owner(portfolio, lists.leaders(found))
+    rows = _chosen(held, "token", position, False, None, "positions")
+    targets = [(EXTERNAL, r["condition"], r["token"]) for r in rows]
+    _ask(options, targets, f"{Wish.ASSIGN} {owner}", f"assigning to {owner}")
+
+
+def _owner(named: str, leaders: list[dict[str, Any]]) -> Portfolio:
+    if named == MANUAL:
+        return MANUAL
+    asked = named.removeprefix("mirror/").lower()
+    found = [
+        r["leader"]
+        for r in leaders
+        if r["label"].lower() == asked
+        or (len(asked) >= _LEAST and r["leader"].lower().startswith(asked))
+    ]
+    if len(found) != 1:
+        raise UsageError(
+            f"portfolio: expected manual, or one leader's wallet or label, found {named[:60]!a}"
+            f" ({len(found)} leaders); botctl leaders lists them"
+        )
+    return mirror(found[0])
+
+
+def _chosen(
+    rows: list[dict[str, Any]],
+    key: str,
+    named: str | None,
+    all_: bool,
+    portfolio: str | None,
+    verb: str,
+) -> list[dict[str, Any]]:
+    """Return the one row whose `key` begins like `named`, or all of them."""
+    if all_ == (named is not None):
+        raise UsageError(f"expected an id, or --all; botctl {verb} lists them")
+    if named is None:
+        return rows
+    if len(named) < _LEAST or not named.isalnum():
+        raise UsageError(f"expected at least {_LEAST} characters of an id, found {named[:60]!a}")
+    found = [r for r in rows if str(r[key]).lower().startswith(named.lower())]
+    if portfolio is not None:
+        wanted = portfolio.removeprefix("mirror/").lower()
+        found = [
+            r for r in found if r["portfolio"].removeprefix("mirror/").lower().startswith(wanted)
+        ]
+    if len(found) == 1:
+        return found
+    what = (
+        "nothing"
+        if not found
+        else f"{len(found)} rows ({', '.join(sorted({r['portfolio'] for r in found}))})"
+    )
+    fix = "give more characters, or --portfolio" if found else f"botctl {verb} lists what there is"
+    raise UsageError(f"{named[:60]!a} names {what}; {fix}")
+
+
+def _ask(options: Cli, targets: Sequence[Target], note: str, doing: str) -> None:
+    if not targets:
+        raise UsageError("nothing to do: there is none")
+    asyncio.run(_store(options, targets, note))
+    if options.json:
+        emit({"ok": True, "asked": len(targets), "wish": note})
+    else:
+        print(f"{doing}: {len(targets)}; botctl intents shows how it goes on")
+
+
+async def _store(options: Cli, targets: Sequence[Target], note: str) -> None:
+    from bot.ledger import signals
+    from bot.ledger.db import Ledger, Tx
+
+    def store(tx: Tx) -> None:
+        for portfolio, condition, token in targets:
+            now_us = time.time_ns() // 1000
+            signals.ask(tx, portfolio, condition, token, note, now_us=now_us)
+
+    async with Ledger(ledger_path(options)).open() as ledger:
+        await ledger.transact(store)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    verbs: tuple[Callable[..., None], ...] = (intents, close, cancel, assign)
+    for verb in verbs:
+        app.command()(verb)

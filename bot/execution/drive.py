@@ -1,0 +1,226 @@
+"""DECIDE how a standing exit goes on: the next attempt, or what it waits for.
+
+The wish was decided when the leader left; driving it may wait for a book, for shares or for bids.
+Each exit is driven on its own, so that a market whose endpoints hang holds up no other.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot import failpoints
+from bot.config.schema import Settings, StrategySettings
+from bot.errors import Unavailable
+from bot.execution.attempt import Birth, Terms, bear
+from bot.execution.decide import fence
+from bot.ledger import control, intents, markets, orders, positions
+from bot.ledger.db import Ledger, Tx
+from bot.model.amounts import CENT
+from bot.model.control import ControlMode
+from bot.model.intent import Intent, IntentKind, IntentState, leader_of
+from bot.model.market import Book, Market, Side
+from bot.model.order import IN_FLIGHT, Order, OrderState
+from bot.model.units import MICRO
+from bot.polymarket.signer import OrderSigner
+from bot.ports import MarketData, OrderVenue
+from bot.strategy.leave import NO_BIDS, Sale, attempt, floor
+
+logger = structlog.get_logger(__name__)
+#: A look waits no longer than this for one answer.
+PATIENCE_S = 3
+#: A gate that has not opened for so long lets an exit go alone, on the wallet's own word.
+ALONE_S = 60
+#: What rests is renewed this long after it was sent: while the book still has it.
+RENEW_S = 240
+_NO_BOOK = Book((), (), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the world has found."""
+
+    market: Market | None
+    book: Book
+    wallet_shares: int | None  #: None: not asked, or no answer
+    skew_s: int
+    owner: str
+
+
+@dataclass(slots=True)
+class Driver:
+    """Drives the exits of one wallet. `born_us` is when this life began."""
+
+    ledger: Ledger
+    venue: OrderVenue
+    data: MarketData
+    signer: OrderSigner
+    settings: Settings
+    boot_id: int
+    born_us: int
+    now_us: Callable[[], int]
+    #: Where an exit waits for bids: (its target price's floor) by intent, as last seen.
+    _floors: dict[int, int] = field(default_factory=dict)
+
+    async def due(self) -> list[Intent]:
+        """Return the exits whose next look has come, or for which bids are back."""
+        standing = await self.ledger.look(intents.exits)
+        moving = await self.ledger.look(orders.moving_tokens)
+        now = self.now_us()
+        self._floors = {i.id: self._floors[i.id] for i in standing if i.id in self._floors}
+        return [
+            intent
+            for intent in standing
+            if (intent.portfolio, intent.token) not in moving
+            and (intent.due_us <= now or self._bids_are_back(intent))
+        ]
+
+    def _bids_are_back(self, intent: Intent) -> bool:
+        least, book = self._floors.get(intent.id), self.data.book(intent.token)
+        if intent.waits != NO_BIDS or least is None or book is None or not book.bids:
+            return False
+        fresh_us = self.settings.strategy.book_max_age_s * MICRO
+        return book.bids[0][0] >= least and self.now_us() - book.seen_us <= fresh_us
+
+    async def drive(self, intent: Intent, stopping: asyncio.Event) -> Order | None:
+        """Return an exit's next attempt, stored and signed, or None: it waits, and says for what.
+
+        Raises InvariantBroken if another executor has been started on this ledger.
+        """
+        market = await self._facts(intent)
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(PATIENCE_S):
+                max_age_us = self.settings.strategy.book_max_age_s * MICRO
+                await self.data.watch([intent.token], max_age_us=max_age_us)
+        shares = None
+        if await self.ledger.look(_asks_wallet, intent, now_us=self.now_us()):
+            with suppress(TimeoutError, Unavailable):
+                async with asyncio.timeout(PATIENCE_S):
+                    shares = await self.venue.shares(intent.token)
+        failpoints.reach("drive.begun")
+        book = self.data.book(intent.token) or _NO_BOOK
+        look = Look(market, book, shares, self.venue.skew_s, self.venue.owner)
+        order = await self.ledger.transact(self._attempt, intent.id, look, stopping)
+        failpoints.reach("drive.committed")
+        return order
+
+    async def _facts(self, intent: Intent) -> Market | None:
+        """Return a market's facts; where nobody tells them, those last known serve an exit."""
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(PATIENCE_S):
+                if (found := await self.data.market(intent.condition)) is not None:
+                    return found
+        return await self.ledger.look(markets.last_known, intent.condition)
+
+    def _attempt(self, tx: Tx, intent_id: int, look: Look, stopping: asyncio.Event) -> Order | None:
+        if stopping.is_set():
+            return None
+        fence(tx, self.boot_id)
+        intent, now = intents.get(tx, intent_id), self.now_us()
+        if intent is None or intent.state is not IntentState.OPEN:
+            return None
+        if intents.flying(tx, intent.portfolio, intent.token):
+            return None  # its end asks for the next look
+        if (why := self._held_up(tx, intent, look)) is not None:
+            intents.wait(tx, intent, why[0], now_us=now, seconds=why[1])
+            return None
+        held = positions.shares_of(tx, intent.portfolio, intent.token)
+        over = held - intent.target
+        if over < CENT:
+            intents.review(tx, intent.portfolio, intent.token, now_us=now)
+            return None
+        settled = held - orders.arriving(tx, intent.portfolio, intent.token)
+        if min(over, settled) < CENT:
+            intents.wait(tx, intent, "shares that are not settled yet", now_us=now)
+            return None
+        return self._sell(tx, intent, min(over, settled), look)
+
+    def _held_up(self, tx: Tx, intent: Intent, look: Look) -> tuple[str, int | None] | None:
+        """Return why an exit may not be attempted now, and when to look again; None where it may."""
+        now = self.now_us()
+        if control.read(tx, now_us=now).mode is ControlMode.HALTED:
+            return "halted by the operator: botctl resume", 60
+        if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now) is not None:
+            return "trades of this token that the ledger cannot read or does not know", None
+        ours = positions.settled_in_wallet(tx, intent.token)
+        there = look.wallet_shares
+        if control.locked(tx, [control.UNCOMPARED], now_us=now) is not None:
+            if now < self.born_us + ALONE_S * MICRO:
+                return "the ledger to be compared with the exchange", 5
+            if there is None or abs(there - ours) >= CENT:
+                return "the ledger to be compared with the exchange: the wallet differs", None
+        if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):
+            # The attempt before may have sold what another portfolio would be sold for now.
+            return "proof of the attempt before: the wallet has less than the portfolios", None
+        if look.market is None:
+            return "the market's facts: nobody has told them yet", None
+        return None
+
+    def _sell(self, tx: Tx, intent: Intent, shares: int, look: Look) -> Order | None:
+        now, market = self.now_us(), look.market
+        assert market is not None
+        strategy = self._strategy(intent)
+        found = attempt(shares, intent.price, market, look.book, strategy, now)
+        if not isinstance(found, Sale):
+            if found == NO_BIDS:
+                left_at = intent.price or 0
+                self._floors[intent.id] = floor(left_at, market.tick, strategy.exit_floor_ratio)
+            intents.wait(tx, intent, found, now_us=now)
+            return None
+        if intent.price is None and look.book.bids:
+            # He left at no price that we know: the first fresh bid is what the floor counts from.
+            intents.change(tx, intent, target=intent.target, price=look.book.bids[0][0], now_us=now)
+        birth = Birth(self.signer, look.owner, look.skew_s, self.settings.execution.validity_s, now)
+        try:
+            terms = Terms(Side.SELL, found.kind, found.price, found.shares)
+            return bear(tx, intent, market, terms, birth)
+        except ValueError as error:
+            intents.wait(tx, intent, f"no order can be made: {error}", now_us=now)
+            return None
+
+    def _strategy(self, intent: Intent) -> StrategySettings:
+        wallet = leader_of(intent.portfolio)
+        return (self.settings.followed(wallet) if wallet else None) or self.settings.strategy
+
+    async def mind_resting(self) -> None:
+        """Ask for the cancel of what rests and should not any more: stale, renewed, or halted."""
+        for order in await self.ledger.look(orders.resting):
+            if order.cancel_us is not None:
+                continue
+            if await self.ledger.transact(self._mind, order.id):
+                failpoints.reach("cancel.asked")
+
+    def _mind(self, tx: Tx, order_id: str) -> bool:
+        order, now = orders.order(tx, order_id), self.now_us()
+        if order is None or order.state not in IN_FLIGHT:
+            return False
+        if order.state is not OrderState.OPEN and now < order.deadline_us:
+            return False  # it may not have arrived yet: a cancel would prove nothing
+        intent = intents.get(tx, order.intent_id)
+        halted = control.read(tx, now_us=now).mode is ControlMode.HALTED
+        old = now >= order.created_us + RENEW_S * MICRO
+        if halted or old or intent is None or self._outdated(tx, order, intent):
+            return orders.ask_cancel(tx, order_id, now_us=now)
+        return False
+
+    def _outdated(self, tx: Tx, order: Order, intent: Intent) -> bool:
+        """Return whether a resting order offers another size or price than its intent wants now."""
+        if intent.state is not IntentState.OPEN or intent.kind is not IntentKind.EXIT:
+            return True
+        left = order.shares - orders.filled(tx, order.id)[0]
+        held = positions.shares_of(tx, intent.portfolio, intent.token)
+        settled = held - orders.arriving(tx, intent.portfolio, intent.token)
+        wanted = min(held - intent.target, settled)
+        market = markets.last_known(tx, intent.condition)
+        if market is None or intent.price is None:
+            return abs(wanted - left) >= CENT
+        least = floor(intent.price, market.tick, self._strategy(intent).exit_floor_ratio)
+        return abs(wanted - left) >= CENT or least != order.price
+
+
+def _asks_wallet(tx: Tx, intent: Intent, *, now_us: int) -> bool:
+    """Return whether only the wallet's own balance may let an exit go."""
+    uncompared = control.locked(tx, [control.UNCOMPARED], now_us=now_us) is not None
+    return uncompared or intents.doubted(tx, intent)

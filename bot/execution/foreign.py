@@ -1,0 +1,169 @@
+"""What happened to the wallet past this ledger: trades that nobody here has ordered, and credits.
+
+Somebody's hand, another bot, or this one before a restored backup. It belongs to `external`, or
+to the portfolio whose order it was, where a ledger that a restore kept beside this one knows.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bot.execution import fills
+from bot.ledger import account, control, intents, leaders, orders, positions
+from bot.ledger.db import Tx
+from bot.model.fill import Fill, Settlement
+from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
+from bot.model.market import ConditionId, Side, TokenId
+from bot.model.order import Order, OrderId, OrderKind, OrderState
+from bot.model.units import decimal_text
+
+#: Fees are cut to so many micro-USDC on the way: the most by which a fill may differ from ours.
+ROUNDING = 10
+
+
+def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
+    """Book a final trade of an unknown order once, and return what was done, in words.
+
+    A purchase belongs to `owner`, who is known to have ordered it, or to `external`. A sale
+    takes from `owner`, or from `external` first and then from all who hold, in proportion.
+    """
+    fill = fill if fill.matched_us else replace(fill, matched_us=now_us)
+    shared = {owner: fill.shares} if owner or fill.side is Side.BUY else _from_whom(tx, fill)
+    parts = [(portfolio or EXTERNAL, shares) for portfolio, shares in shared.items()]
+    for number, (portfolio, shares) in enumerate(parts):
+        # The first part keeps the order's own id: by it the trade is known from now on.
+        ident = fill.order_id if number == 0 else _ident(f"{fill.order_id}|{portfolio}")
+        piece = fill if len(parts) == 1 else _part(fill, shares, ident)
+        _store(tx, piece, portfolio, now_us=now_us)
+        _uncover(tx, fill, portfolio, now_us=now_us)
+    whose = ", ".join(f"{decimal_text(shares)} to {portfolio}" for portfolio, shares in parts)
+    side = "bought" if fill.side is Side.BUY else "sold"
+    text = (
+        f"{decimal_text(fill.shares)} shares {side} for {decimal_text(fill.usdc)} USDC by order"
+        f" {fill.order_id}, which is not in the ledger: booked {whose}"
+    )
+    control.record(tx, "executor", "trade.foreign", text, now_us=now_us)
+    return text
+
+
+def _from_whom(tx: Tx, fill: Fill) -> dict[Portfolio | None, int]:
+    """Return what a sale takes from whom: `external` first, then the others in proportion."""
+    holders = positions.holders(tx, fill.token)
+    taken: dict[Portfolio | None, int] = {}
+    left = fill.shares
+    for held in holders:
+        if held.portfolio == EXTERNAL:
+            taken[EXTERNAL] = min(left, held.shares)
+            left -= taken[EXTERNAL]
+    others = [held for held in holders if held.portfolio != EXTERNAL]
+    total = sum(held.shares for held in others)
+    going = min(left, total)
+    for held in others:
+        taken[held.portfolio] = going * held.shares // total
+    if others:
+        # What rounding left over comes from whoever holds most.
+        taken[others[0].portfolio] += going - sum(taken[held.portfolio] for held in others)
+    if left > going:
+        taken[EXTERNAL] = taken.get(EXTERNAL, 0) + left - going
+    return {portfolio: shares for portfolio, shares in taken.items() if shares > 0}
+
+
+def _part(fill: Fill, shares: int, ident: str) -> Fill:
+    usdc, fee = fill.usdc * shares // fill.shares, fill.fee * shares // fill.shares
+    return replace(fill, order_id=OrderId(ident), shares=shares, usdc=usdc, fee=fee)
+
+
+def _uncover(tx: Tx, fill: Fill, portfolio: Portfolio, *, now_us: int) -> None:
+    """Let a leader's portfolio go on from what it holds now: its part of him has changed."""
+    wallet = leader_of(portfolio)
+    if wallet is None or (fill.side is Side.SELL and intents.cover(tx, portfolio, fill.token)):
+        return
+    held = max(positions.shares_of(tx, portfolio, fill.token), 0)
+    exposure = leaders.exposure_decided(tx, wallet, fill.condition, fill.token)
+    intents.set_cover(tx, portfolio, fill.token, Cover(held, exposure), now_us=now_us)
+
+
+def move_shares(
+    tx: Tx, portfolio: Portfolio, condition: str, token: str, change: int, *, now_us: int
+) -> None:
+    """Book shares that came or went without a trade, at cost: they make neither profit nor loss.
+
+    No collateral has moved, so the opening takes back what the fill's cost is.
+    """
+    held = {h.portfolio: h for h in positions.holders(tx, token)}.get(portfolio)
+    cost = held.cost * -change // held.shares if held and change < 0 else 0
+    ident = OrderId(_ident(f"{token}|{portfolio}|{change}|{now_us}"))
+    side = Side.BUY if change > 0 else Side.SELL
+    fill = Fill(
+        trade_id=f"moved-{ident[2:18]}",
+        order_id=ident,
+        condition=ConditionId(condition),
+        token=TokenId(token),
+        side=side,
+        shares=abs(change),
+        usdc=cost,
+        fee=0,
+        settlement=Settlement.CONFIRMED,
+        tx=None,
+        matched_us=now_us,
+    )
+    _store(tx, fill, portfolio, now_us=now_us)
+    account.move_opening(tx, -cost, now_us=now_us)
+
+
+def shrink(tx: Tx, condition: str, token: str, missing: int, *, now_us: int) -> None:
+    """Take shares that are not there any more from `external`, then from the others."""
+    for portfolio, shares in _losers(tx, token, missing):
+        move_shares(tx, portfolio, condition, token, -shares, now_us=now_us)
+
+
+def _losers(tx: Tx, token: str, missing: int) -> Iterator[tuple[Portfolio, int]]:
+    for held in positions.holders(tx, token):
+        part = min(missing, held.shares)
+        if part > 0:
+            yield held.portfolio, part
+        missing -= part
+
+
+def credit(tx: Tx, change: int, *, now_us: int) -> str:
+    """Book collateral that came from elsewhere, or that rounding took: neither is profit or loss."""
+    account.move_opening(tx, change, now_us=now_us)
+    what = (
+        "came from elsewhere: a deposit, yield, reward or rebate" if change > 0 else "were rounded"
+    )
+    text = f"{decimal_text(abs(change))} USDC {what}"
+    control.record(tx, "executor", "account.credit", text, now_us=now_us)
+    return text
+
+
+def _ident(text: str) -> str:
+    return "0x" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _store(tx: Tx, fill: Fill, portfolio: Portfolio, *, now_us: int) -> None:
+    order = orders.order(tx, fill.order_id)
+    if order is None:
+        offered = (fill.usdc, fill.shares)
+        maker, taker = offered if fill.side is Side.BUY else offered[::-1]
+        order = Order(
+            id=fill.order_id,
+            intent_id=None,
+            attempt=1,
+            portfolio=portfolio,
+            condition=fill.condition,
+            token=fill.token,
+            side=fill.side,
+            kind=OrderKind.FAK,
+            price=0,
+            maker_amount=maker,
+            taker_amount=taker,
+            reserved=0,
+            body="",
+            state=OrderState.OPEN,
+            created_us=now_us,
+            deadline_us=now_us,
+            reason="foreign",
+        )
+        orders.add(tx, order)
+        orders.move(tx, order, OrderState.FILLED, now_us=now_us)
+    fills.book(tx, replace(order, state=OrderState.FILLED), fill, now_us=now_us)

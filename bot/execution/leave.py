@@ -1,0 +1,228 @@
+"""DECIDE what is no entry: a leader's decrease, his purchase of the other side, an operator's wish.
+
+It takes ledger rows alone: no market, no book, nobody's answer. What it decides stands until it
+is reached; `drive` carries it out.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bot import failpoints
+from bot.config.schema import Settings
+from bot.execution import fills
+from bot.ledger import control, intents, leaders, orders, positions, signals
+from bot.ledger.db import Tx
+from bot.model.amounts import CENT
+from bot.model.decision import Numbers, Skip, SkipReason
+from bot.model.intent import (
+    Cover,
+    Intent,
+    IntentKind,
+    IntentState,
+    Portfolio,
+    exit_target,
+    has_left,
+    leader_of,
+)
+from bot.model.market import Side, TokenId
+from bot.model.signal import Signal, SignalKind, Wish
+from bot.model.units import MICRO, average_price
+
+#: After an operator's `close` nothing is bought again for this long.
+CLOSED_S = 1800
+
+
+class Done(Enum):
+    """An operator's wish that no intent stands for: it is done."""
+
+    DONE = auto()
+
+
+Decided = Skip | Intent | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """Decides exits. `boot_id` is the life that decides."""
+
+    settings: Settings
+    boot_id: int
+
+    def decide(self, tx: Tx, signal_id: str, *, now_us: int) -> Decided | None:
+        """Store the decision of a signal that asks for an exit, and return it.
+
+        None: it is decided already, or it asks for no exit: it is an entry's.
+        """
+        signal = signals.undecided(tx, signal_id)
+        if signal is None:
+            return None
+        if signal.kind is SignalKind.OPERATOR:
+            return self._obey(tx, signal, now_us)
+        token: TokenId | None = signal.token
+        if signal.kind is SignalKind.INCREASE:
+            # Buying the other side reduces his net exposure: an exit, and never an entry.
+            token = positions.other_token(tx, signal)
+            if token is None:
+                return None
+        assert token is not None
+        found = self._follow(tx, signal, token, now_us)
+        if signal.kind is SignalKind.DECREASE and self._has_left(tx, signal):
+            for entry in signals.overtaken(tx, signal):
+                self._record(tx, entry, Skip(SkipReason.LEADER_LEFT, {}), now_us)
+        failpoints.reach("leave.written")
+        return found
+
+    def _follow(self, tx: Tx, signal: Signal, token: TokenId, now_us: int) -> Decided:
+        portfolio, standing = signal.portfolio, intents.open_on(tx, signal.portfolio, token)
+        held = positions.shares_of(tx, portfolio, token)
+        coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
+        exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
+        cover = intents.cover(tx, portfolio, token)
+        numbers: dict[str, int | str | None] = {
+            "held": held,
+            "leader_sold": signal.shares,
+            "leader_holds": exposure,
+            "cover_shares": cover.shares if cover else 0,
+            "cover_leader": cover.leader if cover else 0,
+        }
+        if held + coming < CENT and standing is None:
+            return self._record(tx, signal, Skip(SkipReason.NOT_HELD, numbers), now_us)
+        peak = leaders.holding(tx, signal.wallet, token).peak
+        target = exit_target(cover, exposure, peak, self._gone_below(signal.wallet))
+        numbers["exit_target"] = target
+        leaving = standing is not None and standing.kind is IntentKind.EXIT
+        if not leaving and held + coming - target < CENT:
+            return self._record(tx, signal, Skip(SkipReason.TOO_SMALL, numbers), now_us)
+        if leaving and standing is not None and closed(tx, portfolio, token, now_us=now_us):
+            target = min(target, standing.target)
+        price = _left_at(signal, token)
+        intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
+        return self._record(tx, signal, intent, now_us, numbers)
+
+    def _has_left(self, tx: Tx, signal: Signal) -> bool:
+        exposure = leaders.exposure(tx, signal.wallet, signal.condition, signal.token)
+        peak = leaders.holding(tx, signal.wallet, signal.token).peak
+        return has_left(exposure, peak, self._gone_below(signal.wallet))
+
+    def _gone_below(self, wallet: str) -> int:
+        return (self.settings.followed(wallet) or self.settings.strategy).full_exit_below_ratio
+
+    def _exit_at(
+        self,
+        tx: Tx,
+        signal: Signal,
+        token: TokenId,
+        standing: Intent | None,
+        terms: tuple[int, int | None],
+        now_us: int,
+    ) -> Intent:
+        """Open an exit to (target, price), or change the one that stands; an entry is withdrawn."""
+        target, price = terms
+        if standing is not None and standing.kind is IntentKind.EXIT:
+            intents.change(tx, standing, target=target, price=price, now_us=now_us)
+            return standing
+        if standing is not None:
+            # Its order in flight still counts: the exit is driven when that has ended.
+            intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=now_us, why="leader_left")
+        return intents.add(
+            tx,
+            IntentKind.EXIT,
+            signal.portfolio,
+            signal.condition,
+            token,
+            target=target,
+            price=price,
+            signal_id=signal.id,
+            now_us=now_us,
+        )
+
+    def _obey(self, tx: Tx, signal: Signal, now_us: int) -> Decided:
+        portfolio, token = signal.portfolio, signal.token
+        if signal.note.startswith(Wish.ASSIGN):
+            owner = Portfolio(signal.note.removeprefix(f"{Wish.ASSIGN} "))
+            fills.assign(tx, signal.condition, token, owner, now_us=now_us)
+            return self._record(tx, signal, Done.DONE, now_us, {"owner": owner})
+        standing = intents.open_on(tx, portfolio, token)
+        if signal.note == Wish.CANCEL:
+            if standing is None:
+                return self._record(tx, signal, Skip(SkipReason.NOT_HELD, {}), now_us)
+            intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=now_us, why="operator")
+            return self._record(tx, signal, standing, now_us)
+        held = positions.shares_of(tx, portfolio, token)
+        coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
+        numbers: Numbers = {"held": held, "exit_target": 0}
+        if held + coming < CENT:
+            return self._record(tx, signal, Skip(SkipReason.NOT_HELD, numbers), now_us)
+        until = now_us + CLOSED_S * MICRO
+        reason = "closed by the operator; entries wait for half an hour"
+        control.lock(tx, control.position(portfolio, token), reason, until_us=until)
+        price = 0 if signal.note == Wish.CLOSE_AT_ANY_PRICE else None
+        intent = self._exit_at(tx, signal, token, standing, (0, price), now_us)
+        return self._record(tx, signal, intent, now_us, numbers)
+
+    def _record(
+        self,
+        tx: Tx,
+        signal: Signal,
+        found: Decided,
+        now_us: int,
+        numbers: Numbers | None = None,
+    ) -> Decided:
+        orders.decide(
+            tx,
+            signal,
+            reason=found.reason if isinstance(found, Skip) else None,
+            numbers=found.numbers if isinstance(found, Skip) else numbers or {},
+            intent_id=found.id if isinstance(found, Intent) else None,
+            boot_id=self.boot_id,
+            now_us=now_us,
+        )
+        return found
+
+
+def closed(tx: Tx, portfolio: str, token: str, *, now_us: int) -> bool:
+    """Return whether the operator has closed a (portfolio, token) lately."""
+    return control.locked(tx, [control.position(portfolio, token)], now_us=now_us) is not None
+
+
+def passed_over(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> None:
+    """Count an increase that is not followed: his holding is another one, and ours is not.
+
+    The cover is set anew, and an exit that stands gets the target of what he holds now.
+    """
+    portfolio, token = signal.portfolio, signal.token
+    wallet = leader_of(portfolio)
+    if wallet is None:
+        return
+    raise_exit(tx, signal, settings, now_us=now_us)
+    standing = intents.open_on(tx, portfolio, token)
+    ours = standing.target if standing else positions.shares_of(tx, portfolio, token)
+    if ours >= CENT and (standing is None or standing.kind is IntentKind.EXIT):
+        exposure = leaders.exposure_decided(tx, wallet, signal.condition, token)
+        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
+
+
+def raise_exit(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> None:
+    """Give a standing exit of an increased token the target of what the leader holds now."""
+    portfolio, token = signal.portfolio, signal.token
+    standing = intents.open_on(tx, portfolio, token)
+    if standing is None or standing.kind is not IntentKind.EXIT:
+        return
+    if closed(tx, portfolio, token, now_us=now_us):
+        return
+    exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
+    peak = leaders.holding(tx, signal.wallet, token).peak
+    ratio = (settings.followed(signal.wallet) or settings.strategy).full_exit_below_ratio
+    target = exit_target(intents.cover(tx, portfolio, token), exposure, peak, ratio)
+    if target > standing.target:
+        intents.change(tx, standing, target=target, price=standing.price, now_us=now_us)
+        intents.review(tx, portfolio, token, now_us=now_us)
+
+
+def _left_at(signal: Signal, token: TokenId) -> int | None:
+    """Return the price at which a leader left `token`, or None if his trade does not tell."""
+    if signal.group_shares <= 0:
+        return None
+    at = average_price(signal.group_usdc, signal.group_shares)
+    # He may have left by buying the other side: what he got for ours is the rest of a dollar.
+    return at if signal.side is Side.SELL else MICRO - at

@@ -1,0 +1,293 @@
+"""Intents and covers: what every portfolio wishes to hold, and in which proportion it leaves."""
+
+from collections.abc import Sequence
+
+from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.ledger.orders import FLYING
+from bot.model.amounts import CENT
+from bot.model.intent import Cover, Intent, IntentKind, IntentState, Portfolio
+from bot.model.market import ConditionId, TokenId
+from bot.model.order import Order
+from bot.model.units import MICRO
+
+#: An exit looks again after this long, and at most this long, while nothing comes of it.
+FIRST_LOOK_S = 10
+LAST_LOOK_S = 60
+
+
+def get(tx: Tx, intent_id: int | None) -> Intent | None:
+    """Return an intent, or None."""
+    row = one(tx, "SELECT * FROM intent WHERE id = :id", id=intent_id)
+    return _intent(row) if row else None
+
+
+def open_on(tx: Tx, portfolio: str, token: str) -> Intent | None:
+    """Return the one open intent of a (portfolio, token), or None."""
+    row = one(
+        tx,
+        "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'",
+        portfolio=portfolio,
+        token=token,
+    )
+    return _intent(row) if row else None
+
+
+def latest_on(tx: Tx, portfolio: str, token: str) -> Intent | None:
+    """Return the newest intent of a (portfolio, token), open or ended, or None."""
+    row = one(
+        tx,
+        "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token ORDER BY id DESC LIMIT 1",
+        portfolio=portfolio,
+        token=token,
+    )
+    return _intent(row) if row else None
+
+
+def _intent(row: dict[str, object]) -> Intent:
+    kind, state = IntentKind(str(row["kind"])), IntentState(str(row["state"]))
+    return Intent(**{**row, "kind": kind, "state": state})  # type: ignore[arg-type]
+
+
+def exits(tx: Tx) -> list[Intent]:
+    """Return every exit that stands, those that are due longest first."""
+    found = rows(
+        tx, "SELECT * FROM intent WHERE state = 'open' AND kind = 'exit' ORDER BY due_us, id"
+    )
+    return [_intent(row) for row in found]
+
+
+def exit_stands_in(tx: Tx, token: str) -> bool:
+    """Return whether any portfolio's exit of a token stands: we do not trade with ourselves."""
+    sql = "SELECT 1 FROM intent WHERE token = :token AND state = 'open' AND kind = 'exit' LIMIT 1"
+    return scalar(tx, sql, token=token) is not None
+
+
+def add(
+    tx: Tx,
+    kind: IntentKind,
+    portfolio: Portfolio,
+    condition: ConditionId,
+    token: TokenId,
+    *,
+    target: int,
+    price: int | None,
+    budget: int = 0,
+    signal_id: str,
+    now_us: int,
+) -> Intent:
+    """Open an intent. Raises a constraint error where one is open already."""
+    values = {
+        "portfolio": portfolio,
+        "condition": condition,
+        "token": token,
+        "kind": str(kind),
+        "target": target,
+        "price": price,
+        "budget": budget,
+        "signal_id": signal_id,
+        "state": str(IntentState.OPEN),
+        "opened_us": now_us,
+        "due_us": now_us,
+        "tries": 0,
+        "waits": "",
+    }
+    insert(tx, "intent", values)
+    found = open_on(tx, portfolio, token)
+    assert found is not None
+    return found
+
+
+def change(tx: Tx, intent: Intent, *, target: int, price: int | None, now_us: int) -> None:
+    """Give a standing exit another target and price; its next look comes at once."""
+    run(
+        tx,
+        "UPDATE intent SET target = :target, price = :price, due_us = :now, tries = 0"
+        " WHERE id = :id AND state = 'open'",
+        target=target,
+        price=price,
+        now=now_us,
+        id=intent.id,
+    )
+
+
+def finish(tx: Tx, intent: Intent, state: IntentState, *, now_us: int, why: str = "") -> None:
+    """End an intent that is open; one that has ended stays as it is."""
+    run(
+        tx,
+        "UPDATE intent SET state = :state, ended_us = :now, waits = :why"
+        " WHERE id = :id AND state = 'open'",
+        state=str(state),
+        now=now_us,
+        why=why,
+        id=intent.id,
+    )
+
+
+def wait(tx: Tx, intent: Intent, why: str, *, now_us: int, seconds: int | None = None) -> None:
+    """Note what an exit waits for, and when it looks again: pauses double unless told."""
+    pause_s = min(FIRST_LOOK_S * 2 ** min(intent.tries, 10), LAST_LOOK_S)
+    run(
+        tx,
+        "UPDATE intent SET waits = :why, due_us = :due, tries = tries + :one WHERE id = :id",
+        why=why[:200],
+        due=now_us + (pause_s if seconds is None else seconds) * MICRO,
+        one=int(seconds is None),
+        id=intent.id,
+    )
+
+
+def attempted(tx: Tx, intent: Intent) -> int:
+    """Note that an attempt goes out; return which it is, from 1."""
+    run(tx, "UPDATE intent SET waits = '' WHERE id = :id", id=intent.id)
+    sql = "SELECT COALESCE(MAX(attempt), 0) + 1 FROM orders WHERE intent_id = :id"
+    return int(scalar(tx, sql, id=intent.id))
+
+
+def wake(tx: Tx, *, now_us: int) -> None:
+    """Let every standing exit look at once: resumed, or compared with the exchange."""
+    run(
+        tx,
+        "UPDATE intent SET due_us = :now, tries = 0 WHERE state = 'open' AND due_us > :now",
+        now=now_us,
+    )
+
+
+def doubted(tx: Tx, intent: Intent) -> bool:
+    """Return whether the end of an intent's last attempt was once in doubt (law 2)."""
+    sql = "SELECT doubted FROM orders WHERE intent_id = :id ORDER BY attempt DESC LIMIT 1"
+    return bool(scalar(tx, sql, id=intent.id))
+
+
+def flying(tx: Tx, portfolio: str, token: str) -> list[tuple[str, int]]:
+    """Return (side, shares) of orders of a (portfolio, token) whose end is not proven."""
+    found = rows(
+        tx,
+        "SELECT side, CASE side WHEN 'BUY' THEN taker_amount ELSE maker_amount END AS shares"
+        f" FROM orders WHERE portfolio = :portfolio AND token = :token AND {FLYING}",
+        portfolio=portfolio,
+        token=token,
+    )
+    return [(row["side"], row["shares"]) for row in found]
+
+
+def _held(tx: Tx, portfolio: str, token: str) -> int:
+    sql = "SELECT shares FROM position WHERE portfolio = :portfolio AND token = :token"
+    return int(scalar(tx, sql, portfolio=portfolio, token=token) or 0)
+
+
+def review(tx: Tx, portfolio: str, token: str, *, now_us: int, news: bool = False) -> None:
+    """Hold a (portfolio, token) against its exit: end one that is reached, reopen one that is not.
+
+    Reached: what is held and what may still be bought is at most the target, and the end of its
+    own last attempt is proven. `news`: shares have come or gone, so its next look comes at once.
+    """
+    latest = latest_on(tx, portfolio, token)
+    if latest is None or latest.kind is not IntentKind.EXIT:
+        return
+    moving = flying(tx, portfolio, token)
+    maybe = _held(tx, portfolio, token) + sum(n for side, n in moving if side == "BUY")
+    over = maybe - latest.target >= CENT
+    selling = any(side == "SELL" for side, _ in moving)
+    if latest.state is IntentState.OPEN:
+        if not over and not selling:
+            finish(tx, latest, IntentState.REACHED, now_us=now_us)
+        elif news:
+            due_us = min(latest.due_us, now_us)
+            sql = "UPDATE intent SET due_us = :due, tries = 0 WHERE id = :id"
+            run(tx, sql, due=due_us, id=latest.id)
+    elif latest.state is IntentState.REACHED and over:
+        run(
+            tx,
+            "UPDATE intent SET state = 'open', ended_us = NULL, due_us = :now, tries = 0, waits = ''"
+            " WHERE id = :id",
+            now=now_us,
+            id=latest.id,
+        )
+
+
+def cover(tx: Tx, portfolio: str, token: str) -> Cover | None:
+    """Return the cover of a (portfolio, token), or None."""
+    row = one(
+        tx,
+        "SELECT shares, leader FROM cover WHERE portfolio = :portfolio AND token = :token",
+        portfolio=portfolio,
+        token=token,
+    )
+    return Cover(**row) if row else None
+
+
+def set_cover(tx: Tx, portfolio: str, token: str, found: Cover, *, now_us: int) -> None:
+    """Store a cover."""
+    values = {"portfolio": portfolio, "token": token, "shares": found.shares}
+    values |= {"leader": found.leader, "updated_us": now_us}
+    upsert(tx, "cover", ["portfolio", "token"], values)
+
+
+def _recover(tx: Tx, portfolio: str, token: str, shares: int, *, now_us: int) -> None:
+    """Correct our part of a cover; a standing exit's target S0 × L / L0 moves in proportion."""
+    before, standing = cover(tx, portfolio, token), open_on(tx, portfolio, token)
+    if before is None:
+        return
+    set_cover(tx, portfolio, token, Cover(shares, before.leader), now_us=now_us)
+    if standing is not None and standing.kind is IntentKind.EXIT and before.shares > 0:
+        target = standing.target * shares // before.shares
+        change(tx, standing, target=target, price=standing.price, now_us=now_us)
+
+
+def ended(tx: Tx, order: Order, exposure: int, *, now_us: int) -> None:
+    """Draw the consequences of an order's end for its intent; call it when its fills are booked.
+
+    A bought entry sets the cover anew. An exit that sold something looks again at once, one that
+    sold nothing after a pause.
+    """
+    intent = get(tx, order.intent_id)
+    if intent is None:
+        return
+    if intent.kind is IntentKind.ENTRY:
+        held = max(_held(tx, order.portfolio, order.token), 0)
+        state = IntentState.REACHED if held + CENT > intent.target else IntentState.EXPIRED
+        finish(tx, intent, state, now_us=now_us)
+        if open_on(tx, order.portfolio, order.token):
+            # An exit stands: his part is counted from what he held when we bought.
+            _recover(tx, order.portfolio, order.token, held, now_us=now_us)
+        else:
+            found = Cover(held, exposure)
+            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)
+    elif intent.state is IntentState.OPEN:
+        sold = scalar(
+            tx, "SELECT COALESCE(SUM(shares), 0) FROM fill WHERE order_id = :id", id=order.id
+        )
+        if sold >= CENT:
+            wait(tx, intent, "", now_us=now_us, seconds=0)
+            run(tx, "UPDATE intent SET tries = 0 WHERE id = :id", id=intent.id)
+        else:
+            wait(tx, intent, order.reason or "nothing was taken", now_us=now_us)
+    review(tx, order.portfolio, order.token, now_us=now_us)
+
+
+def bought_late(tx: Tx, order: Order, change_shares: int, *, now_us: int) -> None:
+    """Count shares that came, or were taken back, after their entry's end into the cover."""
+    found = cover(tx, order.portfolio, order.token)
+    if found is not None:
+        shares = max(found.shares + change_shares, 0)
+        _recover(tx, order.portfolio, order.token, shares, now_us=now_us)
+
+
+def standing_since(tx: Tx, before_us: int) -> int:
+    """Return how many exits that were opened before a moment still stand."""
+    sql = (
+        "SELECT COUNT(*) FROM intent WHERE state = 'open' AND kind = 'exit' AND opened_us < :before"
+    )
+    return int(scalar(tx, sql, before=before_us))
+
+
+def end_in_market(tx: Tx, tokens: Sequence[str], *, now_us: int) -> None:
+    """End every open intent in tokens of a market that has ended."""
+    for token in tokens:
+        run(
+            tx,
+            "UPDATE intent SET state = 'market_ended', ended_us = :now, waits = ''"
+            " WHERE token = :token AND state = 'open'",
+            now=now_us,
+            token=token,
+        )

@@ -1,0 +1,129 @@
+"""Signals: what asks for a decision, and the queue of what has none yet."""
+
+import hashlib
+from collections.abc import Sequence
+
+from bot.ledger.db import Tx, insert, one, rows, run
+from bot.ledger.orders import FLYING
+from bot.model.amounts import CENT
+from bot.model.market import Side
+from bot.model.signal import Signal, SignalKind
+
+_COLUMNS = (
+    "id", "kind", "portfolio", "condition", "token", "trade_id", "note", "seq", "shares", "usdc",
+    "leader_before", "leader_after", "leader_peak", "leader_watched", "source", "seen_us",
+)  # fmt: skip
+
+
+def emit(tx: Tx, signal: Signal) -> bool:
+    """Store a signal; return True if it joined the trade's last, still undecided one."""
+    joined = signal.seq > 0 and run(
+        tx,
+        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
+        " leader_peak = :peak, leader_watched = :watched"
+        " WHERE trade_id = :trade_id AND decided = 0",
+        shares=signal.shares,
+        usdc=signal.usdc,
+        after=signal.leader_after,
+        peak=signal.leader_peak,
+        watched=signal.leader_watched,
+        trade_id=signal.trade_id,
+    )
+    if not joined:
+        values = {name: getattr(signal, name) for name in _COLUMNS}
+        values |= {"kind": str(signal.kind), "decided": 0}
+        insert(tx, "signal", values)
+    run(
+        tx,
+        "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc, signals = signals + :new"
+        " WHERE id = :id",
+        shares=signal.group_shares,
+        usdc=signal.group_usdc,
+        new=0 if joined else 1,
+        id=signal.trade_id,
+    )
+    return bool(joined)
+
+
+def ask(tx: Tx, portfolio: str, condition: str, token: str, note: str, *, now_us: int) -> str:
+    """Store an operator's wish (`Wish`, and what follows it) about a position; return the signal's id."""
+    text = f"{portfolio}|{token}|{note}|{now_us}"
+    values = dict.fromkeys(_COLUMNS, 0) | {
+        "id": hashlib.sha256(text.encode()).hexdigest()[:32],
+        "kind": str(SignalKind.OPERATOR),
+        "portfolio": portfolio,
+        "condition": condition,
+        "token": token,
+        "trade_id": None,
+        "note": note,
+        "source": "operator",
+        "seen_us": now_us,
+        "decided": 0,
+    }
+    insert(tx, "signal", values)
+    return str(values["id"])
+
+
+_SIGNAL = (
+    "SELECT s.id, s.kind, s.portfolio, s.condition, s.token, s.trade_id, s.note, s.seq,"
+    " COALESCE(t.tx, '') AS tx, COALESCE(t.wallet, '') AS wallet, COALESCE(t.side, 'SELL') AS side,"
+    " s.shares, s.usdc, COALESCE(t.emitted_shares, 0) AS group_shares,"
+    " COALESCE(t.emitted_usdc, 0) AS group_usdc, s.leader_before, s.leader_after, s.leader_peak,"
+    " s.leader_watched, COALESCE(t.title, '') AS title, COALESCE(t.outcome, '') AS outcome,"
+    " COALESCE(t.traded_s, s.seen_us / 1000000) AS traded_s, s.seen_us, s.source"
+    " FROM signal s LEFT JOIN leader_trade t ON t.id = s.trade_id"
+)
+
+
+def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
+    """Return the oldest undecided signals that are due, in the order they were seen."""
+    return [
+        _signal(r)
+        for r in rows(
+            tx,
+            f"{_SIGNAL} WHERE s.decided = 0 AND s.seen_us <= :now ORDER BY s.seen_us, s.id LIMIT {limit:d}",
+            now=now_us,
+        )
+    ]
+
+
+def undecided(tx: Tx, signal_id: str) -> Signal | None:
+    """Return a signal as it stands now, or None if it has been decided."""
+    row = one(tx, f"{_SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
+    return _signal(row) if row else None
+
+
+def _signal(row: dict[str, object]) -> Signal:
+    return Signal(
+        **{**row, "side": Side(str(row["side"])), "kind": SignalKind(str(row["kind"]))}  # type: ignore[arg-type]
+    )
+
+
+def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
+    """Return undecided increases of a decrease's own (portfolio, token) that were seen before it."""
+    found = rows(
+        tx,
+        f"{_SIGNAL} WHERE s.decided = 0 AND s.kind = 'increase' AND s.portfolio = :portfolio"
+        " AND s.token = :token AND s.seen_us <= :seen ORDER BY s.seen_us, s.id",
+        portfolio=signal.portfolio,
+        token=signal.token,
+        seen=signal.seen_us,
+    )
+    return [_signal(row) for row in found]
+
+
+def departing(tx: Tx, signals: Sequence[Signal]) -> set[str]:
+    """Return the ids of signals that may ask for an exit: decreases, and buys of what we hold the other side of."""
+    found = {signal.id for signal in signals if signal.kind is not SignalKind.INCREASE}
+    held = rows(
+        tx,
+        f"SELECT portfolio, condition, token FROM position WHERE shares >= {CENT}"
+        " UNION SELECT portfolio, condition, token FROM orders"
+        f" WHERE side = 'BUY' AND {FLYING}",
+    )
+    by_market = {(row["portfolio"], row["condition"], row["token"]) for row in held}
+    for signal in signals:
+        mine = {t for p, c, t in by_market if (p, c) == (signal.portfolio, signal.condition)}
+        if mine - {signal.token}:
+            found.add(signal.id)
+    return found

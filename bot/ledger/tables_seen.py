@@ -1,0 +1,159 @@
+"""The schema of what is seen: leaders, what they did and hold, signals, markets."""
+
+from sqlalchemy import (
+    Index,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from bot.ledger.columns import STRICT
+from bot.ledger.columns import integer as _int
+from bot.ledger.columns import text as _text
+
+
+class Leader(SQLModel, table=True):
+    """A followed wallet and since when its trades count."""
+
+    __tablename__ = "leader"
+    __table_args__ = STRICT
+    wallet: str = _text(primary_key=True)
+    label: str = _text()
+    watch_start_s: int = _int()
+    active: int = _int(sa_column_kwargs={"server_default": text("1")})
+
+
+class Cursor(SQLModel, table=True):
+    """How far a source has been read for a wallet; never ahead of the rows it covers."""
+
+    __tablename__ = "cursor"
+    __table_args__ = STRICT
+    source: str = _text(primary_key=True)
+    wallet: str = _text(primary_key=True)
+    position_s: int = _int()
+    updated_us: int = _int()
+
+
+class LeaderTrade(SQLModel, table=True):
+    """A fact, grouped by law 7: all that one wallet did to one token on one side in one transaction."""
+
+    __tablename__ = "leader_trade"
+    __table_args__ = (
+        UniqueConstraint("tx", "wallet", "token", "side"),
+        Index("ix_leader_trade_seen", "seen_us"),
+        STRICT,
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    tx: str = _text()
+    wallet: str = _text()
+    token: str = _text()
+    side: str = _text()
+    condition: str = _text()
+    outcome: str = _text()
+    title: str = _text()
+    shares: int = _int()
+    usdc: int = _int()
+    emitted_shares: int = _int()
+    emitted_usdc: int = _int()
+    signals: int = _int()
+    traded_s: int = _int()
+    seen_us: int = _int()
+    kind: str = _text(sa_column_kwargs={"server_default": "trade"})
+    state: str = _text(sa_column_kwargs={"server_default": "mined"})
+    block: int | None = _int(default=None)
+
+
+class LeaderTradeSource(SQLModel, table=True):
+    """One source's running total for a leader trade; the trade is the maximum over these."""
+
+    __tablename__ = "leader_trade_source"
+    __table_args__ = STRICT
+    trade_id: int = Field(primary_key=True, foreign_key="leader_trade.id", ondelete="CASCADE")
+    source: str = _text(primary_key=True)
+    shares: int = _int()
+    usdc: int = _int()
+
+
+class LeaderPosition(SQLModel, table=True):
+    """A leader's holding, observed at `block` where one is known; `watched` was bought since we watch."""
+
+    __tablename__ = "leader_position"
+    __table_args__ = STRICT
+    wallet: str = _text(primary_key=True)
+    token: str = _text(primary_key=True)
+    condition: str = _text()
+    shares: int = _int()
+    watched: int = _int()
+    peak: int = _int()
+    updated_us: int = _int()
+    block: int | None = _int(default=None)
+
+
+class SignalRow(SQLModel, table=True):
+    """What the executor must decide on, exactly once. `decided` = 0 is the queue of record."""
+
+    __tablename__ = "signal"
+    __table_args__ = (
+        UniqueConstraint("trade_id", "seq"),
+        Index(
+            "ix_signal_pending",
+            "seen_us",
+            sqlite_where=text("decided = 0"),
+            postgresql_where=text("decided = 0"),
+        ),
+        STRICT,
+    )
+    id: str = _text(primary_key=True)
+    kind: str = _text()
+    portfolio: str = _text()
+    condition: str = _text()
+    token: str = _text()
+    #: NULL: no leader's trade, but the operator has asked; `note` says what.
+    trade_id: int | None = Field(default=None, foreign_key="leader_trade.id", ondelete="CASCADE")
+    note: str = _text(sa_column_kwargs={"server_default": ""})
+    seq: int = _int()
+    shares: int = _int()
+    usdc: int = _int()
+    leader_before: int = _int()
+    leader_after: int = _int()
+    leader_peak: int = _int()
+    leader_watched: int = _int()
+    source: str = _text()
+    seen_us: int = _int()
+    decided: int = _int()
+
+
+class QuarantineRow(SQLModel, table=True):
+    """Something from outside that nobody could read: it blocks only what it names."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = STRICT
+    source: str = _text(primary_key=True)
+    subject: str = _text(primary_key=True)
+    token: str | None = Field(default=None, sa_type=Text)
+    why: str = _text()
+    first_us: int = _int()
+    last_us: int = _int()
+    cleared_us: int | None = _int(default=None)
+
+
+class MarketRow(SQLModel, table=True):
+    """What the exchange last told of a market; the last known facts serve exits."""
+
+    __tablename__ = "market"
+    __table_args__ = STRICT
+    condition: str = _text(primary_key=True)
+    tokens: str = _text()
+    outcomes: str = _text()
+    tick: int = _int()
+    min_shares: int = _int()
+    neg_risk: int = _int()
+    version: str = _text()
+    fee_rate: int = _int()
+    fee_exponent: int = _int()
+    accepting: int = _int()
+    as_of_us: int = _int()
+    status: str = _text(sa_column_kwargs={"server_default": "trading"})
+    payouts: str | None = Field(default=None, sa_type=Text)
+    payout_source: str | None = Field(default=None, sa_type=Text)
