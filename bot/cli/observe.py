@@ -141,10 +141,12 @@ def _status_text(now: Status) -> str:
         ("leader trades seen", str(t.leader_trades)),
         ("copied / skipped / pending", f"{t.copied} / {t.skipped} / {t.pending}"),
         ("orders in flight / unknown", f"{t.orders_in_flight} / {t.orders_unknown}"),
+        ("exits that stand", str(t.exits_standing)),
         ("realised PnL", f"{money(t.realized_usdc_micros, signed=True)} USDC"),
         ("fees paid", f"{money(t.fees_usdc_micros)} USDC"),
         ("open positions · exposure", f"{t.open_positions} · {money(t.exposure_usdc_micros)} USDC"),
         ("cash", f"{money(t.cash_usdc_micros)} USDC"),
+        ("to redeem", f"{money(t.receivable_usdc_micros)} USDC"),
     )
     lines += ["", f"TODAY (UTC {t.day})", *(f"{name:<28}{value:>24}" for name, value in facts)]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bot.execution import fills
-from bot.ledger import account, control, intents, leaders, orders, positions
+from bot.ledger import account, control, intents, leaders, orders, positions, tally
 from bot.ledger.db import Tx
 from bot.model.fill import Fill, Settlement
 from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
@@ -43,6 +43,7 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
         f" {fill.order_id}, which is not in the ledger: booked {whose}"
     )
     control.record(tx, "executor", "trade.foreign", text, now_us=now_us)
+    tally.count(tx, "trade", "foreign", now_us=now_us)
     return text
 
 
@@ -128,6 +129,7 @@ def _losers(tx: Tx, token: str, missing: int) -> Iterator[tuple[Portfolio, int]]
 def credit(tx: Tx, change: int, *, now_us: int) -> str:
     """Book collateral that came from elsewhere, or that rounding took: neither is profit or loss."""
     account.move_opening(tx, change, now_us=now_us)
+    tally.count(tx, "cash", "credit" if change > 0 else "rounding", now_us=now_us)
     what = (
         "came from elsewhere: a deposit, yield, reward or rebate" if change > 0 else "were rounded"
     )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from bot.errors import InvariantBroken
+from bot.ledger import tally
 from bot.ledger.db import Tx, insert, one, rows, run, scalar
 from bot.model.decision import Numbers, SkipReason
 from bot.model.fill import Fill, Settlement
@@ -37,6 +38,7 @@ def decide(
         "decided_us": now_us,
     }
     insert(tx, "decision", values)
+    tally.count(tx, "decision", str(reason or values["verdict"]), now_us=now_us)
     run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
 
 
@@ -123,6 +125,8 @@ def move(
     )
     if changed != 1:
         raise InvariantBroken(f"order {order.id}: no longer {order.state}, cannot become {state}")
+    if state not in IN_FLIGHT:
+        tally.count(tx, "order", str(state), now_us=now_us)
 
 
 def note_matched(tx: Tx, order_id: str, matched: int | None) -> None:

@@ -79,14 +79,13 @@ def daily(found: Report, days: int) -> list[dict[str, Any]]:
         low = start - i * DAY_US
         day = utc_day(low)
         pnl = (found.rows("SELECT * FROM daily_pnl WHERE day = ?", day) or [{}])[0]
-        verdicts = dict(found.execute(
-            "SELECT verdict, COUNT(*) FROM decision WHERE decided_us >= ? AND decided_us < ? GROUP BY verdict",
-            low,
-            low + DAY_US,
-        ))  # fmt: skip
+        decided = dict(
+            found.execute("SELECT key, n FROM tally WHERE day = ? AND kind = 'decision'", day)
+        )
+        copied = decided.get("copied", 0)
         rows.append({
-            "day": day, "in_progress": i == 0, "copied": verdicts.get("copied", 0),
-            "skipped": verdicts.get("skipped", 0),
+            "day": day, "in_progress": i == 0, "copied": copied,
+            "skipped": sum(decided.values()) - copied - decided.get("done", 0),
             "volume_usdc_micros": pnl.get("bought", 0) + pnl.get("sold", 0),
             "fees_usdc_micros": pnl.get("fees", 0), "realized_usdc_micros": pnl.get("realized", 0),
         })  # fmt: skip

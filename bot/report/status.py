@@ -50,12 +50,14 @@ class Today:
     pending: int
     orders_in_flight: int
     orders_unknown: int
+    exits_standing: int
     realized_usdc_micros: int
     fees_usdc_micros: int
     bought_usdc_micros: int
     open_positions: int
     exposure_usdc_micros: int
     cash_usdc_micros: int
+    receivable_usdc_micros: int  #: what ended markets pay, until it is redeemed
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +154,10 @@ def _worker_state(boot: dict[str, Any], beat_us: int, beat_s: int) -> str:
 def _today(found: Report) -> Today:
     day = utc_day(found.now_us)
     start = found.now_us // DAY_US * DAY_US
-    verdicts = dict(
-        found.execute(
-            "SELECT verdict, COUNT(*) FROM decision WHERE decided_us >= ? GROUP BY verdict",
-            start,
-        )
+    decided = dict(
+        found.execute("SELECT key, n FROM tally WHERE day = ? AND kind = 'decision'", day)
     )
+    copied = decided.get("copied", 0)
     pnl = (
         found.rows("SELECT * FROM daily_pnl WHERE day = ?", day)
         or [{"realized": 0, "fees": 0, "bought": 0}]
@@ -168,17 +168,21 @@ def _today(found: Report) -> Today:
     return Today(
         day=day,
         leader_trades=found.value("SELECT COUNT(*) FROM leader_trade WHERE seen_us >= ?", start),
-        copied=verdicts.get("copied", 0),
-        skipped=verdicts.get("skipped", 0),
+        copied=copied,
+        skipped=sum(decided.values()) - copied - decided.get("done", 0),
         pending=found.value("SELECT COUNT(*) FROM signal WHERE decided = 0"),
         orders_in_flight=sum(flying.values()),
         orders_unknown=flying.get("unknown", 0),
+        exits_standing=found.value(
+            "SELECT COUNT(*) FROM intent WHERE state = 'open' AND kind = 'exit'"
+        ),
         realized_usdc_micros=pnl["realized"],
         fees_usdc_micros=pnl["fees"],
         bought_usdc_micros=pnl["bought"],
         open_positions=found.value("SELECT COUNT(DISTINCT token) FROM position WHERE shares > 0"),
         exposure_usdc_micros=found.value("SELECT COALESCE(SUM(cost), 0) FROM position"),
         cash_usdc_micros=found.value("SELECT COALESCE(SUM(cash), 0) FROM account"),
+        receivable_usdc_micros=found.value("SELECT COALESCE(SUM(usdc), 0) FROM settlement"),
     )
 
 

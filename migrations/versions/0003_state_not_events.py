@@ -140,6 +140,15 @@ COPIES = (
 )
 
 
+#: Counters begin with what can still be counted.
+TALLIES = (
+    "INSERT INTO tally SELECT date(decided_us / 1000000, 'unixepoch'), 'decision', COALESCE(reason, verdict), COUNT(*)"
+    " FROM decision GROUP BY 1, 3",
+    "INSERT INTO tally SELECT date(ended_us / 1000000, 'unixepoch'), 'order', state, COUNT(*) FROM orders"
+    " WHERE ended_us IS NOT NULL GROUP BY 1, 3",
+)
+
+
 def upgrade() -> None:
     db = op.get_bind()
     # Positions go on to be judged by the whole of their fills: what does not add up would be kept.
@@ -156,6 +165,8 @@ def upgrade() -> None:
     for table in OLD:
         db.exec_driver_sql(f"DROP TABLE old_{table}")
     db.exec_driver_sql("DROP TABLE numbered")
+    for statement in TALLIES:
+        db.exec_driver_sql(statement)
     _move_out(db)
     _fold_anew(db)
     _stand(db)

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.lab.drill import Drill, LawBroken, Scene, expect
-from bot.lab.drills.stake import LATE, Stake, booked, cold, exit_drill, hold, law, ways
+from bot.lab.drills.stake import LATE, Stake, booked, botctl, cold, exit_drill, hold, law, ways
 from bot.lab.drills.supervision import steer
 from bot.lab.testbed import Overrides
 from bot.model.amounts import CENT
@@ -197,6 +197,43 @@ def _dust(scene: Scene, leader: int = 0) -> str:
     return f"{decimal_text(stake.shares())} shares left: they block nothing"
 
 
+def _closed(scene: Scene, how: str) -> str:
+    stake = hold(scene)
+    stake.stand(how)
+    said = botctl(scene, "close", stake.token[:12], "--portfolio", stake.wallet)
+    expect("closing: 1" in said, f"the position to be closed, said {said[:200]!a}")
+    stake.bids()
+    law(
+        scene,
+        lambda: stake.shares() <= stake.theirs + CENT,
+        "what was his is closed whole, whatever part of his he sold",
+        stake.said,
+    )
+    standing = "SELECT COUNT(*) FROM intent WHERE state = 'open'"
+    scene.until(lambda: not scene.on.value(standing), "its exit to be reached")
+    scene.trade(stake.leader, stake.market, usdc=60)
+    scene.until(
+        lambda: scene.on.value("SELECT 1 FROM decision WHERE reason = 'position_locked'"),
+        "no entry for half an hour",
+    )
+    stake.closed = True
+    stake.rest()
+    return "closed whole, nothing of the other leader's, and nothing bought again"
+
+
+def _close_halted(scene: Scene) -> str:
+    stake = hold(scene, alone=True)
+    steer(scene, "halted")
+    scene.faults += 1
+    said = botctl(scene, "close", "--all")
+    expect("halted" in said and "botctl resume" in said, f"a refusal with the fix, said {said!a}")
+    steer(scene, "running")
+    said = botctl(scene, "close", "--all", "--at-any-price")
+    scene.until(lambda: stake.shares() <= CENT, "closed")
+    scene.rest()
+    return "refused while halted, with the fix; closed after the resume"
+
+
 def _endings() -> list[Drill]:
     ends = {"win": (1, 0), "lose": (0, 1), "half": (1, 1)}
     return [
@@ -249,6 +286,13 @@ DRILLS = [
         full="bids come back while the market channel has lapsed: pongs go on",
         complement="he buys the other side while the market channel has lapsed",
     ),
+    *ways(
+        "closed", _closed, plan=LATE,
+        full="the operator closes while an exit stands",
+        tenth="the operator closes while an exit of two sales stands",
+        complement="the operator closes while an exit by the other side stands",
+    ),
+    exit_drill("closed.halted", "the operator closes everything while halted", _close_halted),
     *_endings(),
     exit_drill("dust.own", "0.008 shares are left; he buys the other side", _dust),
     exit_drill(

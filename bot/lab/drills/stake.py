@@ -3,10 +3,13 @@
 Everything is judged by the outcome: the exchange's truth, and fills and positions of the ledger.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bot.errors import TimedOut
@@ -37,6 +40,7 @@ class Stake:
     leader_had: int = 0  #: the leader's net holding when our entry ended
     #: The best bid when the leader sells: he gets it for all he has.
     exit_price: int = 490_000
+    closed: bool = False  #: the operator wants nothing of it
 
     @property
     def token(self) -> str:
@@ -67,6 +71,8 @@ class Stake:
 
     def wanted(self) -> int:
         """Return how many shares we should hold now: in proportion to the leader, and the rest."""
+        if self.closed:
+            return self.theirs
         left = self.net()
         gone = left < DUST or left * GONE_PARTS < self.leader_had
         return self.theirs + (0 if gone else self.ours * left // self.leader_had)
@@ -198,6 +204,16 @@ def booked(stake: Stake) -> bool:
         "SELECT COALESCE(SUM(shares), 0) FROM position WHERE token = ?", stake.token
     )
     return bool(stake.scene.on.truth()["settled"] and here == stake.shares())
+
+
+def botctl(scene: Scene, *words: str) -> str:
+    """Run an operator's command, and return what it says."""
+    program = Path(sys.executable).with_name("botctl")
+    home = str(scene.on.home.path)
+    done = subprocess.run(
+        [program, "--home", home, *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    return done.stdout + done.stderr
 
 
 def cold(scene: Scene) -> None:
