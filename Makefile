@@ -14,7 +14,10 @@ test: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q
+	@echo "tests of whole programs beside those of parts: most of both is waiting"
+	@$(BIN)/coverage run -m pytest -q tests/e2e >.e2e.log 2>&1 & e2e=$$!; \
+	  $(BIN)/coverage run -m pytest -q tests/unit tests/integration; parts=$$?; \
+	  wait $$e2e; programs=$$?; cat .e2e.log; exit $$((parts + programs))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -26,6 +26,7 @@ from bot.config.schema import RuntimeSettings, Settings
 from bot.errors import BotError, ConfigError, LedgerAway, LedgerError
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
+from bot.ledger.files import busy
 from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
@@ -42,6 +43,8 @@ BRAKE_S = 30.0
 CRASH_PAUSE_S = 600
 #: How often a ledger that is away (disk full, locked, read-only) is tried again.
 LEDGER_RETRY_S = 1.0
+#: So many bytes must be free before a worker begins again after its disk was full.
+ROOM = 1 << 18
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
@@ -193,12 +196,30 @@ async def _live(
                     failpoints.reach("worker.booted")
                     return await _recorded(boot, body)
             except LedgerAway as error:
-                if boot.id:
-                    raise  # its boot is stored: the next life waits here, from a clean start
                 boot.state, boot.trouble = "waiting", str(error)
                 logger.warning("ledger.away", error=str(error), retry_s=LEDGER_RETRY_S)
                 await _pause(stopping, LEDGER_RETRY_S)
+                if boot.id:
+                    # Its boot is stored: another life begins clean, once there is room for one. A
+                    # disk that is full by a few pages takes a boot row, and nothing after it.
+                    while not stopping.is_set() and not await asyncio.to_thread(_room, path):
+                        await _pause(stopping, LEDGER_RETRY_S)
+                    raise
     return 0
+
+
+def _room(path: Path) -> bool:
+    """Return whether a ledger can be written, and its disk takes more than a few pages."""
+    if busy(path) is not None:
+        return False
+    probe = path.with_name(f"{path.name}.probe")
+    try:
+        probe.write_bytes(bytes(ROOM))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -197,7 +197,7 @@ async def stored_order(r, *, posted: bool) -> Order:
     """Store a decision with a signed order, as a life that ended before its answer would have."""
     await r.boots()
     await r.sees()
-    signal = (await r.ledger.look(signals.pending, 1, now_us=now_us()))[0]
+    signal = (await r.ledger.look(signals.pending, 1))[0]
     order = await r.execution.decider.decide(signal, asyncio.Event())
     if posted:
         await r.clob.post(order)

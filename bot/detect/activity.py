@@ -13,9 +13,10 @@ import structlog
 from bot.config.schema import DetectSettings
 from bot.detect.intake import Intake
 from bot.errors import Unavailable
-from bot.ledger import leaders
+from bot.ledger import intents, leaders
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
+from bot.model.intent import Cover, mirror
 from bot.model.leader import Holding, Wallet
 from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
@@ -104,6 +105,13 @@ class Activity:
                 # What we saw being bought meanwhile is part of the answer already.
                 whole = Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
                 leaders.hold(tx, wallet, token, condition, whole, now_us=now)
+                # What we bought of him before we knew is a part of all of it.
+                portfolio = mirror(wallet)
+                cover = intents.cover(tx, portfolio, token)
+                if cover is not None:
+                    exposure = leaders.exposure_decided(tx, wallet, condition, token)
+                    cover = Cover(cover.shares, exposure)
+                    intents.set_cover(tx, portfolio, token, cover, now_us=now)
             leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
 
         await self._ledger.transact(store)

@@ -95,6 +95,12 @@ class Decider:
                 f"no facts of market {signal.condition} within {PATIENCE_S} s"
             ) from None
 
+    def raise_standing(self, tx: Tx, signal_id: str) -> None:
+        """Let a standing exit know what an increase that cannot be decided yet means for it."""
+        signal = signals.undecided(tx, signal_id)
+        if signal is not None:
+            raise_exit(tx, signal, self.settings, now_us=self.now_us())
+
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that went stale while the exchange was away; return if it is decided."""
         settings = self.settings.followed(signal.wallet)

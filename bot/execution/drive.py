@@ -74,7 +74,7 @@ class Driver:
             intent
             for intent in standing
             if (intent.portfolio, intent.token) not in moving
-            and (intent.due_us <= now or self._bids_are_back(intent))
+            and (_due(intent, now) or self._bids_are_back(intent))
         ]
 
     def _bids_are_back(self, intent: Intent) -> bool:
@@ -142,15 +142,13 @@ class Driver:
         now = self.now_us()
         if control.read(tx, now_us=now).mode is ControlMode.HALTED:
             return "halted by the operator: botctl resume", 60
-        if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now) is not None:
-            return "trades of this token that the ledger cannot read or does not know", None
         ours = positions.settled_in_wallet(tx, intent.token)
         there = look.wallet_shares
-        if control.locked(tx, [control.UNCOMPARED], now_us=now) is not None:
+        if (what := _gate(tx, intent, now_us=now)) is not None:
             if now < self.born_us + ALONE_S * MICRO:
-                return "the ledger to be compared with the exchange", 5
+                return what, 5
             if there is None or abs(there - ours) >= CENT:
-                return "the ledger to be compared with the exchange: the wallet differs", None
+                return f"{what}: the wallet differs", None
         if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):
             # The attempt before may have sold what another portfolio would be sold for now.
             return "proof of the attempt before: the wallet has less than the portfolios", None
@@ -220,7 +218,20 @@ class Driver:
         return abs(wanted - left) >= CENT or least != order.price
 
 
+def _due(intent: Intent, now_us: int) -> bool:
+    """Return whether an exit's next look has come; further away than any pause, a clock was set back."""
+    return intent.due_us <= now_us or intent.due_us > now_us + 2 * intents.LAST_LOOK_S * MICRO
+
+
+def _gate(tx: Tx, intent: Intent, *, now_us: int) -> str | None:
+    """Return what of an exit's token was not compared with the exchange, or None."""
+    if control.locked(tx, [control.UNCOMPARED], now_us=now_us) is not None:
+        return "the ledger to be compared with the exchange"
+    if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now_us) is not None:
+        return "trades of this token that the ledger cannot read or does not know"
+    return None
+
+
 def _asks_wallet(tx: Tx, intent: Intent, *, now_us: int) -> bool:
     """Return whether only the wallet's own balance may let an exit go."""
-    uncompared = control.locked(tx, [control.UNCOMPARED], now_us=now_us) is not None
-    return uncompared or intents.doubted(tx, intent)
+    return _gate(tx, intent, now_us=now_us) is not None or intents.doubted(tx, intent)

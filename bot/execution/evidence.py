@@ -95,7 +95,12 @@ class Prover:
 
     async def _cancel(self, order: Order) -> None:
         failpoints.reach("cancel.begun")
-        cancelled = await self._venue.cancel(order.id)
+        try:
+            cancelled = await self._venue.cancel(order.id)
+        except Unavailable as error:
+            # It may have been done all the same: evidence is looked for whatever becomes of it.
+            logger.warning("cancel.unanswered", order=order.id, error=str(error))
+            return
         failpoints.reach("cancel.answered")
         if cancelled:
             await self._ledger.transact(orders.note_cancelled, order.id, now_us=self._now())

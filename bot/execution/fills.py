@@ -8,7 +8,7 @@ from typing import Literal
 
 from bot import failpoints
 from bot.config.schema import RiskSettings
-from bot.ledger import account, control, intents, leaders, orders, positions
+from bot.ledger import account, control, intents, leaders, orders, positions, signals
 from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.control import ControlMode
@@ -56,8 +56,8 @@ def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> News | None:
     """Book one fill, or its newer settlement, once; return which of the two it was, or None.
 
     Events may repeat and come in any order: a final settlement never changes again, and a
-    FAILED one takes its shares, cost, PnL and cash back exactly. An exit that was reached and is
-    not any more stands again, in the same transaction.
+    FAILED one takes its shares, cost, PnL and cash back exactly. An exit whose sale fails stands
+    again in the same transaction; shares that come late ask for a decision of their own.
     """
     known = orders.fill(tx, fill.trade_id, order.id)
     if known is not None and not _newer(known.settlement, fill.settlement):
@@ -73,11 +73,22 @@ def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> News | None:
     if fill.side is Side.BUY and order.state not in IN_FLIGHT and (known is None) != failed:
         change = known.shares if known else fill.shares
         intents.bought_late(tx, order, -change if failed else change, now_us=now_us)
+        if not failed:
+            # He may have left since, when there was nothing of it to follow him out with.
+            correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)
+    if fill.side is Side.SELL and failed:
+        intents.reopen(tx, order, now_us=now_us)
     intents.review(tx, order.portfolio, order.token, now_us=now_us, news=True)
     if failed:
         text = f"trade {fill.trade_id} of order {order.id} failed on the chain and was reversed"
         control.record(tx, "executor", "fill.failed", text, now_us=now_us)
     return "fill" if known is None else "settlement"
+
+
+def correct(tx: Tx, portfolio: Portfolio, condition: str, token: str, *, now_us: int) -> None:
+    """Ask for a decision on shares that a leader's portfolio has got outside a living entry."""
+    if leader_of(portfolio) is not None:
+        signals.correct(tx, portfolio, condition, token, now_us=now_us)
 
 
 def _newer(old: Settlement, new: Settlement) -> bool:

@@ -30,10 +30,10 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
     fill = fill if fill.matched_us else replace(fill, matched_us=now_us)
     shared = {owner: fill.shares} if owner or fill.side is Side.BUY else _from_whom(tx, fill)
     parts = [(portfolio or EXTERNAL, shares) for portfolio, shares in shared.items()]
-    for number, (portfolio, shares) in enumerate(parts):
-        # The first part keeps the order's own id: by it the trade is known from now on.
-        ident = fill.order_id if number == 0 else _ident(f"{fill.order_id}|{portfolio}")
-        piece = fill if len(parts) == 1 else _part(fill, shares, ident)
+    for portfolio, shares in parts:
+        # The order's own id stays with whoever it was first booked to; each other owner has one of his own.
+        ident = _order_of(tx, fill, portfolio)
+        piece = _part(fill, shares, ident)
         _store(tx, piece, portfolio, now_us=now_us)
         _uncover(tx, fill, portfolio, now_us=now_us)
     whose = ", ".join(f"{decimal_text(shares)} to {portfolio}" for portfolio, shares in parts)
@@ -69,6 +69,13 @@ def _from_whom(tx: Tx, fill: Fill) -> dict[Portfolio | None, int]:
     return {portfolio: shares for portfolio, shares in taken.items() if shares > 0}
 
 
+def _order_of(tx: Tx, fill: Fill, portfolio: Portfolio) -> str:
+    """Return the id under which a portfolio's part of a foreign order is kept."""
+    known = orders.order(tx, fill.order_id)
+    own = known is None or known.portfolio == portfolio
+    return fill.order_id if own else _ident(f"{fill.order_id}|{portfolio}")
+
+
 def _part(fill: Fill, shares: int, ident: str) -> Fill:
     usdc, fee = fill.usdc * shares // fill.shares, fill.fee * shares // fill.shares
     return replace(fill, order_id=OrderId(ident), shares=shares, usdc=usdc, fee=fee)
@@ -77,8 +84,10 @@ def _part(fill: Fill, shares: int, ident: str) -> Fill:
 def _uncover(tx: Tx, fill: Fill, portfolio: Portfolio, *, now_us: int) -> None:
     """Let a leader's portfolio go on from what it holds now: its part of him has changed."""
     wallet = leader_of(portfolio)
-    if wallet is None or (fill.side is Side.SELL and intents.cover(tx, portfolio, fill.token)):
+    if wallet is None or fill.side is Side.SELL:
         return
+    if intents.cover(tx, portfolio, fill.token) is not None:
+        return  # booking has counted it into the cover, and asks whether he is still there
     held = max(positions.shares_of(tx, portfolio, fill.token), 0)
     exposure = leaders.exposure_decided(tx, wallet, fill.condition, fill.token)
     intents.set_cover(tx, portfolio, fill.token, Cover(held, exposure), now_us=now_us)

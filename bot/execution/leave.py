@@ -21,7 +21,6 @@ from bot.model.intent import (
     IntentState,
     Portfolio,
     exit_target,
-    has_left,
     leader_of,
 )
 from bot.model.market import Side, TokenId
@@ -65,10 +64,15 @@ class Leaver:
             if token is None:
                 return None
         assert token is not None
-        found = self._follow(tx, signal, token, now_us)
-        if signal.kind is SignalKind.DECREASE and self._has_left(tx, signal):
+        if signal.kind is SignalKind.DECREASE:
+            # Purchases that nobody could decide yet: he has begun to leave before we could follow.
             for entry in signals.overtaken(tx, signal):
                 self._record(tx, entry, Skip(SkipReason.LEADER_LEFT, {}), now_us)
+                passed_over(tx, entry, self.settings, now_us=now_us)
+        found = self._follow(tx, signal, token, now_us)
+        if (other := positions.other_token(tx, signal)) is not None and other != token:
+            # He sold of the other side: what he holds of ours, net of it, is more.
+            cover_anew(tx, signal, other, now_us=now_us)
         failpoints.reach("leave.written")
         return found
 
@@ -93,16 +97,14 @@ class Leaver:
         leaving = standing is not None and standing.kind is IntentKind.EXIT
         if not leaving and held + coming - target < CENT:
             return self._record(tx, signal, Skip(SkipReason.TOO_SMALL, numbers), now_us)
-        if leaving and standing is not None and closed(tx, portfolio, token, now_us=now_us):
-            target = min(target, standing.target)
         price = _left_at(signal, token)
+        if leaving and standing is not None:
+            price = standing.price if price is None else price
+            if intents.asked_by_operator(tx, standing):
+                # What the operator has asked for stands: it only ever falls, and at his price.
+                target, price = min(target, standing.target), standing.price
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)
-
-    def _has_left(self, tx: Tx, signal: Signal) -> bool:
-        exposure = leaders.exposure(tx, signal.wallet, signal.condition, signal.token)
-        peak = leaders.holding(tx, signal.wallet, signal.token).peak
-        return has_left(exposure, peak, self._gone_below(signal.wallet))
 
     def _gone_below(self, wallet: str) -> int:
         return (self.settings.followed(wallet) or self.settings.strategy).full_exit_below_ratio
@@ -156,8 +158,10 @@ class Leaver:
         until = now_us + CLOSED_S * MICRO
         reason = "closed by the operator; entries wait for half an hour"
         control.lock(tx, control.position(portfolio, token), reason, until_us=until)
-        price = 0 if signal.note == Wish.CLOSE_AT_ANY_PRICE else None
+        price = standing.price if standing and standing.kind is IntentKind.EXIT else None
+        price = 0 if signal.note == Wish.CLOSE_AT_ANY_PRICE else price
         intent = self._exit_at(tx, signal, token, standing, (0, price), now_us)
+        intents.take_over(tx, intent, signal.id)
         return self._record(tx, signal, intent, now_us, numbers)
 
     def _record(
@@ -180,24 +184,24 @@ class Leaver:
         return found
 
 
-def closed(tx: Tx, portfolio: str, token: str, *, now_us: int) -> bool:
-    """Return whether the operator has closed a (portfolio, token) lately."""
-    return control.locked(tx, [control.position(portfolio, token)], now_us=now_us) is not None
-
-
 def passed_over(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> None:
     """Count an increase that is not followed: his holding is another one, and ours is not.
 
     The cover is set anew, and an exit that stands gets the target of what he holds now.
     """
     portfolio, token = signal.portfolio, signal.token
-    wallet = leader_of(portfolio)
-    if wallet is None:
+    if leader_of(portfolio) is None:
         return
     raise_exit(tx, signal, settings, now_us=now_us)
+    cover_anew(tx, signal, token, now_us=now_us)
+
+
+def cover_anew(tx: Tx, signal: Signal, token: TokenId, *, now_us: int) -> None:
+    """Set a cover to what we hold, or are about to, and to what the leader holds now."""
+    portfolio, wallet = signal.portfolio, leader_of(signal.portfolio)
     standing = intents.open_on(tx, portfolio, token)
     ours = standing.target if standing else positions.shares_of(tx, portfolio, token)
-    if ours >= CENT and (standing is None or standing.kind is IntentKind.EXIT):
+    if wallet and ours >= CENT and (standing is None or standing.kind is IntentKind.EXIT):
         exposure = leaders.exposure_decided(tx, wallet, signal.condition, token)
         intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
 
@@ -208,7 +212,7 @@ def raise_exit(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> No
     standing = intents.open_on(tx, portfolio, token)
     if standing is None or standing.kind is not IntentKind.EXIT:
         return
-    if closed(tx, portfolio, token, now_us=now_us):
+    if intents.asked_by_operator(tx, standing):
         return
     exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
     peak = leaders.holding(tx, signal.wallet, token).peak

@@ -14,7 +14,7 @@ from bot.execution.evidence import Prover
 from bot.execution.leave import Leaver
 from bot.execution.send import InFlight, Poster
 from bot.execution.settle import settle
-from bot.ledger import markets, orders, signals
+from bot.ledger import intents, markets, orders, signals
 from bot.ledger.db import Ledger
 from bot.model.decision import Skip
 from bot.model.intent import Intent
@@ -25,6 +25,10 @@ from bot.model.units import MICRO
 logger = structlog.get_logger(__name__)
 #: Decided signals in one pass of the loop.
 BATCH = 1000
+#: A pass whose entries wait for somebody's answers for longer ends before the next one.
+SLOW_US = MICRO // 2
+#: No pause of this loop is longer: the longest that an exchange may ask for is an hour.
+FAR_US = 4000 * MICRO
 
 
 class Loop:
@@ -86,23 +90,34 @@ class Loop:
             task.cancel()
 
     async def _decide_pending(self, stopping: asyncio.Event) -> bool:
-        pending = await self._ledger.look(signals.pending, BATCH, now_us=self._now())
+        pending = await self._ledger.look(signals.pending, BATCH)
         if not pending:
             return False
         left = await self._leave(pending, stopping)
         # What is still moving is not known yet: nothing is fetched for whoever waits for it.
         waiting = await self._ledger.look(orders.moving_positions)
         progressed = bool(left)
+        exits = await self._ledger.look(intents.exits)
+        standing = {(intent.portfolio, intent.token) for intent in exits}
+        began = self._now()
         for signal in pending:
             position = (signal.portfolio, signal.condition)
             entry = signal.kind is SignalKind.INCREASE and signal.id not in left
-            # Increases of one position are decided in order.
-            if stopping.is_set() or not entry or position in waiting:
+            if stopping.is_set() or not entry:
+                continue
+            if position in waiting:
+                # Increases of one position are decided in order; what he buys back is held at once.
+                if (signal.portfolio, signal.token) in standing:
+                    await self._ledger.transact(self._decider.raise_standing, signal.id)
                 continue
             if await self._decide(signal, stopping):
                 progressed = True
             else:
                 waiting.add(position)
+            if self._now() - began > SLOW_US:
+                return (
+                    progressed  # exits, cancels and evidence have their turn before the next entry
+                )
         return progressed and len(pending) == BATCH
 
     async def _leave(self, pending: list[Signal], stopping: asyncio.Event) -> set[str]:
@@ -173,14 +188,16 @@ class Loop:
         self._in_flight.keep({order.id for order in flying})
         now, not_before = self._now(), self._in_flight.not_before
         busy = {*self._tasks, *(o.id for o in flying if f"exit:{o.intent_id}" in self._tasks)}
-        due = [o for o in flying if o.id not in busy and not_before.get(o.id, 0) <= now]
+        # Further away than any pause that is made here, a clock was set back.
+        far = now + FAR_US
+        due = [o for o in flying if o.id not in busy and not now < not_before.get(o.id, 0) < far]
         for order in due:
             self._spawn(order.id, self._prover.resolve(order))
         if first and due:
             logger.info("recovery", orders=len(due))
             failpoints.reach("recovery.begun")
             await asyncio.gather(*list(self._tasks.values()))
-        if self._fills_due_us <= self._now():
+        if not self._now() < self._fills_due_us < self._now() + FAR_US:
             self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
             await self._settle_fills()
 

@@ -124,14 +124,14 @@ class Reconciler:
         """
         since = await self.ledger.look(account.compared_until_s)
         evidence = await self.venue.fills(None, after_s=since)
-        known = await self.ledger.look(orders.known, [fill.order_id for fill in evidence.fills])
-        await self.apply(Evidence(tuple(f for f in evidence.fills if f.order_id in known)))
+        ours = await self.ledger.look(orders.ours, evidence.fills)
+        await self.apply(Evidence(tuple(ours)))
         newest = max((fill.matched_us // MICRO for fill in evidence.fills), default=0)
         strangers = sorted(
             (
                 fill
                 for fill in evidence.fills
-                if fill.order_id not in known and fill.settlement is not Settlement.FAILED
+                if fill not in ours and fill.settlement is not Settlement.FAILED
             ),
             key=lambda fill: fill.matched_us,
         )

@@ -181,7 +181,7 @@ def _verdict(
 ) -> DemoVerdict:  # fmt: skip
     judgement = judge(found, truth)
     trades = found.value("SELECT COUNT(*) FROM leader_trade")
-    followups = found.value("SELECT COUNT(*) FROM signal WHERE seq > 0")
+    followups = found.value("SELECT COUNT(*) FROM signal WHERE seq > 0 OR trade_id IS NULL")
     decisions = found.value("SELECT COUNT(*) FROM decision")
     skipped = {r["reason"]: r["n"] for r in found.rows(
         "SELECT reason, COUNT(*) AS n FROM decision WHERE verdict = 'skipped' GROUP BY reason ORDER BY n DESC"

@@ -90,7 +90,8 @@ def stillness(tx: Tx) -> tuple[int, int] | None:
     """Return a mark that changes whenever an order or a fill comes, or None while any of them moves."""
     moving = scalar(
         tx,
-        f"SELECT (SELECT COUNT(*) FROM orders WHERE {FLYING}) + (SELECT COUNT(*) FROM fill WHERE {UNSETTLED})",
+        f"SELECT (SELECT COUNT(*) FROM orders WHERE {FLYING} AND NOT (kind = 'GTD' AND state = 'open'))"
+        f" + (SELECT COUNT(*) FROM fill WHERE {UNSETTLED})",
     )
     if moving:
         return None

@@ -153,9 +153,29 @@ def wake(tx: Tx, *, now_us: int) -> None:
 
 
 def doubted(tx: Tx, intent: Intent) -> bool:
-    """Return whether the end of an intent's last attempt was once in doubt (law 2)."""
-    sql = "SELECT doubted FROM orders WHERE intent_id = :id ORDER BY attempt DESC LIMIT 1"
-    return bool(scalar(tx, sql, id=intent.id))
+    """Return whether the end of the last sale of its (portfolio, token) was once in doubt (law 2).
+
+    Of whatever intent it was: the shares that may have gone are the same.
+    """
+    found = scalar(
+        tx,
+        "SELECT doubted FROM orders WHERE portfolio = :portfolio AND token = :token"
+        " AND side = 'SELL' ORDER BY created_us DESC, attempt DESC LIMIT 1",
+        portfolio=intent.portfolio,
+        token=intent.token,
+    )
+    return bool(found)
+
+
+def asked_by_operator(tx: Tx, intent: Intent) -> bool:
+    """Return whether an intent is the operator's: no leader changes what it is about."""
+    sql = "SELECT 1 FROM signal WHERE id = :id AND kind = 'operator'"
+    return scalar(tx, sql, id=intent.signal_id) is not None
+
+
+def take_over(tx: Tx, intent: Intent, signal_id: str) -> None:
+    """Let a standing intent be for another signal from now on."""
+    run(tx, "UPDATE intent SET signal_id = :signal WHERE id = :id", signal=signal_id, id=intent.id)
 
 
 def flying(tx: Tx, portfolio: str, token: str) -> list[tuple[str, int]]:
@@ -176,32 +196,40 @@ def _held(tx: Tx, portfolio: str, token: str) -> int:
 
 
 def review(tx: Tx, portfolio: str, token: str, *, now_us: int, news: bool = False) -> None:
-    """Hold a (portfolio, token) against its exit: end one that is reached, reopen one that is not.
+    """Hold a (portfolio, token) against its standing exit, and end one that is reached.
 
     Reached: what is held and what may still be bought is at most the target, and the end of its
     own last attempt is proven. `news`: shares have come or gone, so its next look comes at once.
     """
-    latest = latest_on(tx, portfolio, token)
-    if latest is None or latest.kind is not IntentKind.EXIT:
+    standing = open_on(tx, portfolio, token)
+    if standing is None or standing.kind is not IntentKind.EXIT:
         return
     moving = flying(tx, portfolio, token)
     maybe = _held(tx, portfolio, token) + sum(n for side, n in moving if side == "BUY")
-    over = maybe - latest.target >= CENT
-    selling = any(side == "SELL" for side, _ in moving)
-    if latest.state is IntentState.OPEN:
-        if not over and not selling:
-            finish(tx, latest, IntentState.REACHED, now_us=now_us)
-        elif news:
-            due_us = min(latest.due_us, now_us)
-            sql = "UPDATE intent SET due_us = :due, tries = 0 WHERE id = :id"
-            run(tx, sql, due=due_us, id=latest.id)
-    elif latest.state is IntentState.REACHED and over:
+    over = maybe - standing.target >= CENT
+    if not over and not any(side == "SELL" for side, _ in moving):
+        finish(tx, standing, IntentState.REACHED, now_us=now_us)
+    elif news:
+        due_us = min(standing.due_us, now_us)
+        sql = "UPDATE intent SET due_us = :due, tries = 0 WHERE id = :id"
+        run(tx, sql, due=due_us, id=standing.id)
+
+
+def reopen(tx: Tx, order: Order, *, now_us: int) -> None:
+    """Let an exit stand again whose own sale has failed, if it is the last wish about its token.
+
+    Nothing else reopens one: shares that come later are not what it was about.
+    """
+    intent = latest_on(tx, order.portfolio, order.token)
+    if intent is None or intent.id != order.intent_id or intent.state is not IntentState.REACHED:
+        return
+    if _held(tx, order.portfolio, order.token) - intent.target >= CENT:
         run(
             tx,
             "UPDATE intent SET state = 'open', ended_us = NULL, due_us = :now, tries = 0, waits = ''"
             " WHERE id = :id",
             now=now_us,
-            id=latest.id,
+            id=intent.id,
         )
 
 

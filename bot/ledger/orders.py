@@ -285,6 +285,21 @@ def market_is_over(tx: Tx, condition: str, *, now_us: int) -> None:
     run(tx, sql, now=now_us, condition=condition)
 
 
+def ours(tx: Tx, found: Sequence[Fill]) -> list[Fill]:
+    """Return the fills of orders that were decided here, and those of others that are booked already."""
+    kept = []
+    for one_fill in found:
+        mine = order(tx, one_fill.order_id)
+        if mine is not None and (mine.intent_id is not None or _booked(tx, one_fill.trade_id)):
+            kept.append(one_fill)
+    return kept
+
+
+def _booked(tx: Tx, trade_id: str) -> bool:
+    sql = "SELECT 1 FROM fill WHERE trade_id = :id LIMIT 1"
+    return scalar(tx, sql, id=trade_id) is not None
+
+
 def unproven(tx: Tx, before_us: int) -> int:
     """Return how many orders sent before a moment still have no proven end."""
     sql = f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before AND NOT (kind = 'GTD' AND state = 'open')"

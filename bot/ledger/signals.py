@@ -1,11 +1,12 @@
 """Signals: what asks for a decision, and the queue of what has none yet."""
 
-import hashlib
+import secrets
 from collections.abc import Sequence
 
 from bot.ledger.db import Tx, insert, one, rows, run
 from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
+from bot.model.intent import leader_of
 from bot.model.market import Side
 from bot.model.signal import Signal, SignalKind
 
@@ -47,16 +48,25 @@ def emit(tx: Tx, signal: Signal) -> bool:
 
 def ask(tx: Tx, portfolio: str, condition: str, token: str, note: str, *, now_us: int) -> str:
     """Store an operator's wish (`Wish`, and what follows it) about a position; return the signal's id."""
-    text = f"{portfolio}|{token}|{note}|{now_us}"
+    return _own(tx, SignalKind.OPERATOR, (portfolio, condition, token), note, now_us)
+
+
+def correct(tx: Tx, portfolio: str, condition: str, token: str, *, now_us: int) -> str:
+    """Store that a portfolio's shares have changed outside a living entry; return the signal's id."""
+    return _own(tx, SignalKind.CORRECTION, (portfolio, condition, token), "", now_us)
+
+
+def _own(tx: Tx, kind: SignalKind, where: tuple[str, str, str], note: str, now_us: int) -> str:
+    portfolio, condition, token = where
     values = dict.fromkeys(_COLUMNS, 0) | {
-        "id": hashlib.sha256(text.encode()).hexdigest()[:32],
-        "kind": str(SignalKind.OPERATOR),
+        "id": secrets.token_hex(16),
+        "kind": str(kind),
         "portfolio": portfolio,
         "condition": condition,
         "token": token,
         "trade_id": None,
         "note": note,
-        "source": "operator",
+        "source": str(kind),
         "seen_us": now_us,
         "decided": 0,
     }
@@ -75,14 +85,14 @@ _SIGNAL = (
 )
 
 
-def pending(tx: Tx, limit: int, *, now_us: int) -> list[Signal]:
-    """Return the oldest undecided signals that are due, in the order they were seen."""
+def pending(tx: Tx, limit: int) -> list[Signal]:
+    """Return undecided signals, those that increase nothing first, in the order they were seen."""
     return [
         _signal(r)
         for r in rows(
             tx,
-            f"{_SIGNAL} WHERE s.decided = 0 AND s.seen_us <= :now ORDER BY s.seen_us, s.id LIMIT {limit:d}",
-            now=now_us,
+            f"{_SIGNAL} WHERE s.decided = 0"
+            f" ORDER BY s.kind = 'increase', s.seen_us, s.id LIMIT {limit:d}",
         )
     ]
 
@@ -94,6 +104,8 @@ def undecided(tx: Tx, signal_id: str) -> Signal | None:
 
 
 def _signal(row: dict[str, object]) -> Signal:
+    # A wish, or a correction, has no trade: its leader is its portfolio's.
+    row = {**row, "wallet": row["wallet"] or leader_of(str(row["portfolio"])) or ""}
     return Signal(
         **{**row, "side": Side(str(row["side"])), "kind": SignalKind(str(row["kind"]))}  # type: ignore[arg-type]
     )

@@ -123,6 +123,7 @@ class OrderRow(SQLModel, table=True):
             postgresql_where=text("state IN ('posting', 'unknown', 'open')"),
         ),
         Index("ix_orders_created", "created_us"),
+        Index("ix_orders_position", "portfolio", "token"),
         STRICT,
     )
     id: str = _text(primary_key=True)

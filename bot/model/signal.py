@@ -13,6 +13,7 @@ class SignalKind(StrEnum):
 
     INCREASE = "increase"
     DECREASE = "decrease"
+    CORRECTION = "correction"  #: shares of ours that came late: is he still there?
     OPERATOR = "operator"
 
 

@@ -98,9 +98,9 @@ class Resolutions:
         try:
             ids = wire.decode(rows[0].clobTokenIds, list[str])
             prices = tuple(Decimal(p) for p in wire.decode(rows[0].outcomePrices, list[str]))
-        except (wire.BadInput, ArithmeticError):
+            payouts = _BY_PRICES.get(prices)
+        except (wire.BadInput, ArithmeticError, TypeError):  # a signalling NaN cannot be looked up
             return None
-        payouts = _BY_PRICES.get(prices)
         if payouts is None or set(ids) != set(tokens) or len(ids) != 2:
             return None
         return payouts if ids[0] == tokens[0] else (payouts[1], payouts[0])

@@ -89,6 +89,7 @@ CREATE INDEX ix_decision_intent ON decision (intent_id);
 CREATE INDEX ix_signal_pending ON signal (seen_us) WHERE decided = 0;
 CREATE UNIQUE INDEX ux_orders_one_in_flight ON orders (intent_id) WHERE state IN ('posting', 'unknown', 'open');
 CREATE INDEX ix_orders_created ON orders (created_us);
+CREATE INDEX ix_orders_position ON orders (portfolio, token);
 CREATE INDEX ix_orders_in_flight ON orders (created_us) WHERE state IN ('posting', 'unknown', 'open');
 CREATE INDEX ix_fill_order ON fill (order_id);
 CREATE INDEX ix_fill_position ON fill (portfolio, token);
@@ -170,6 +171,7 @@ def upgrade() -> None:
     _move_out(db)
     _fold_anew(db)
     _stand(db)
+    _content(db)
     _cover(db)
 
 
@@ -365,6 +367,15 @@ def _held(db, portfolio, token):
     return found[0]['shares'] if found else 0
 
 
+def _content(db):
+    """Let an exit that is over be about what was left: a sale of it that fails is made again, nothing more."""
+    db.exec_driver_sql(
+        "UPDATE intent SET target = MAX(COALESCE((SELECT p.shares FROM position p"
+        " WHERE p.portfolio = intent.portfolio AND p.token = intent.token), 0), 0)"
+        " WHERE kind = 'exit' AND state <> 'open'"
+    )
+
+
 def _cover(db):
     """Note for each position what the leader held: before what nobody has decided yet."""
     for row in _rows(db, "SELECT * FROM position WHERE portfolio LIKE 'mirror/%' AND shares >= 10000"):
@@ -373,8 +384,8 @@ def _cover(db):
             db, "SELECT target FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'", **key
         )  # fmt: skip
         exposure = db.execute(
-            sa.text("SELECT COALESCE(SUM(CASE WHEN token = :token THEN shares ELSE -shares END), 0)"
-                    " FROM leader_position WHERE condition = :condition AND 'mirror/' || wallet = :portfolio"),
+            sa.text("SELECT COALESCE(SUM(CASE WHEN token = :token THEN shares WHEN shares > 0 THEN -shares"
+                    " ELSE 0 END), 0) FROM leader_position WHERE condition = :condition AND 'mirror/' || wallet = :portfolio"),
             {**key, 'condition': row['condition']},
         ).scalar()  # fmt: skip
         undecided = db.execute(

@@ -174,8 +174,8 @@ MUTANTS = {
         "tests/integration/test_exits.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "a token with forgotten trades waits": (
-        "bot/execution/drive.py", 'if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now) is not None:',
-        "if intent.target < 0:",
+        "bot/execution/drive.py", "        return \"trades of this token that the ledger cannot read or does not know\"",
+        "        return None",
         "tests/integration/test_exits.py::test_a_token_with_unread_trades_waits",
     ),
     "after doubt only the wallet lets an exit go on": (
@@ -189,11 +189,11 @@ MUTANTS = {
         "tests/integration/test_ledger.py::test_one_attempt_of_an_intent_is_in_flight",
     ),
     "an exit ends when it is reached": (
-        "bot/ledger/intents.py", "    over = maybe - latest.target >= CENT", "    over = maybe - latest.target >= 50_000_000",
+        "bot/ledger/intents.py", "    over = maybe - standing.target >= CENT", "    over = maybe - standing.target >= 50_000_000",
         "tests/integration/test_stories.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
     ),
     "an exit stands again when its sale fails": (
-        "bot/ledger/intents.py", "    elif latest.state is IntentState.REACHED and over:", "    elif over and not moving and held < 0:",
+        "bot/execution/fills.py", "        intents.reopen(tx, order, now_us=now_us)", "        pass",
         "tests/integration/test_execution.py::test_a_sale_that_fails_on_the_chain_is_sold_again",
     ),
     "the cover says how much": (
@@ -214,6 +214,40 @@ MUTANTS = {
         "bot/execution/evidence.py", "        if order.cancelled_us is not None and began >= order.cancelled_us + lag:",
         "        if began:",
         "tests/integration/test_stories.py::test_a_resting_order_is_ended_by_proof_alone",
+    ),
+    "a reached exit is not about what comes later": (
+        "bot/ledger/intents.py", "    standing = open_on(tx, portfolio, token)\n    if standing is None or standing.kind",
+        "    standing = latest_on(tx, portfolio, token)\n    if standing and standing.state is IntentState.REACHED:\n"
+        "        run(tx, \"UPDATE intent SET state = 'open' WHERE id = :id\", id=standing.id)\n"
+        "    if standing is None or standing.kind",
+        "tests/integration/test_stories.py::test_a_reached_exit_is_not_about_shares_that_come_later",
+    ),
+    "shares that show late ask for a decision": (
+        "bot/execution/fills.py", "            correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)",
+        "            pass",
+        "tests/integration/test_stories.py::test_shares_that_show_after_he_left_follow_him_out",
+    ),
+    "an increase raises what rests": (
+        "bot/execution/loop.py", "                    await self._ledger.transact(self._decider.raise_standing, signal.id)",
+        "                    pass",
+        "tests/integration/test_stories.py::test_an_increase_raises_an_exit_that_rests",
+    ),
+    "doubt is about shares, not about an intent": (
+        "bot/ledger/intents.py", "SELECT doubted FROM orders WHERE portfolio = :portfolio AND token = :token",
+        "SELECT doubted FROM orders WHERE :portfolio = :token",
+        "tests/integration/test_stories.py::test_doubt_outlives_its_intent",
+    ),
+    "an operator's close is his": (
+        "bot/execution/leave.py", "            if intents.asked_by_operator(tx, standing):", "            if standing.target < 0:",
+        "tests/integration/test_stories.py::test_a_leader_changes_nothing_about_an_operators_close",
+    ),
+    "what was passed over is counted before a sale": (
+        "bot/execution/leave.py", "            for entry in signals.overtaken(tx, signal):", "            for entry in ():",
+        "tests/integration/test_stories.py::test_covers_count_the_other_side_and_what_was_passed_over",
+    ),
+    "a foreign trade is known by itself": (
+        "bot/ledger/orders.py", "(mine.intent_id is not None or _booked(tx, one_fill.trade_id))", "mine",
+        "tests/integration/test_stories.py::test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion",
     ),
     "a halt takes what rests off the book": (
         "bot/execution/drive.py", "        if halted or old or intent is None", "        if old or intent is None",

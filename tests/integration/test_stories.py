@@ -11,11 +11,13 @@ import dataclasses
 import pytest
 
 from bot import failpoints
-from bot.execution import fills
-from bot.ledger import leaders, markets, orders, signals
+from bot.execution import fills, foreign
+from bot.ledger import intents, leaders, markets, orders, signals
 from bot.model.control import ControlMode
+from bot.model.fill import Fill, Settlement
+from bot.model.intent import IntentKind
 from bot.model.market import Side
-from bot.model.order import Accepted, Unknown
+from bot.model.order import Accepted, OrderState, Unknown
 from bot.model.signal import Wish
 from bot.report import laws
 from bot.report.audit import mismatches
@@ -119,7 +121,7 @@ async def test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part(tmp_p
         await prover.resolve(order)
         fresh = await r.ledger.look(orders.order, order.id)
         await r.ledger.transact(fills.finish, fresh, evidence_complete=True, now_us=now_us())
-        ours, pending = held(r), await r.ledger.look(signals.pending, 1, now_us=now_us())
+        ours, pending = held(r), await r.ledger.look(signals.pending, 1)
         assert r.query("SELECT shares, leader FROM cover") == [{"shares": ours, "leader": 100 * M}]
         leaver = r.execution.leaver
         await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
@@ -505,3 +507,125 @@ async def test_a_resting_order_is_ended_by_proof_alone(tmp_path):
         await until(
             lambda: r.value("SELECT state FROM orders WHERE kind = 'GTD'") == "cancelled", "proven"
         )
+
+
+async def test_a_reached_exit_is_not_about_shares_that_come_later(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        token = r.market().tokens[0]
+        for number in (1, 2):
+            r.sim.exchange.inside(
+                r.sim.trader, token, "BUY", 900_000, 10 * M, "FAK", owner_key="hand"
+            )
+            r.sim._story.quote(r.market())
+            await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+            await r.execution.reconciler.compare(now_us=now_us())
+            bought = held(r)
+            assert bought > 10 * M
+            if number == 1:
+                key = ("external", r.market().condition, token)
+                await r.ledger.transact(signals.ask, *key, str(Wish.CLOSE), now_us=now_us())
+                r.execution.doorbell.set()
+                await until(lambda: held(r) < CENT, "closed")
+                await r.settled()
+        await r.settled()
+        assert held(r) == bought, "what he bought after his close is his"
+
+
+async def test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M, leader=0)
+        await entered(r, shares=1000 * M, leader=1)
+        both, token = held(r), r.market().tokens[0]
+        order = "0x" + "4a" * 32
+        for number, sold_now in enumerate((10 * M, 6 * M)):
+            fill = Fill(
+                f"hand-{number}", order, r.market().condition, token, Side.SELL, sold_now,
+                sold_now // 2, 0, Settlement.CONFIRMED, None, now_us(),
+            )  # fmt: skip
+            assert await r.ledger.look(orders.ours, [fill]) == []
+            await r.ledger.transact(foreign.book, fill, None, now_us=now_us())
+            assert len(await r.ledger.look(orders.ours, [fill])) == 1, "known from now on"
+        assert abs(shares(r, 0) - shares(r, 1)) < CENT
+        assert shares(r, 0) + shares(r, 1) == both - 16 * M
+        with read(r.path) as found:
+            assert mismatches(found) == []
+
+
+async def test_shares_that_show_after_he_left_follow_him_out(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=True)
+        await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        async with r.working():
+            await r.sees(Side.SELL, shares=100 * M)
+            await decided(r, 2)
+            assert r.reasons()[1] == "not_held"
+            await r.execution.reconciler.compare(now_us=now_us())
+            await until(lambda: sold(r) > 0, "what was bought all the same is sold")
+            await r.settled()
+            assert held(r) < CENT
+            with read(r.path) as found:
+                assert mismatches(found) == [] and laws.broken(found) == []
+
+
+async def test_an_increase_raises_an_exit_that_rests(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=500 * M)
+        await until(lambda: r.value("SELECT 1 FROM orders WHERE kind = 'GTD'"), "it rests")
+        await r.sees(shares=250 * M)
+        await until(lambda: exit_of(r)["target"] == ours * 3 // 4, "raised while its order rests")
+        ended = "SELECT 1 FROM orders WHERE kind = 'GTD' AND state = 'cancelled'"
+        await until(lambda: r.value(ended), "what offers too much is taken off the book")
+        bids(r, 490_000, 400)
+        await until(lambda: held(r) < ours, "sold")
+        await r.settled()
+        assert held(r) >= ours * 3 // 4
+
+
+async def test_doubt_outlives_its_intent(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+            await r.sees(Side.SELL, shares=500 * M)
+            await until(lambda: sold(r) > 0, "a first exit")
+            await r.settled()
+        doubt = "UPDATE orders SET doubted = 1 WHERE side = 'SELL'"
+        await r.ledger.transact(lambda tx: tx.execute(doubt))
+        key = (f"mirror/{r.settings.leaders[0].wallet}", r.market().condition, r.market().tokens[0])
+        intent = await r.ledger.transact(
+            intents.add, IntentKind.EXIT, *key, target=0, price=None, signal_id="s", now_us=now_us()
+        )
+        assert await r.ledger.look(intents.doubted, intent)
+
+
+async def test_a_leader_changes_nothing_about_an_operators_close(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        key = (f"mirror/{r.settings.leaders[0].wallet}", r.market().condition, r.market().tokens[0])
+        wish = str(Wish.CLOSE_AT_ANY_PRICE)
+        await r.ledger.transact(signals.ask, *key, wish, now_us=now_us())
+        await decided(r, 2)
+        await r.ledger.transact(lambda tx: tx.execute("DELETE FROM lock"))  # half an hour later
+        await r.sees(Side.SELL, shares=100 * M, price=600_000)
+        await decided(r, 3)
+        await r.sees(shares=500 * M)
+        before = r.execution.loop.progress_us
+        await until(lambda: r.execution.loop.progress_us > before + 2 * M, "it was looked at")
+        assert (exit_of(r)["target"], exit_of(r)["price"]) == (0, 0)
+
+
+async def test_covers_count_the_other_side_and_what_was_passed_over(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=1000 * M)
+        leaver = r.execution.leaver
+        # +500 that nobody has decided, then -750: the purchase is passed over first.
+        await r.sees(shares=500 * M, age_s=60)
+        await r.sees(Side.SELL, shares=750 * M)
+        pending = await r.ledger.look(signals.pending, 2)
+        assert [s.side for s in pending] == [Side.SELL, Side.BUY], "exits are looked at first"
+        await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
+        assert r.reasons()[1:] == ["leader_left", "copied"]
+        assert exit_of(r)["target"] == ours // 2

@@ -199,7 +199,9 @@ def _dust(scene: Scene, leader: int = 0) -> str:
 
 def _closed(scene: Scene, how: str) -> str:
     stake = hold(scene)
-    stake.stand(how)
+    stake.leave(how)
+    stake.bids(0)
+    scene.faults += 1
     said = botctl(scene, "close", stake.token[:12], "--portfolio", stake.wallet)
     expect("closing: 1" in said, f"the position to be closed, said {said[:200]!a}")
     stake.bids()
@@ -288,9 +290,9 @@ DRILLS = [
     ),
     *ways(
         "closed", _closed, plan=LATE,
-        full="the operator closes while an exit stands",
-        tenth="the operator closes while an exit of two sales stands",
-        complement="the operator closes while an exit by the other side stands",
+        full="the operator closes while the leader sells all",
+        tenth="the operator closes while the leader sells 10 % twice",
+        complement="the operator closes while the leader buys the other side",
     ),
     exit_drill("closed.halted", "the operator closes everything while halted", _close_halted),
     *_endings(),
