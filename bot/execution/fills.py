@@ -76,8 +76,8 @@ def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> News | None:
         if not failed:
             # He may have left since, when there was nothing of it to follow him out with.
             correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)
-    if fill.side is Side.SELL and failed:
-        intents.reopen(tx, order, now_us=now_us)
+    if fill.side is Side.SELL and failed and not intents.reopen(tx, order, now_us=now_us):
+        correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)
     intents.review(tx, order.portfolio, order.token, now_us=now_us, news=True)
     if failed:
         text = f"trade {fill.trade_id} of order {order.id} failed on the chain and was reversed"

@@ -215,15 +215,18 @@ def review(tx: Tx, portfolio: str, token: str, *, now_us: int, news: bool = Fals
         run(tx, sql, due=due_us, id=standing.id)
 
 
-def reopen(tx: Tx, order: Order, *, now_us: int) -> None:
-    """Let an exit stand again whose own sale has failed, if it is the last wish about its token.
+def reopen(tx: Tx, order: Order, *, now_us: int) -> bool:
+    """Let the last exit of a token stand again when a sale of ours has failed; return whether it does.
 
-    Nothing else reopens one: shares that come later are not what it was about.
+    Its own sale, or one of an exit before it: the shares are there again, and he has left with them.
+    Nothing else reopens an exit: shares that come later are not what it was about.
     """
     intent = latest_on(tx, order.portfolio, order.token)
-    if intent is None or intent.id != order.intent_id or intent.state is not IntentState.REACHED:
-        return
-    if _held(tx, order.portfolio, order.token) - intent.target >= CENT:
+    if intent is None or intent.kind is not IntentKind.EXIT or order.intent_id is None:
+        return False
+    if intent.state is IntentState.REACHED:
+        if _held(tx, order.portfolio, order.token) - intent.target < CENT:
+            return True
         run(
             tx,
             "UPDATE intent SET state = 'open', ended_us = NULL, due_us = :now, tries = 0, waits = ''"
@@ -231,6 +234,7 @@ def reopen(tx: Tx, order: Order, *, now_us: int) -> None:
             now=now_us,
             id=intent.id,
         )
+    return True
 
 
 def cover(tx: Tx, portfolio: str, token: str) -> Cover | None:

@@ -193,7 +193,7 @@ MUTANTS = {
         "tests/integration/test_stories.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
     ),
     "an exit stands again when its sale fails": (
-        "bot/execution/fills.py", "        intents.reopen(tx, order, now_us=now_us)", "        pass",
+        "bot/execution/fills.py", "failed and not intents.reopen(tx, order, now_us=now_us):", "failed and order.attempt < 0:",
         "tests/integration/test_execution.py::test_a_sale_that_fails_on_the_chain_is_sold_again",
     ),
     "the cover says how much": (

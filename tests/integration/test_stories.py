@@ -629,3 +629,19 @@ async def test_covers_count_the_other_side_and_what_was_passed_over(tmp_path):
         await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
         assert r.reasons()[1:] == ["leader_left", "copied"]
         assert exit_of(r)["target"] == ours // 2
+
+
+async def test_a_failed_sale_of_an_exit_before_the_last_one_is_sold_again(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        r.sim.director.do_settle(ways=["STUCK+FAILED"])
+        await r.sees(Side.SELL, shares=200 * M)
+        await until(lambda: sold(r) > 0, "a first exit, on its way to the chain")
+        await until(lambda: r.sim.exchange.settlement.stuck, "which is stuck")
+        await r.sees(Side.SELL, shares=800 * M)
+        await until(lambda: held(r) < CENT, "a second exit, of all that is left")
+        r.sim.director.do_release()
+        await until(
+            lambda: r.value("SELECT 1 FROM fill WHERE settlement = 'failed'"), "the first one fails"
+        )
+        await rests_at(r, ours % CENT)
