@@ -1,10 +1,13 @@
 """SIGKILL at every failpoint, with the exchange's answer arriving and with it lost."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from bot.failpoints import POINTS
 from bot.lab.drill import Drill, Scene, expect
+from bot.lab.drills.stake import LATE
+from bot.lab.drills.supervision import steer
 
 #: Failpoints that the monitor reaches; the rest is the executor's.
 _MONITOR = frozenset({"seen.written", "seen.committed", "seen.announced", "queue.sent"})
@@ -30,12 +33,40 @@ def _boot(scene: Scene) -> None:
     scene.kill("executor")
 
 
+def _taken_off(scene: Scene) -> None:
+    """Let the exit rest in a book without bids, and halt: it is cancelled."""
+    scene.on.do("depth", shares=0, market=0)
+    resting = "SELECT COUNT(*) FROM orders WHERE kind = 'GTD' AND state = 'open'"
+    scene.until(lambda: scene.on.value(resting), "an exit rests")
+    steer(scene, "halted")
+
+
+def _go_on(scene: Scene) -> None:
+    scene.on.do("depth", shares=400, market=0)
+    steer(scene, "running")
+
+
+def _ended(scene: Scene) -> None:
+    """End the market of what is held."""
+    scene.copied(3)
+    scene.rest()
+    scene.on.do("life", market=0, stage="resolved", payouts=(1, 0))
+
+
+_CANCELS = ("cancel.asked", "cancel.begun", "cancel.answered", "cancel.committed")
 _BEFORE: dict[str, Callable[[Scene], None]] = {
     "resend.committed": _again,
     "evidence.read": _lookups,
     "recovery.begun": _earlier,
 }
-_AFTER: dict[str, Callable[[Scene], None]] = {"worker.started": _boot, "worker.booted": _boot}
+_AFTER: dict[str, Callable[[Scene], None]] = {
+    "worker.started": _boot,
+    "worker.booted": _boot,
+    "settle.written": _ended,
+    **dict.fromkeys(_CANCELS, _taken_off),
+}
+#: A cancel whose answer nobody stored is proven by its order's expiry alone.
+_LONG: dict[str, float] = {"cancel.answered": 600.0}
 
 
 def _play(scene: Scene, point: str, lost: bool) -> str:
@@ -52,10 +83,13 @@ def _play(scene: Scene, point: str, lost: bool) -> str:
         _AFTER[point](scene)
     scene.strikes(point)
     scene.back("monitor" if point in _MONITOR else "executor")
+    if point in _CANCELS:
+        _go_on(scene)
     scene.copied(3)
     scene.rest()
     orders = scene.orders()
-    expect(all(o["state"] == "filled" for o in orders), "every order filled")
+    ends = {"filled", "cancelled"} if point in _CANCELS else {"filled"}
+    expect({o["state"] for o in orders} <= ends, f"every order {' or '.join(sorted(ends))}")
     sends = sum(o["sends"] for o in orders)
     return f"{len(orders)} orders, {sends} sends recorded, each once at the exchange, all filled"
 
@@ -63,10 +97,14 @@ def _play(scene: Scene, point: str, lost: bool) -> str:
 def _drills() -> list[Drill]:
     found = []
     for point, where in POINTS.items():
-        for lost in (False, True):
+        # What a cancel or a settlement needs is no answer to a POST.
+        for lost in (False,) if point in (*_CANCELS, "settle.written") else (False, True):
             name = f"kill.{point}.{'lost' if lost else 'arrives'}"
             what = f"SIGKILL when {where}; answers {'are lost' if lost else 'arrive'}"
-            found.append(Drill(name, what, partial(_play, point=point, lost=lost)))
+            drill = Drill(name, what, partial(_play, point=point, lost=lost))
+            if point in _CANCELS:
+                drill = replace(drill, plan=LATE, patience_s=_LONG.get(point, drill.patience_s))
+            found.append(drill)
     return found
 
 
