@@ -50,8 +50,9 @@ def _shown(context: typer.Context, found: dict[str, Any]) -> int:
     if cli(context).json:
         emit({"ok": not found["count"] and found["quiet"], **found})
         return 1 if found["count"] else 0 if found["quiet"] else Unavailable.exit_code
-    for text in found["adopted"]:
-        say(f"adopted: {printable(text, 300)}")
+    for done in ("adopted", "booked"):
+        for text in found[done]:
+            say(f"{done}: {printable(text, 300)}")
     if found["differences"]:
         table(
             ("KIND", "SUBJECT", "LEDGER", "EXCHANGE", "WHAT"),

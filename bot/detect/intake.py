@@ -88,9 +88,8 @@ class Intake:
         before = leaders.holding(tx, fill.wallet, fill.token)
         after = totals.moved(before, fill.side, grown[0])
         leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
-        # What is held may be below zero where a sale is seen before its purchase: that is nothing.
         seen = _Seen(source.split(":")[0], seen_us, trade, target, grown)
-        signal = _signal(fill, seen, before, after)
+        signal = _signal(fill, seen, after)
         signals.emit(tx, signal)
         return signal.id
 
@@ -106,7 +105,7 @@ class _Seen:
     grown: totals.Total
 
 
-def _signal(fill: LeaderFill, seen: _Seen, before: Holding, after: Holding) -> Signal:
+def _signal(fill: LeaderFill, seen: _Seen, after: Holding) -> Signal:
     return Signal(
         id=totals.signal_id(fill.group, seen.total),
         kind=SignalKind.INCREASE if fill.side is Side.BUY else SignalKind.DECREASE,
@@ -123,9 +122,6 @@ def _signal(fill: LeaderFill, seen: _Seen, before: Holding, after: Holding) -> S
         usdc=seen.grown[1],
         group_shares=seen.total[0],
         group_usdc=seen.total[1],
-        leader_before=max(before.shares, 0),
-        leader_after=max(after.shares, 0),
-        leader_peak=max(before.peak, after.peak),
         leader_watched=after.watched,
         title=fill.title,
         outcome=fill.outcome,

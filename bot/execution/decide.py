@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -10,9 +9,9 @@ import structlog
 
 from bot import failpoints
 from bot.config.schema import Settings
-from bot.errors import InvariantBroken, Unavailable
+from bot.execution import look
 from bot.execution.attempt import Birth, Terms, bear
-from bot.execution.leave import passed_over, raise_exit
+from bot.execution.leave import passed_over, raise_exit, raised
 from bot.ledger import control, intents, leaders, orders, positions, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model.amounts import market_amounts
@@ -30,9 +29,6 @@ from bot.risk.guards import Usage, check
 from bot.strategy import build
 
 logger = structlog.get_logger(__name__)
-_NO_BOOK = Book((), (), 0)
-#: A decision waits no longer than this for facts or books of its market: those behind it wait too.
-PATIENCE_S = 3
 
 
 class Later(Enum):
@@ -73,33 +69,27 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        market = await self._facts(signal)
+        market = await look.facts(self.data, signal.condition)
         if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(self._skip_unknown, signal)
         max_age_us = self.settings.strategy.book_max_age_s * MICRO
-        with suppress(TimeoutError):  # without a book the decision says so
-            async with asyncio.timeout(PATIENCE_S):
-                await self.data.watch(list(market.tokens), max_age_us=max_age_us)
+        await look.watch(self.data, market.tokens, max_age_us=max_age_us)
         failpoints.reach("decide.begun")
-        book = self.data.book(signal.token) or _NO_BOOK
+        book = look.book(self.data, signal.token)
         seen = Seen(market, book, self.venue.skew_s, self.venue.owner)
         return await self.ledger.transact(self._decide, signal.id, seen, stopping)
 
-    async def _facts(self, signal: Signal) -> Market | None:
-        """Return a market's facts; one endpoint that hangs holds up nobody for long."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await self.data.market(signal.condition)
-        except TimeoutError:
-            raise Unavailable(
-                f"no facts of market {signal.condition} within {PATIENCE_S} s"
-            ) from None
-
-    def raise_standing(self, tx: Tx, signal_id: str) -> None:
+    async def raise_standing(self, signal: Signal) -> None:
         """Let a standing exit know what an increase that cannot be decided yet means for it."""
-        signal = signals.undecided(tx, signal_id)
-        if signal is not None:
-            raise_exit(tx, signal, self.settings, now_us=self.now_us())
+        if await self.ledger.look(raised, signal, self.settings) is None:
+            return  # as it was at the last look: no transaction for nothing
+
+        def write(tx: Tx) -> None:
+            control.fence(tx, self.boot_id)
+            if (fresh := signals.undecided(tx, signal.id)) is not None:
+                raise_exit(tx, fresh, self.settings, now_us=self.now_us())
+
+        await self.ledger.transact(write)
 
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that went stale while the exchange was away; return if it is decided."""
@@ -127,7 +117,7 @@ class Decider:
     ) -> Order | Skip | Later:
         if stopping.is_set():
             return Later.BUSY
-        fence(tx, self.boot_id)
+        control.fence(tx, self.boot_id)
         # Read again: the leader trade may have grown since it was queued.
         signal = signals.undecided(tx, signal_id)
         if signal is None:
@@ -243,9 +233,3 @@ class Decider:
             boot_id=self.boot_id,
             now_us=self.now_us(),
         )
-
-
-def fence(tx: Tx, boot_id: int) -> None:
-    """Raise InvariantBroken if another executor has been started on this ledger."""
-    if control.newest_boot(tx, "executor") != boot_id:
-        raise InvariantBroken("another executor was started on this ledger; this one stops")

@@ -14,32 +14,29 @@ import structlog
 from bot import failpoints
 from bot.config.schema import Settings, StrategySettings
 from bot.errors import Unavailable
+from bot.execution import look
 from bot.execution.attempt import Birth, Terms, bear
-from bot.execution.decide import fence
 from bot.ledger import control, intents, markets, orders, positions
 from bot.ledger.db import Ledger, Tx
 from bot.model.amounts import CENT
 from bot.model.control import ControlMode
 from bot.model.intent import Intent, IntentKind, IntentState, leader_of
 from bot.model.market import Book, Market, Side
-from bot.model.order import IN_FLIGHT, Order, OrderState
+from bot.model.order import Order, OrderState
 from bot.model.units import MICRO
 from bot.polymarket.signer import OrderSigner
 from bot.ports import MarketData, OrderVenue
 from bot.strategy.leave import NO_BIDS, Sale, attempt, floor
 
 logger = structlog.get_logger(__name__)
-#: A look waits no longer than this for one answer.
-PATIENCE_S = 3
 #: A gate that has not opened for so long lets an exit go alone, on the wallet's own word.
 ALONE_S = 60
 #: What rests is renewed this long after it was sent: while the book still has it.
 RENEW_S = 240
-_NO_BOOK = Book((), (), 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Found:
     """What one look at the world has found."""
 
     market: Market | None
@@ -90,40 +87,38 @@ class Driver:
         Raises InvariantBroken if another executor has been started on this ledger.
         """
         market = await self._facts(intent)
-        with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(PATIENCE_S):
-                max_age_us = self.settings.strategy.book_max_age_s * MICRO
-                await self.data.watch([intent.token], max_age_us=max_age_us)
+        with suppress(Unavailable):
+            max_age_us = self.settings.strategy.book_max_age_s * MICRO
+            await look.watch(self.data, [intent.token], max_age_us=max_age_us)
         shares = None
         if await self.ledger.look(_asks_wallet, intent, now_us=self.now_us()):
-            with suppress(TimeoutError, Unavailable):
-                async with asyncio.timeout(PATIENCE_S):
-                    shares = await self.venue.shares(intent.token)
+            shares = await look.in_wallet(self.venue, intent.token)
         failpoints.reach("drive.begun")
-        book = self.data.book(intent.token) or _NO_BOOK
-        look = Look(market, book, shares, self.venue.skew_s, self.venue.owner)
-        order = await self.ledger.transact(self._attempt, intent.id, look, stopping)
+        book = look.book(self.data, intent.token)
+        found = Found(market, book, shares, self.venue.skew_s, self.venue.owner)
+        order = await self.ledger.transact(self._attempt, intent.id, found, stopping)
         failpoints.reach("drive.committed")
         return order
 
     async def _facts(self, intent: Intent) -> Market | None:
         """Return a market's facts; where nobody tells them, those last known serve an exit."""
-        with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(PATIENCE_S):
-                if (found := await self.data.market(intent.condition)) is not None:
-                    return found
+        with suppress(Unavailable):
+            if (found := await look.facts(self.data, intent.condition)) is not None:
+                return found
         return await self.ledger.look(markets.last_known, intent.condition)
 
-    def _attempt(self, tx: Tx, intent_id: int, look: Look, stopping: asyncio.Event) -> Order | None:
+    def _attempt(
+        self, tx: Tx, intent_id: int, seen: Found, stopping: asyncio.Event
+    ) -> Order | None:
         if stopping.is_set():
             return None
-        fence(tx, self.boot_id)
+        control.fence(tx, self.boot_id)
         intent, now = intents.get(tx, intent_id), self.now_us()
         if intent is None or intent.state is not IntentState.OPEN:
             return None
         if intents.flying(tx, intent.portfolio, intent.token):
             return None  # its end asks for the next look
-        if (why := self._held_up(tx, intent, look)) is not None:
+        if (why := self._held_up(tx, intent, seen)) is not None:
             intents.wait(tx, intent, why[0], now_us=now, seconds=why[1])
             return None
         held = positions.shares_of(tx, intent.portfolio, intent.token)
@@ -135,15 +130,15 @@ class Driver:
         if min(over, settled) < CENT:
             intents.wait(tx, intent, "shares that are not settled yet", now_us=now)
             return None
-        return self._sell(tx, intent, min(over, settled), look)
+        return self._sell(tx, intent, min(over, settled), seen)
 
-    def _held_up(self, tx: Tx, intent: Intent, look: Look) -> tuple[str, int | None] | None:
+    def _held_up(self, tx: Tx, intent: Intent, seen: Found) -> tuple[str, int | None] | None:
         """Return why an exit may not be attempted now, and when to look again; None where it may."""
         now = self.now_us()
         if control.read(tx, now_us=now).mode is ControlMode.HALTED:
             return "halted by the operator: botctl resume", 60
         ours = positions.settled_in_wallet(tx, intent.token)
-        there = look.wallet_shares
+        there = seen.wallet_shares
         if (what := _gate(tx, intent, now_us=now)) is not None:
             if now < self.born_us + ALONE_S * MICRO:
                 return what, 5
@@ -152,25 +147,25 @@ class Driver:
         if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):
             # The attempt before may have sold what another portfolio would be sold for now.
             return "proof of the attempt before: the wallet has less than the portfolios", None
-        if look.market is None:
+        if seen.market is None:
             return "the market's facts: nobody has told them yet", None
         return None
 
-    def _sell(self, tx: Tx, intent: Intent, shares: int, look: Look) -> Order | None:
-        now, market = self.now_us(), look.market
+    def _sell(self, tx: Tx, intent: Intent, shares: int, seen: Found) -> Order | None:
+        now, market = self.now_us(), seen.market
         assert market is not None
         strategy = self._strategy(intent)
-        found = attempt(shares, intent.price, market, look.book, strategy, now)
+        found = attempt(shares, intent.price, market, seen.book, strategy, now)
         if not isinstance(found, Sale):
             if found == NO_BIDS:
                 left_at = intent.price or 0
                 self._floors[intent.id] = floor(left_at, market.tick, strategy.exit_floor_ratio)
             intents.wait(tx, intent, found, now_us=now)
             return None
-        if intent.price is None and look.book.bids:
+        if intent.price is None and seen.book.bids:
             # He left at no price that we know: the first fresh bid is what the floor counts from.
-            intents.change(tx, intent, target=intent.target, price=look.book.bids[0][0], now_us=now)
-        birth = Birth(self.signer, look.owner, look.skew_s, self.settings.execution.validity_s, now)
+            intents.change(tx, intent, target=intent.target, price=seen.book.bids[0][0], now_us=now)
+        birth = Birth(self.signer, seen.owner, seen.skew_s, self.settings.execution.validity_s, now)
         try:
             terms = Terms(Side.SELL, found.kind, found.price, found.shares)
             return bear(tx, intent, market, terms, birth)
@@ -184,24 +179,28 @@ class Driver:
 
     async def mind_resting(self) -> None:
         """Ask for the cancel of what rests and should not any more: stale, renewed, or halted."""
-        for order in await self.ledger.look(orders.resting):
-            if order.cancel_us is not None:
-                continue
-            if await self.ledger.transact(self._mind, order.id):
-                failpoints.reach("cancel.asked")
+        if await self.ledger.look(self._unwanted):
+            await self.ledger.transact(self._unrest)
+            failpoints.reach("cancel.asked")
 
-    def _mind(self, tx: Tx, order_id: str) -> bool:
-        order, now = orders.order(tx, order_id), self.now_us()
-        if order is None or order.state not in IN_FLIGHT:
-            return False
+    def _unrest(self, tx: Tx) -> None:
+        control.fence(tx, self.boot_id)
+        for order in self._unwanted(tx):
+            orders.ask_cancel(tx, order.id, now_us=self.now_us())
+
+    def _unwanted(self, tx: Tx) -> list[Order]:
+        """Return what rests, should not any more, and was not asked to go yet."""
+        resting = [order for order in orders.resting(tx) if order.cancel_us is None]
+        return [order for order in resting if self._should_go(tx, order)]
+
+    def _should_go(self, tx: Tx, order: Order) -> bool:
+        now = self.now_us()
         if order.state is not OrderState.OPEN and now < order.deadline_us:
             return False  # it may not have arrived yet: a cancel would prove nothing
         intent = intents.get(tx, order.intent_id)
         halted = control.read(tx, now_us=now).mode is ControlMode.HALTED
         old = now >= order.created_us + RENEW_S * MICRO
-        if halted or old or intent is None or self._outdated(tx, order, intent):
-            return orders.ask_cancel(tx, order_id, now_us=now)
-        return False
+        return halted or old or intent is None or self._outdated(tx, order, intent)
 
     def _outdated(self, tx: Tx, order: Order, intent: Intent) -> bool:
         """Return whether a resting order offers another size or price than its intent wants now."""

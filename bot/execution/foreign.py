@@ -28,15 +28,17 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
     takes from `owner`, or from `external` first and then from all who hold, in proportion.
     """
     fill = fill if fill.matched_us else replace(fill, matched_us=now_us)
-    shared = {owner: fill.shares} if owner or fill.side is Side.BUY else _from_whom(tx, fill)
-    parts = [(portfolio or EXTERNAL, shares) for portfolio, shares in shared.items()]
-    for portfolio, shares in parts:
+    alone = owner or (EXTERNAL if fill.side is Side.BUY else None)
+    shared = {alone: fill.shares} if alone else _from_whom(tx, fill)
+    for portfolio, shares in shared.items():
         # The order's own id stays with whoever it was first booked to; each other owner has one of his own.
         ident = _order_of(tx, fill, portfolio)
         piece = _part(fill, shares, ident)
         _store(tx, piece, portfolio, now_us=now_us)
         _uncover(tx, fill, portfolio, now_us=now_us)
-    whose = ", ".join(f"{decimal_text(shares)} to {portfolio}" for portfolio, shares in parts)
+    whose = ", ".join(
+        f"{decimal_text(shares)} to {portfolio}" for portfolio, shares in shared.items()
+    )
     side = "bought" if fill.side is Side.BUY else "sold"
     text = (
         f"{decimal_text(fill.shares)} shares {side} for {decimal_text(fill.usdc)} USDC by order"
@@ -47,26 +49,12 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
     return text
 
 
-def _from_whom(tx: Tx, fill: Fill) -> dict[Portfolio | None, int]:
-    """Return what a sale takes from whom: `external` first, then the others in proportion."""
-    holders = positions.holders(tx, fill.token)
-    taken: dict[Portfolio | None, int] = {}
-    left = fill.shares
-    for held in holders:
-        if held.portfolio == EXTERNAL:
-            taken[EXTERNAL] = min(left, held.shares)
-            left -= taken[EXTERNAL]
-    others = [held for held in holders if held.portfolio != EXTERNAL]
-    total = sum(held.shares for held in others)
-    going = min(left, total)
-    for held in others:
-        taken[held.portfolio] = going * held.shares // total
-    if others:
-        # What rounding left over comes from whoever holds most.
-        taken[others[0].portfolio] += going - sum(taken[held.portfolio] for held in others)
-    if left > going:
-        taken[EXTERNAL] = taken.get(EXTERNAL, 0) + left - going
-    return {portfolio: shares for portfolio, shares in taken.items() if shares > 0}
+def _from_whom(tx: Tx, fill: Fill) -> dict[Portfolio, int]:
+    """Return what a sale takes from whom; of what nobody holds `external` is short."""
+    taken = dict(_losers(tx, fill.token, fill.shares))
+    if (short := fill.shares - sum(taken.values())) > 0:
+        taken[EXTERNAL] = taken.get(EXTERNAL, 0) + short
+    return taken
 
 
 def _order_of(tx: Tx, fill: Fill, portfolio: Portfolio) -> str:
@@ -122,17 +110,21 @@ def move_shares(
 
 
 def shrink(tx: Tx, condition: str, token: str, missing: int, *, now_us: int) -> None:
-    """Take shares that are not there any more from `external`, then from the others."""
+    """Take shares that are not there any more from whoever holds them."""
     for portfolio, shares in _losers(tx, token, missing):
         move_shares(tx, portfolio, condition, token, -shares, now_us=now_us)
 
 
 def _losers(tx: Tx, token: str, missing: int) -> Iterator[tuple[Portfolio, int]]:
-    for held in positions.holders(tx, token):
-        part = min(missing, held.shares)
+    """Yield who loses how much of what is gone: `external` first, then the others in proportion."""
+    holders = positions.holders(tx, token)
+    total = sum(held.shares for held in holders)
+    left = min(missing, total)
+    for held in holders:
+        part = min(left, held.shares) if held.portfolio == EXTERNAL else left * held.shares // total
         if part > 0:
             yield held.portfolio, part
-        missing -= part
+        left, total = left - part, total - held.shares
 
 
 def credit(tx: Tx, change: int, *, now_us: int) -> str:

@@ -50,8 +50,10 @@ class Leaver:
     def decide(self, tx: Tx, signal_id: str, *, now_us: int) -> Decided | None:
         """Store the decision of a signal that asks for an exit, and return it.
 
-        None: it is decided already, or it asks for no exit: it is an entry's.
+        None: it is decided already, or it asks for no exit: it is an entry's. Raises
+        InvariantBroken if another executor has been started on this ledger.
         """
+        control.fence(tx, self.boot_id)
         signal = signals.undecided(tx, signal_id)
         if signal is None:
             return None
@@ -153,11 +155,12 @@ class Leaver:
         held = positions.shares_of(tx, portfolio, token)
         coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
         numbers: Numbers = {"held": held, "exit_target": 0}
-        if held + coming < CENT:
-            return self._record(tx, signal, Skip(SkipReason.NOT_HELD, numbers), now_us)
+        # Whether or not anything is held yet: what is on its way in must not come after this.
         until = now_us + CLOSED_S * MICRO
         reason = "closed by the operator; entries wait for half an hour"
         control.lock(tx, control.position(portfolio, token), reason, until_us=until)
+        if held + coming < CENT:
+            return self._record(tx, signal, Skip(SkipReason.NOT_HELD, numbers), now_us)
         price = standing.price if standing and standing.kind is IntentKind.EXIT else None
         price = 0 if signal.note == Wish.CLOSE_AT_ANY_PRICE else price
         intent = self._exit_at(tx, signal, token, standing, (0, price), now_us)
@@ -208,19 +211,27 @@ def cover_anew(tx: Tx, signal: Signal, token: TokenId, *, now_us: int) -> None:
 
 def raise_exit(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> None:
     """Give a standing exit of an increased token the target of what the leader holds now."""
+    found = raised(tx, signal, settings)
+    if found is None:
+        return
+    standing, target = found
+    intents.change(tx, standing, target=target, price=standing.price, now_us=now_us)
+    intents.review(tx, signal.portfolio, signal.token, now_us=now_us)
+
+
+def raised(tx: Tx, signal: Signal, settings: Settings) -> tuple[Intent, int] | None:
+    """Return the exit whose target an increase raises, and to what; None where it raises none."""
     portfolio, token = signal.portfolio, signal.token
     standing = intents.open_on(tx, portfolio, token)
     if standing is None or standing.kind is not IntentKind.EXIT:
-        return
+        return None
     if intents.asked_by_operator(tx, standing):
-        return
+        return None
     exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
     peak = leaders.holding(tx, signal.wallet, token).peak
     ratio = (settings.followed(signal.wallet) or settings.strategy).full_exit_below_ratio
     target = exit_target(intents.cover(tx, portfolio, token), exposure, peak, ratio)
-    if target > standing.target:
-        intents.change(tx, standing, target=target, price=standing.price, now_us=now_us)
-        intents.review(tx, portfolio, token, now_us=now_us)
+    return (standing, target) if target > standing.target else None
 
 
 def _left_at(signal: Signal, token: TokenId) -> int | None:

@@ -108,7 +108,7 @@ class Loop:
             if position in waiting:
                 # Increases of one position are decided in order; what he buys back is held at once.
                 if (signal.portfolio, signal.token) in standing:
-                    await self._ledger.transact(self._decider.raise_standing, signal.id)
+                    await self._decider.raise_standing(signal)
                 continue
             if await self._decide(signal, stopping):
                 progressed = True

@@ -126,12 +126,14 @@ class Reconciler:
         evidence = await self.venue.fills(None, after_s=since)
         ours = await self.ledger.look(orders.ours, evidence.fills)
         await self.apply(Evidence(tuple(ours)))
+        known = {(fill.trade_id, fill.order_id) for fill in ours}
         newest = max((fill.matched_us // MICRO for fill in evidence.fills), default=0)
         strangers = sorted(
             (
                 fill
                 for fill in evidence.fills
-                if fill not in ours and fill.settlement is not Settlement.FAILED
+                if (fill.trade_id, fill.order_id) not in known
+                and fill.settlement is not Settlement.FAILED
             ),
             key=lambda fill: fill.matched_us,
         )
@@ -209,9 +211,14 @@ class Reconciler:
             }
             for d in found.differences[:SHOWN]
         ]
-        count, texts = len(found.differences), [*adopted, *found.booked][:SHOWN]
         return json.dumps(
-            {"differences": shown, "count": count, "quiet": found.quiet, "adopted": texts}
+            {
+                "differences": shown,
+                "count": len(found.differences),
+                "quiet": found.quiet,
+                "adopted": adopted[:SHOWN],
+                "booked": found.booked[:SHOWN],
+            }
         )
 
 

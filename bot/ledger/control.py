@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.errors import InvariantBroken
 from bot.ledger import intents
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model.control import ControlMode
@@ -157,6 +158,12 @@ def newest_boot(tx: Tx, worker: str) -> int:
     return int(
         scalar(tx, "SELECT COALESCE(MAX(id), 0) FROM boot WHERE worker = :worker", worker=worker)
     )
+
+
+def fence(tx: Tx, boot_id: int) -> None:
+    """Raise InvariantBroken if another executor has been started on this ledger."""
+    if newest_boot(tx, "executor") != boot_id:
+        raise InvariantBroken("another executor was started on this ledger; this one stops")
 
 
 def stalled(tx: Tx, since_us: int) -> list[str]:

@@ -13,33 +13,26 @@ from bot.model.units import MICRO
 #: An exit looks again after this long, and at most this long, while nothing comes of it.
 FIRST_LOOK_S = 10
 LAST_LOOK_S = 60
+_ON = "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token"
 
 
 def get(tx: Tx, intent_id: int | None) -> Intent | None:
     """Return an intent, or None."""
-    row = one(tx, "SELECT * FROM intent WHERE id = :id", id=intent_id)
-    return _intent(row) if row else None
+    return _first(tx, "SELECT * FROM intent WHERE id = :id", id=intent_id)
 
 
 def open_on(tx: Tx, portfolio: str, token: str) -> Intent | None:
     """Return the one open intent of a (portfolio, token), or None."""
-    row = one(
-        tx,
-        "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'",
-        portfolio=portfolio,
-        token=token,
-    )
-    return _intent(row) if row else None
+    return _first(tx, f"{_ON} AND state = 'open'", portfolio=portfolio, token=token)
 
 
 def latest_on(tx: Tx, portfolio: str, token: str) -> Intent | None:
     """Return the newest intent of a (portfolio, token), open or ended, or None."""
-    row = one(
-        tx,
-        "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token ORDER BY id DESC LIMIT 1",
-        portfolio=portfolio,
-        token=token,
-    )
+    return _first(tx, f"{_ON} ORDER BY id DESC LIMIT 1", portfolio=portfolio, token=token)
+
+
+def _first(tx: Tx, sql: str, **values: object) -> Intent | None:
+    row = one(tx, sql, **values)
     return _intent(row) if row else None
 
 
@@ -57,8 +50,14 @@ def exits(tx: Tx) -> list[Intent]:
 
 
 def exit_stands_in(tx: Tx, token: str) -> bool:
-    """Return whether any portfolio's exit of a token stands: we do not trade with ourselves."""
-    sql = "SELECT 1 FROM intent WHERE token = :token AND state = 'open' AND kind = 'exit' LIMIT 1"
+    """Return whether any portfolio's exit of a token stands: we do not trade with ourselves.
+
+    A sale counts until its end is proven, also one whose exit the operator has withdrawn.
+    """
+    sql = (
+        "SELECT 1 FROM intent WHERE token = :token AND state = 'open' AND kind = 'exit'"
+        f" UNION ALL SELECT 1 FROM orders WHERE token = :token AND side = 'SELL' AND {FLYING} LIMIT 1"
+    )
     return scalar(tx, sql, token=token) is not None
 
 
@@ -101,13 +100,18 @@ def change(tx: Tx, intent: Intent, *, target: int, price: int | None, now_us: in
     """Give a standing exit another target and price; its next look comes at once."""
     run(
         tx,
-        "UPDATE intent SET target = :target, price = :price, due_us = :now, tries = 0"
-        " WHERE id = :id AND state = 'open'",
+        "UPDATE intent SET target = :target, price = :price WHERE id = :id AND state = 'open'",
         target=target,
         price=price,
-        now=now_us,
         id=intent.id,
     )
+    _soon(tx, intent, now_us)
+
+
+def _soon(tx: Tx, intent: Intent, now_us: int) -> None:
+    """Let an exit look at once, and count its looks from there."""
+    sql = "UPDATE intent SET due_us = MIN(due_us, :now), tries = 0 WHERE id = :id"
+    run(tx, sql, now=now_us, id=intent.id)
 
 
 def finish(tx: Tx, intent: Intent, state: IntentState, *, now_us: int, why: str = "") -> None:
@@ -210,9 +214,7 @@ def review(tx: Tx, portfolio: str, token: str, *, now_us: int, news: bool = Fals
     if not over and not any(side == "SELL" for side, _ in moving):
         finish(tx, standing, IntentState.REACHED, now_us=now_us)
     elif news:
-        due_us = min(standing.due_us, now_us)
-        sql = "UPDATE intent SET due_us = :due, tries = 0 WHERE id = :id"
-        run(tx, sql, due=due_us, id=standing.id)
+        _soon(tx, standing, now_us)
 
 
 def reopen(tx: Tx, order: Order, *, now_us: int) -> bool:
@@ -227,13 +229,9 @@ def reopen(tx: Tx, order: Order, *, now_us: int) -> bool:
     if intent.state is IntentState.REACHED:
         if _held(tx, order.portfolio, order.token) - intent.target < CENT:
             return True
-        run(
-            tx,
-            "UPDATE intent SET state = 'open', ended_us = NULL, due_us = :now, tries = 0, waits = ''"
-            " WHERE id = :id",
-            now=now_us,
-            id=intent.id,
-        )
+        sql = "UPDATE intent SET state = 'open', ended_us = NULL, waits = '' WHERE id = :id"
+        run(tx, sql, id=intent.id)
+        _soon(tx, intent, now_us)
     return True
 
 
@@ -290,8 +288,7 @@ def ended(tx: Tx, order: Order, exposure: int, *, now_us: int) -> None:
             tx, "SELECT COALESCE(SUM(shares), 0) FROM fill WHERE order_id = :id", id=order.id
         )
         if sold >= CENT:
-            wait(tx, intent, "", now_us=now_us, seconds=0)
-            run(tx, "UPDATE intent SET tries = 0 WHERE id = :id", id=intent.id)
+            _soon(tx, intent, now_us)
         else:
             wait(tx, intent, order.reason or "nothing was taken", now_us=now_us)
     review(tx, order.portfolio, order.token, now_us=now_us)

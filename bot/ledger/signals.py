@@ -12,7 +12,7 @@ from bot.model.signal import Signal, SignalKind
 
 _COLUMNS = (
     "id", "kind", "portfolio", "condition", "token", "trade_id", "note", "seq", "shares", "usdc",
-    "leader_before", "leader_after", "leader_peak", "leader_watched", "source", "seen_us",
+    "leader_watched", "source", "seen_us",
 )  # fmt: skip
 
 
@@ -20,13 +20,10 @@ def emit(tx: Tx, signal: Signal) -> bool:
     """Store a signal; return True if it joined the trade's last, still undecided one."""
     joined = signal.seq > 0 and run(
         tx,
-        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_after = :after,"
-        " leader_peak = :peak, leader_watched = :watched"
+        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_watched = :watched"
         " WHERE trade_id = :trade_id AND decided = 0",
         shares=signal.shares,
         usdc=signal.usdc,
-        after=signal.leader_after,
-        peak=signal.leader_peak,
         watched=signal.leader_watched,
         trade_id=signal.trade_id,
     )
@@ -78,7 +75,7 @@ _SIGNAL = (
     "SELECT s.id, s.kind, s.portfolio, s.condition, s.token, s.trade_id, s.note, s.seq,"
     " COALESCE(t.tx, '') AS tx, COALESCE(t.wallet, '') AS wallet, COALESCE(t.side, 'SELL') AS side,"
     " s.shares, s.usdc, COALESCE(t.emitted_shares, 0) AS group_shares,"
-    " COALESCE(t.emitted_usdc, 0) AS group_usdc, s.leader_before, s.leader_after, s.leader_peak,"
+    " COALESCE(t.emitted_usdc, 0) AS group_usdc,"
     " s.leader_watched, COALESCE(t.title, '') AS title, COALESCE(t.outcome, '') AS outcome,"
     " COALESCE(t.traded_s, s.seen_us / 1000000) AS traded_s, s.seen_us, s.source"
     " FROM signal s LEFT JOIN leader_trade t ON t.id = s.trade_id"

@@ -89,11 +89,6 @@ def exit_target(cover: Cover | None, exposure: int, peak: int, gone_below_ratio:
     """
     if cover is None or cover.leader <= 0:
         return 0
-    if has_left(exposure, peak, gone_below_ratio):
+    if exposure < DUST_SHARES or exposure < notional(peak, gone_below_ratio):
         return 0
     return cover.shares * exposure // cover.leader
-
-
-def has_left(exposure: int, peak: int, gone_below_ratio: int) -> bool:
-    """Return whether a leader holds no more than what is left behind."""
-    return exposure < DUST_SHARES or exposure < notional(peak, gone_below_ratio)

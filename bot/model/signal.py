@@ -45,9 +45,6 @@ class Signal:
     usdc: int
     group_shares: int  #: the whole leader trade so far
     group_usdc: int
-    leader_before: int  #: leader's shares of the token before this signal
-    leader_after: int
-    leader_peak: int
     leader_watched: int  #: leader's net shares bought since we watch, after this signal
     title: str
     outcome: str

@@ -27,14 +27,14 @@ class Director:
     def __init__(self, sim: "Simulation", story: Scenario) -> None:
         self._sim, self._story = sim, story
         self._exchange, self._streams = sim.exchange, sim.streams
-        self._subjects = (self, Acts(sim, story))
+        self.acts = Acts(sim, story)
         self.mute_feed = False  #: rows are not announced on the real-time stream
 
     async def do(self, request: web.Request) -> web.Response:
         """Carry out one order."""
         order = await request.json()
         name = str(order.pop("order", ""))
-        methods = (getattr(subject, f"do_{name}", None) for subject in self._subjects)
+        methods = (getattr(subject, f"do_{name}", None) for subject in (self, self.acts))
         method = next((found for found in methods if found is not None), None)
         if method is None:
             return web.json_response({"error": f"no such order: {name[:40]}"}, status=400)

@@ -127,9 +127,9 @@ class Simulation:
 
     def _script(self, plan: Plan) -> list[tuple[int, Callable[[], None]]]:
         if plan.feed is None:
-            self._story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
-            self.leaders = [account.wallet for account in self._story.leaders]
-            self.director = Director(self, self._story)
+            self.story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
+            self.leaders = [account.wallet for account in self.story.leaders]
+            self.director = Director(self, self.story)
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
@@ -145,7 +145,7 @@ class Simulation:
         self._looping, self._steps = False, []
 
     def _tell_again(self) -> list[tuple[int, Callable[[], None]]]:
-        return [(i * self._story.gap_us, step) for i, step in enumerate(self._story.write())]
+        return [(i * self.story.gap_us, step) for i, step in enumerate(self.story.write())]
 
     def _replay(self, tx: feed.Recorded) -> None:
         now_s = self.exchange.now_us // MICRO

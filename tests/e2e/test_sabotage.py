@@ -144,17 +144,17 @@ MUTANTS = {
     "last known facts serve exits": (
         "bot/execution/drive.py", "        return await self.ledger.look(markets.last_known, intent.condition)",
         "        return None",
-        "tests/integration/test_exits.py::test_story_8_an_exit_lives_on_the_last_known_facts",
+        "tests/integration/test_stories_1_to_14.py::test_story_8_an_exit_lives_on_the_last_known_facts",
     ),
     "each exit is driven on its own": (
         "bot/execution/loop.py", "                self._spawn(name, self._attempt(intent, stopping))",
         "                await self._driver.data.watch([intent.token], max_age_us=0)\n"
         "                self._spawn(name, self._attempt(intent, stopping))",
-        "tests/integration/test_exits.py::test_story_8_a_hanging_market_delays_no_other_exit",
+        "tests/integration/test_stories_1_to_14.py::test_story_8_a_hanging_market_delays_no_other_exit",
     ),
     "who is followed no more is followed out": (
         "bot/ledger/leaders.py", '" THEN 2 ELSE 0 END"', '" THEN 0 ELSE 0 END"',
-        "tests/integration/test_stories.py::test_story_7_who_is_removed_is_followed_out",
+        "tests/integration/test_stories_1_to_14.py::test_story_7_who_is_removed_is_followed_out",
     ),
     "what has settled is sold": (
         "bot/execution/drive.py", "        if min(over, settled) < CENT:", "        if settled < over:",
@@ -163,15 +163,15 @@ MUTANTS = {
     'dust is nothing': (
         'bot/ledger/positions.py', 'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "',
         'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT * 0} AND token = "',
-        'tests/integration/test_exits.py::test_story_12_dust_makes_no_side_taken',
+        'tests/integration/test_stories_1_to_14.py::test_story_12_dust_makes_no_side_taken',
     ),
     "a gate that stays shut asks the wallet": (
         "bot/execution/drive.py", "            if there is None or abs(there - ours) >= CENT:", "            if ours < 0:",
-        "tests/integration/test_exits.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
+        "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "nothing is driven before the gate opens": (
         "bot/execution/drive.py", "            if now < self.born_us + ALONE_S * MICRO:", "            if ours < 0:",
-        "tests/integration/test_exits.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
+        "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "a token with forgotten trades waits": (
         "bot/execution/drive.py", "        return \"trades of this token that the ledger cannot read or does not know\"",
@@ -181,7 +181,7 @@ MUTANTS = {
     "after doubt only the wallet lets an exit go on": (
         "bot/execution/drive.py", "if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):",
         "if intent.target < 0:",
-        "tests/integration/test_stories.py::test_story_11_after_an_unproven_attempt_only_the_wallets_word_lets_another_go",
+        "tests/integration/test_stories_1_to_14.py::test_story_11_after_an_unproven_attempt_only_the_wallets_word_lets_another_go",
     ),
     "one attempt is in flight": (
         "migrations/versions/0003_state_not_events.py", "CREATE UNIQUE INDEX ux_orders_one_in_flight",
@@ -190,7 +190,7 @@ MUTANTS = {
     ),
     "an exit ends when it is reached": (
         "bot/ledger/intents.py", "    over = maybe - standing.target >= CENT", "    over = maybe - standing.target >= 50_000_000",
-        "tests/integration/test_stories.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
+        "tests/integration/test_stories_24_to_30.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
     ),
     "an exit stands again when its sale fails": (
         "bot/execution/fills.py", "failed and not intents.reopen(tx, order, now_us=now_us):", "failed and order.attempt < 0:",
@@ -203,68 +203,68 @@ MUTANTS = {
     "an increase that is passed over sets the cover anew": (
         "bot/execution/leave.py", "        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
         "        pass",
-        "tests/integration/test_stories.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
+        "tests/integration/test_stories_1_to_14.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
     ),
     "an ended entry sets the cover anew": (
         "bot/ledger/intents.py", "            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)",
         "            assert found",
-        "tests/integration/test_stories.py::test_story_2_half_a_filled_entry_follows_half_a_sale",
+        "tests/integration/test_stories_1_to_14.py::test_story_2_half_a_filled_entry_follows_half_a_sale",
     ),
     "what rests ends by proof": (
         "bot/execution/evidence.py", "        if order.cancelled_us is not None and began >= order.cancelled_us + lag:",
         "        if began:",
-        "tests/integration/test_stories.py::test_a_resting_order_is_ended_by_proof_alone",
+        "tests/integration/test_standing_exits.py::test_a_resting_order_is_ended_by_proof_alone",
     ),
     "a reached exit is not about what comes later": (
         "bot/ledger/intents.py", "    standing = open_on(tx, portfolio, token)\n    if standing is None or standing.kind",
         "    standing = latest_on(tx, portfolio, token)\n    if standing and standing.state is IntentState.REACHED:\n"
         "        run(tx, \"UPDATE intent SET state = 'open' WHERE id = :id\", id=standing.id)\n"
         "    if standing is None or standing.kind",
-        "tests/integration/test_stories.py::test_a_reached_exit_is_not_about_shares_that_come_later",
+        "tests/integration/test_foreign.py::test_a_reached_exit_is_not_about_shares_that_come_later",
     ),
     "shares that show late ask for a decision": (
         "bot/execution/fills.py", "            correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)",
         "            pass",
-        "tests/integration/test_stories.py::test_shares_that_show_after_he_left_follow_him_out",
+        "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_follow_him_out",
     ),
     "an increase raises what rests": (
         "bot/execution/loop.py", "                    await self._ledger.transact(self._decider.raise_standing, signal.id)",
         "                    pass",
-        "tests/integration/test_stories.py::test_an_increase_raises_an_exit_that_rests",
+        "tests/integration/test_standing_exits.py::test_an_increase_raises_an_exit_that_rests",
     ),
     "doubt is about shares, not about an intent": (
         "bot/ledger/intents.py", "SELECT doubted FROM orders WHERE portfolio = :portfolio AND token = :token",
         "SELECT doubted FROM orders WHERE :portfolio = :token",
-        "tests/integration/test_stories.py::test_doubt_outlives_its_intent",
+        "tests/integration/test_standing_exits.py::test_doubt_outlives_its_intent",
     ),
     "an operator's close is his": (
         "bot/execution/leave.py", "            if intents.asked_by_operator(tx, standing):", "            if standing.target < 0:",
-        "tests/integration/test_stories.py::test_a_leader_changes_nothing_about_an_operators_close",
+        "tests/integration/test_standing_exits.py::test_a_leader_changes_nothing_about_an_operators_close",
     ),
     "what was passed over is counted before a sale": (
         "bot/execution/leave.py", "            for entry in signals.overtaken(tx, signal):", "            for entry in ():",
-        "tests/integration/test_stories.py::test_covers_count_the_other_side_and_what_was_passed_over",
+        "tests/integration/test_standing_exits.py::test_covers_count_the_other_side_and_what_was_passed_over",
     ),
     "a foreign trade is known by itself": (
         "bot/ledger/orders.py", "(mine.intent_id is not None or _booked(tx, one_fill.trade_id))", "mine",
-        "tests/integration/test_stories.py::test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion",
+        "tests/integration/test_foreign.py::test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion",
     ),
     "a halt takes what rests off the book": (
         "bot/execution/drive.py", "        if halted or old or intent is None", "        if old or intent is None",
-        "tests/integration/test_stories.py::test_story_27_halt_in_the_middle_of_an_exit",
+        "tests/integration/test_stories_24_to_30.py::test_story_27_halt_in_the_middle_of_an_exit",
     ),
     "a sale that is not decided yet is still to be followed": (
         "bot/ledger/leaders.py", "+ int(pending or 0), 0)", "+ 0 * int(pending or 0), 0)",
-        "tests/integration/test_stories.py::test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part",
+        "tests/integration/test_standing_exits.py::test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part",
     ),
     "we do not trade with ourselves": (
         "bot/execution/decide.py", "exit_stands=intents.exit_stands_in(tx, signal.token)", "exit_stands=False",
-        "tests/integration/test_stories.py::test_story_14_we_do_not_trade_with_ourselves",
+        "tests/integration/test_stories_1_to_14.py::test_story_14_we_do_not_trade_with_ourselves",
     ),
     "a close locks entries": (
         "bot/execution/leave.py", "        control.lock(tx, control.position(portfolio, token), reason, until_us=until)",
         "        assert until and reason",
-        "tests/integration/test_stories.py::test_story_28_an_operators_close_locks_entries",
+        "tests/integration/test_stories_24_to_30.py::test_story_28_an_operators_close_locks_entries",
     ),
     "an ended market is settled once": (
         "bot/ledger/markets.py", """        " AND status <> 'ended'",""", """        "",""",
@@ -276,12 +276,49 @@ MUTANTS = {
     ),
     "a payout ends a position": (
         "bot/execution/settle.py", "    intents.end_in_market(tx, ended.tokens, now_us=now_us)", "    assert intents",
-        "tests/integration/test_stories.py::test_story_9_a_market_that_ends_ends_our_position",
+        "tests/integration/test_stories_1_to_14.py::test_story_9_a_market_that_ends_ends_our_position",
     ),
     "collateral is no credit while shares are missing": (
         "bot/execution/reconcile.py", '        if [difference.kind for difference in wrong] != ["cash"]:',
         '        if "cash" not in [difference.kind for difference in wrong]:',
         "tests/integration/test_reconcile.py::test_collateral_is_no_credit_while_shares_are_missing",
+    ),
+    "a replaced executor drives no exit": (
+        "bot/execution/drive.py", "        control.fence(tx, self.boot_id)\n        intent, now", "        intent, now",
+        "tests/integration/test_standing_exits.py::test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing",
+    ),
+    "a replaced executor decides no exit": (
+        "bot/execution/leave.py", "        control.fence(tx, self.boot_id)\n", "",
+        "tests/integration/test_standing_exits.py::test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing",
+    ),
+    "a replaced executor cancels nothing": (
+        "bot/execution/drive.py", "        control.fence(tx, self.boot_id)\n        for order", "        for order",
+        "tests/integration/test_standing_exits.py::test_a_replaced_executor_cancels_nothing",
+    ),
+    "the wallet's word counts what is on its way": (
+        "bot/ledger/positions.py", "(CASE side WHEN 'BUY' THEN shares ELSE -shares END) FROM fill\"", "(0) FROM fill\"",
+        "tests/integration/test_standing_exits.py::test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet",
+    ),
+    "an exit keeps its part of an entry that ends after it": (
+        "bot/ledger/intents.py", "        if open_on(tx, order.portfolio, order.token):", "        if order is None:",
+        "tests/integration/test_standing_exits.py::test_an_exit_decided_before_its_entry_has_ended_keeps_its_part",
+    ),
+    "shares that come late count into the cover": (
+        "bot/execution/fills.py", "        intents.bought_late(tx, order, -change if failed else change, now_us=now_us)\n", "",
+        "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_by_half_follow_him_by_half",
+    ),
+    "a close locks entries of what is not held yet": (
+        "bot/execution/leave.py", "        control.lock(tx, control.position(portfolio, token)",
+        "        held and control.lock(tx, control.position(portfolio, token)",
+        "tests/integration/test_standing_exits.py::test_a_close_locks_entries_whether_or_not_anything_is_held_yet",
+    ),
+    "a sale in flight keeps entries out": (
+        "bot/ledger/intents.py", "token = :token AND side = 'SELL' AND {FLYING}", "token = :token AND side = 'NONE' AND {FLYING}",
+        "tests/integration/test_standing_exits.py::test_a_sale_that_may_rest_keeps_entries_out_when_its_exit_is_withdrawn",
+    ),
+    "what is gone is missed in proportion": (
+        "bot/execution/foreign.py", "else left * held.shares // total", "else min(left, held.shares)",
+        "tests/integration/test_foreign.py::test_shares_that_are_gone_are_missed_by_external_first_and_then_in_proportion",
     ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",

@@ -129,7 +129,7 @@ async def test_a_hundred_and_twenty_trades_in_one_second_are_all_seen(tmp_path):
     from tests.integration.test_detection import totals as seen
 
     async with rig(tmp_path, FAST) as r, watching(r, rtds=False, page_limit=50):
-        story = r.sim._story
+        story = r.sim.story
         for number in range(120):
             r.sim.exchange.inside(
                 story.leaders[0], r.market(number % 6).tokens[0], "BUY", 900_000, 30 * M, "FAK"

@@ -322,8 +322,7 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
             insert(tx, "leader_trade", row)
             signal = {
                 "id": f"s{i}", "kind": "increase", "portfolio": "mirror/w", "condition": "c", "token": "7",
-                "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_before": 0, "leader_after": 1,
-                "leader_peak": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
+                "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
             }  # fmt: skip
             insert(tx, "signal", signal)
 

@@ -11,7 +11,7 @@ from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from tests.integration.test_exits import entered
+from tests.exits import entered
 from tests.rig import rig
 
 
@@ -27,7 +27,7 @@ async def asking(r):
 
 
 def ends(r, payouts=(1, 0), stage="resolved") -> None:
-    r.sim.director._subjects[1].do_life(0, stage, payouts)
+    r.sim.director.acts.do_life(0, stage, payouts)
 
 
 @pytest.mark.parametrize("payouts", [(1, 0), (0, 1), (1, 1)])

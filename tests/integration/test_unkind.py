@@ -75,7 +75,7 @@ async def test_a_lapsed_subscription_is_asked_for_again_though_pings_are_answere
         task = asyncio.create_task(stream.run(on_frame))
         await until(lambda: stream.connected, "connected")
         await do(r, "stream", channel="rtds", mode="lapsed")
-        story = r.sim._story
+        story = r.sim.story
 
         def trades() -> bool:
             r.sim.exchange.inside(story.leaders[0], r.market().tokens[0], "BUY", 990_000, M, "FAK")
@@ -254,7 +254,7 @@ async def test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fa
 def test_reconcile_says_that_it_agrees_only_when_it_knows(capsys, count, quiet, code, said):
     context = typer.Context(click.Command("reconcile"))
     context.obj = Cli(home=Home(Path("/nowhere")), config=None, json=False)
-    answer = {"adopted": [], "differences": [], "count": count, "quiet": quiet}
+    answer = {"adopted": [], "booked": [], "differences": [], "count": count, "quiet": quiet}
     assert maintain._shown(context, answer) == code
     captured = capsys.readouterr()
     assert said in captured.out + captured.err

@@ -39,6 +39,4 @@ def revive(sim: Simulation, name: str, owner_key: str) -> None:
         taker = exchange.orders[row.pop("taker")]
         trade = SimTrade(taker=taker, pieces=pieces, updated_us=row["at_us"], **row)
         exchange.trades[trade.id] = trade
-        if trade.status in ("MATCHED", "MINED"):
-            step = {"MATCHED": "MINED", "MINED": "CONFIRMED"}[trade.status]
-            exchange.settlement._due.append((exchange.now_us + 1, trade, step))
+        exchange.settlement.resume(trade)

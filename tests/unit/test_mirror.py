@@ -19,8 +19,7 @@ SETTINGS = StrategySettings()
 MARKET = Market("0xc", ("7", "8"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 40_000, 1, True)
 SIGNAL = Signal(
     id="s", kind=SignalKind.INCREASE, portfolio="mirror/0xw", note="", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
-    usdc=50 * M, group_shares=100 * M, group_usdc=50 * M, leader_before=0, leader_after=100 * M, leader_peak=100 * M,
-    leader_watched=100 * M, title="t", outcome="Yes", traded_s=NOW // M, seen_us=NOW, source="rtds",
+    usdc=50 * M, group_shares=100 * M, group_usdc=50 * M, leader_watched=100 * M, title="t", outcome="Yes", traded_s=NOW // M, seen_us=NOW, source="rtds",
 )  # fmt: skip
 BOOK = Book(((490_000, 400 * M),), ((510_000, 400 * M), (520_000, 400 * M)), NOW)
 VIEW = View(SIGNAL, MARKET, BOOK, 0, 0, False, False, NOW)

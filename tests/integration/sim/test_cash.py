@@ -50,7 +50,7 @@ async def test_a_credit_that_is_none_is_refused(credit, message):
 
 async def test_leaders_split_and_merge_without_a_trade():
     async with venue() as v:
-        leader, market = v.sim._story.leaders[1], v.market(2)
+        leader, market = v.sim.story.leaders[1], v.market(2)
         before = leader.collateral
         await v.do("pair", leader=1, market=2, shares=100)
         assert leader.shares == dict.fromkeys(market.tokens, 100 * M)

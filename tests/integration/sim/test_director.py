@@ -47,13 +47,13 @@ def state(v):
         "gate": (gate.country, gate.blocked, gate.orders, gate.mode),
         "wallet": (sim.trader.closed_only, sim.trader.allowed),
         "feed": sim.director.mute_feed,
-        "markets": [market.accepting for market in sim._story.markets],
+        "markets": [market.accepting for market in sim.story.markets],
         "depth": [
             [
                 sum(side.values())
                 for side in exchange.books[market.condition].levels(market.tokens[0])
             ]
-            for market in sim._story.markets
+            for market in sim.story.markets
         ],
     }
 
@@ -87,7 +87,7 @@ async def test_an_order_that_makes_no_sense_is_refused(order, arguments, message
 @pytest.mark.parametrize(("side", "outcome"), [("BUY", 0), ("BUY", 1), ("SELL", 0)])
 async def test_one_resting_order_is_filled_in_many_transactions(side, outcome):
     async with venue() as v:
-        leader, token = v.sim._story.leaders[2], v.market(1).tokens[outcome]
+        leader, token = v.sim.story.leaders[2], v.market(1).tokens[outcome]
         leader.shares[token] = 100 * M
         txs = (
             await v.do("drip", leader=2, market=1, outcome=outcome, side=side, shares=50, fills=7)
@@ -113,7 +113,7 @@ async def test_a_leaders_purchase_may_be_many_transactions():
 
 async def test_leaders_receive_and_send_shares_without_a_word():
     async with venue() as v:
-        leader, token = v.sim._story.leaders[0], v.market(0).tokens[1]
+        leader, token = v.sim.story.leaders[0], v.market(0).tokens[1]
         await v.do("gift", market=0, outcome=1, shares=30, leader=0)
         await v.do("gift", market=0, outcome=1, shares=-10, leader=0)
         assert leader.shares == {token: 20 * M}

@@ -10,7 +10,7 @@ from tests.rig import M, rig
 @pytest.mark.parametrize("shares", [3_330_000, 7_770_000])
 async def test_fees_of_many_levels_are_equal_to_the_micro_dollar(tmp_path, split, shares):
     async with rig(tmp_path) as r, r.working():
-        story, exchange = r.sim._story, r.sim.exchange
+        story, exchange = r.sim.story, r.sim.exchange
         story.depth = shares
         for market in story.markets[:4]:
             story.quote(market)

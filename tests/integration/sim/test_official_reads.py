@@ -120,7 +120,7 @@ async def test_the_catalogue():
         live, ended = await read(v, markets)
         assert [m.condition_id for m in live] == list(v.sim.exchange.markets)[1:]
         assert [m.outcomes.yes.token_id for m in live] == [
-            m.tokens[0] for m in v.sim._story.markets[1:]
+            m.tokens[0] for m in v.sim.story.markets[1:]
         ]
         assert {m.version.value: m.resolution.resolution_status for m in live} == {
             "v1": None,

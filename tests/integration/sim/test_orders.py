@@ -88,7 +88,7 @@ async def test_one_match_may_be_settled_in_several_transactions():
 
 
 async def sold_to_us(v, shares=4):
-    crowd = v.sim._story.crowd
+    crowd = v.sim.story.crowd
     v.sim.exchange.inside(crowd, v.market().tokens[0], "SELL", 500_000, shares * M, "FAK")
 
 

@@ -45,7 +45,7 @@ async def test_a_leaders_match_that_fails_was_never_there():
         rows = await v.eventually(lambda: v.activity(wallet), "the index has the next one")
         assert [row["transaction_hash"] for row in rows] == [kept]
         assert [group[0] for group in v.sim.truth()["leader_trades"]] == [kept]
-        assert v.sim._story.leaders[0].shares.get(v.market(0).tokens[0], 0) == 0
+        assert v.sim.story.leaders[0].shares.get(v.market(0).tokens[0], 0) == 0
 
 
 @pytest.mark.parametrize(("way", "ends"), [("STUCK", "CONFIRMED"), ("STUCK+FAILED", "FAILED")])

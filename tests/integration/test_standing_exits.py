@@ -1,0 +1,293 @@
+"""What an exit that stands is about: whose shares, how many, and what may change it."""
+
+import asyncio
+
+import pytest
+
+from bot.errors import InvariantBroken
+from bot.execution import fills
+from bot.ledger import control, intents, orders, signals
+from bot.model.control import ControlMode
+from bot.model.intent import IntentKind
+from bot.model.market import Side
+from bot.model.order import OrderState
+from bot.model.signal import Wish
+from bot.runtime import now_us
+from bot.sim.faults import Rule
+from tests.exits import (
+    CENT,
+    RESTS,
+    assert_lawful,
+    bids,
+    decided,
+    empties,
+    entered,
+    exit_of,
+    held,
+    offers_only,
+    rests_at,
+    shares,
+    sold,
+    wishes,
+)
+from tests.rig import M, rig, steer, stored_order, until
+
+
+async def test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=True)
+        await r.sees(Side.SELL, shares=50 * M)
+        prover = r.execution.prover
+        await until(lambda: r.sim.exchange.trades, "a trade")
+        await prover.resolve(order)
+        fresh = await r.ledger.look(orders.order, order.id)
+        await r.ledger.transact(fills.finish, fresh, evidence_complete=True, now_us=now_us())
+        ours, pending = held(r), await r.ledger.look(signals.pending, 1)
+        assert r.query("SELECT shares, leader FROM cover") == [{"shares": ours, "leader": 100 * M}]
+        leaver = r.execution.leaver
+        await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
+        assert exit_of(r)["target"] == ours // 2
+
+
+async def test_an_operator_ends_what_stands_and_the_position_stays(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=1000 * M)
+        await until(lambda: r.value(RESTS), "an exit rests")
+        await wishes(r, Wish.CANCEL)
+        await r.settled()
+        assert exit_of(r)["state"] == "withdrawn" and held(r) == ours
+        assert r.value("SELECT state FROM orders WHERE kind = 'GTD'") == "cancelled"
+
+
+async def test_a_resting_order_is_ended_by_proof_alone(tmp_path):
+    """`not_canceled` proves nothing, and neither does a lookup that finds nothing."""
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        r.sim.director.do_quirk("cancel_denied", times=-1)
+        blind = Rule("GET /data/order/", "status", status=404, times=-1)
+        r.sim.faults.rules.append(blind)
+        await r.sees(Side.SELL, shares=1000 * M)
+        await until(lambda: r.value(RESTS), "it rests")
+        await steer(r, ControlMode.HALTED)
+        await until(lambda: r.sim.exchange.quirks.struck, "asked, and denied")
+        seen = blind.struck
+        await until(lambda: blind.struck > seen + 2, "looked up, and not found")
+        assert r.value("SELECT state FROM orders WHERE kind = 'GTD'") == "open"
+        r.sim.exchange.quirks.waiting.clear()
+        await until(
+            lambda: r.value("SELECT state FROM orders WHERE kind = 'GTD'") == "cancelled", "proven"
+        )
+
+
+async def test_shares_that_show_after_he_left_follow_him_out(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=True)
+        await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        async with r.working():
+            await r.sees(Side.SELL, shares=100 * M)
+            await decided(r, 2)
+            assert r.reasons()[1] == "not_held"
+            await r.execution.reconciler.compare(now_us=now_us())
+            await until(lambda: sold(r) > 0, "what was bought all the same is sold")
+            await r.settled()
+            assert held(r) < CENT
+            assert_lawful(r)
+
+
+async def test_an_increase_raises_an_exit_that_rests(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=500 * M)
+        await until(lambda: r.value(RESTS), "it rests")
+        await r.sees(shares=250 * M)
+        await until(lambda: exit_of(r)["target"] == ours * 3 // 4, "raised while its order rests")
+        ended = "SELECT 1 FROM orders WHERE kind = 'GTD' AND state = 'cancelled'"
+        await until(lambda: r.value(ended), "what offers too much is taken off the book")
+        bids(r, 490_000, 400)
+        await until(lambda: held(r) < ours, "sold")
+        await r.settled()
+        assert held(r) >= ours * 3 // 4
+
+
+async def test_doubt_outlives_its_intent(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+            await r.sees(Side.SELL, shares=500 * M)
+            await until(lambda: sold(r) > 0, "a first exit")
+            await r.settled()
+        doubt = "UPDATE orders SET doubted = 1 WHERE side = 'SELL'"
+        await r.ledger.transact(lambda tx: tx.execute(doubt))
+        key = (f"mirror/{r.settings.leaders[0].wallet}", r.market().condition, r.market().tokens[0])
+        intent = await r.ledger.transact(
+            intents.add, IntentKind.EXIT, *key, target=0, price=None, signal_id="s", now_us=now_us()
+        )
+        assert await r.ledger.look(intents.doubted, intent)
+
+
+async def test_a_leader_changes_nothing_about_an_operators_close(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        await wishes(r, Wish.CLOSE_AT_ANY_PRICE)
+        await decided(r, 2)
+        await r.ledger.transact(lambda tx: tx.execute("DELETE FROM lock"))  # half an hour later
+        await r.sees(Side.SELL, shares=100 * M, price=600_000)
+        await decided(r, 3)
+        await r.sees(shares=500 * M)
+        before = r.execution.loop.progress_us
+        await until(lambda: r.execution.loop.progress_us > before + 2 * M, "it was looked at")
+        assert (exit_of(r)["target"], exit_of(r)["price"]) == (0, 0)
+
+
+async def test_covers_count_the_other_side_and_what_was_passed_over(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=1000 * M)
+        leaver = r.execution.leaver
+        # +500 that nobody has decided, then -750: the purchase is passed over first.
+        await r.sees(shares=500 * M, age_s=60)
+        await r.sees(Side.SELL, shares=750 * M)
+        pending = await r.ledger.look(signals.pending, 2)
+        assert [s.side for s in pending] == [Side.SELL, Side.BUY], "exits are looked at first"
+        await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
+        assert r.reasons()[1:] == ["leader_left", "copied"]
+        assert exit_of(r)["target"] == ours // 2
+
+
+async def test_a_failed_sale_of_an_exit_before_the_last_one_is_sold_again(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        r.sim.director.do_settle(ways=["STUCK+FAILED"])
+        await r.sees(Side.SELL, shares=200 * M)
+        await until(lambda: sold(r) > 0, "a first exit, on its way to the chain")
+        await until(lambda: r.sim.exchange.settlement.stuck, "which is stuck")
+        await r.sees(Side.SELL, shares=800 * M)
+        await until(lambda: held(r) < CENT, "a second exit, of all that is left")
+        r.sim.director.do_release()
+        await until(
+            lambda: r.value("SELECT 1 FROM fill WHERE settlement = 'failed'"), "the first one fails"
+        )
+        await rests_at(r, ours % CENT)
+
+
+async def test_an_exit_decided_before_its_entry_has_ended_keeps_its_part(tmp_path):
+    """Half of what was bought, not half of what was to be bought."""
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=False)
+        wanted = r.value("SELECT target FROM intent")
+        await r.sees(Side.SELL, shares=50 * M)
+        pending = await r.ledger.look(signals.pending, 1)
+        leaver = r.execution.leaver
+        await r.ledger.transact(leaver.decide, pending[0].id, now_us=now_us())
+        assert exit_of(r)["target"] == wanted // 2
+        offers_only(r, 12)
+        await r.clob.post(order)
+        async with r.working():
+            await until(lambda: sold(r) > 0, "half of it")
+            await rests_at(r, 6 * M)
+
+
+async def test_shares_that_show_after_he_left_by_half_follow_him_by_half(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=True)
+        await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        async with r.working():
+            await r.sees(Side.SELL, shares=50 * M)
+            await decided(r, 2)
+            assert r.reasons()[1] == "not_held"
+            await r.execution.reconciler.compare(now_us=now_us())
+            await until(lambda: sold(r) > 0, "his part of what was bought all the same")
+            bought = r.value("SELECT SUM(shares) FROM fill WHERE side = 'BUY'")
+            await rests_at(r, bought // 2)
+
+
+async def test_a_close_locks_entries_whether_or_not_anything_is_held_yet(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await wishes(r, Wish.CLOSE)
+        await decided(r, 1)
+        await r.sees(shares=500 * M)
+        await decided(r, 2)
+        assert r.reasons() == ["not_held", "position_locked"]
+
+
+async def test_a_sale_that_may_rest_keeps_entries_out_when_its_exit_is_withdrawn(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=1000 * M)
+        await until(lambda: r.value(RESTS), "it rests")
+        r.sim.director.do_quirk("cancel_denied", times=-1)
+        await wishes(r, Wish.CANCEL)
+        await until(lambda: r.sim.exchange.quirks.struck, "asked to go, and it stays")
+        bids(r, 520_000, 400, "SELL")
+        await r.sees(shares=1000 * M, leader=1)
+        await decided(r, 4)
+        assert exit_of(r)["state"] == "withdrawn" and r.reasons()[3] == "own_exit_stands"
+        r.sim.exchange.quirks.waiting.clear()
+        await r.settled()
+
+
+async def test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+        await r.sees(Side.SELL, shares=500 * M)
+        pending = (await r.ledger.look(signals.pending, 1))[0]
+        old = r.execution
+        await r.boots()
+        with pytest.raises(InvariantBroken):
+            await r.ledger.transact(old.leaver.decide, pending.id, now_us=now_us())
+        await r.ledger.transact(r.execution.leaver.decide, pending.id, now_us=now_us())
+        intent = (await r.ledger.look(intents.exits))[0]
+        with pytest.raises(InvariantBroken):
+            await old.driver.drive(intent, asyncio.Event())
+        assert r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") == 0
+        await r.sees(shares=250 * M)
+        increase = (await r.ledger.look(signals.pending, 1))[0]
+        with pytest.raises(InvariantBroken):
+            await old.decider.raise_standing(increase)
+
+
+async def test_a_replaced_executor_cancels_nothing(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+            await empties(r)
+            await r.sees(Side.SELL, shares=1000 * M)
+            await until(lambda: r.value(RESTS), "it rests")
+        old = r.execution
+        await r.boots()
+        await steer(r, ControlMode.HALTED)
+        with pytest.raises(InvariantBroken):
+            await old.driver.mind_resting()
+        assert r.value("SELECT cancel_us FROM orders WHERE kind = 'GTD'") is None
+        await r.execution.driver.mind_resting()
+        assert r.value("SELECT cancel_us FROM orders WHERE kind = 'GTD'") is not None
+
+
+@pytest.mark.parametrize("on_its_way", ["in", "out"])
+async def test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet(tmp_path, on_its_way):
+    """A gate that stays shut: the wallet's word counts what has not arrived, and what has not left."""
+    async with rig(tmp_path) as r, r.working():
+        mine = await entered(r, shares=1000 * M, leader=0)
+        await entered(r, shares=1000 * M, leader=1)
+        r.sim.director.do_settle(ways=["STUCK"])
+        if on_its_way == "in":
+            await r.sees(shares=1000 * M, leader=1)
+        else:
+            await r.sees(Side.SELL, shares=1000 * M, leader=1)
+        await until(lambda: r.sim.exchange.settlement.stuck, "matched, and not mined")
+        await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 3, "and booked")
+        await r.ledger.transact(control.lock, control.UNCOMPARED, "not compared")
+        r.execution.driver.born_us -= 60 * M
+        await r.sees(Side.SELL, shares=1000 * M, leader=0)
+        await until(lambda: shares(r, 0) < CENT, "it goes alone")
+        assert mine > 19 * M
+        r.sim.director.do_release(way="MINED")
+        await r.ledger.transact(control.unlock, control.UNCOMPARED)
+        await r.settled()
