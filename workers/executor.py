@@ -14,11 +14,10 @@ from bot.config.schema import Settings
 from bot.config.secrets import private_key
 from bot.errors import ConfigError, Unavailable
 from bot.execution.assemble import Execution, assemble
+from bot.execution.prefetch import prefetch
 from bot.execution.reconcile import Reconciler
-from bot.ledger import account, control, leaders, markets
+from bot.ledger import account, control, markets
 from bot.ledger.db import Tx
-from bot.model.market import TokenId
-from bot.model.units import MICRO
 from bot.polymarket import wallet
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
@@ -32,7 +31,6 @@ from bot.runtime import Boot, harden, now_us, run
 logger = structlog.get_logger(__name__)
 LOCK_WAIT_S = 30
 PREFETCH_S = 60
-RECENT_US = 86_400 * MICRO
 CLOCK_S = 5
 #: Markets whose last known facts a new life starts with.
 REMEMBERED = 10_000
@@ -231,24 +229,9 @@ def _tell_skew(tx: Tx, skew: int) -> None:
         control.clear_alerts(tx, set(), "clock:", now_us=now_us())
 
 
-async def _prefetch(boot: Boot, books: Books, clob: Clob) -> None:
-    """Have facts and books ready for every market in use, so that no decision waits for them."""
-    used = await boot.ledger.look(leaders.recent_markets, now_us() - RECENT_US)
-    tokens: list[TokenId] = []
-    for condition in {condition for condition, _ in used}:
-        try:
-            found = await clob.refresh_market(condition)
-            if found is not None:
-                tokens += found.tokens
-                await boot.ledger.transact(markets.learn, found, now_us=now_us())
-        except Unavailable:
-            continue  # it will be fetched when it is needed, and that decision says so
-    await books.watch(tokens, max_age_us=RECENT_US)
-
-
 async def _keep_fresh(boot: Boot, books: Books, clob: Clob) -> None:
     while True:
-        await _prefetch(boot, books, clob)
+        await prefetch(boot.ledger, books, clob, now_us=now_us())
         await asyncio.sleep(PREFETCH_S)
 
 

@@ -127,6 +127,15 @@ def _losers(tx: Tx, token: str, missing: int) -> Iterator[tuple[Portfolio, int]]
         left, total = left - part, total - held.shares
 
 
+def redeem(tx: Tx, paid: positions.Receivable, *, now_us: int) -> str:
+    """Book that an ended market has paid, by whoever's hand: the gain was booked at its end."""
+    positions.redeemed(tx, paid.token, now_us=now_us)
+    account.move_opening(tx, paid.usdc, now_us=now_us)
+    text = f"{decimal_text(paid.usdc)} USDC redeemed for token {paid.token}"
+    control.record(tx, "executor", "account.redeemed", text, now_us=now_us)
+    return text
+
+
 def credit(tx: Tx, change: int, *, now_us: int) -> str:
     """Book collateral that came from elsewhere, or that rounding took: neither is profit or loss."""
     account.move_opening(tx, change, now_us=now_us)

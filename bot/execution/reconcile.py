@@ -28,6 +28,8 @@ OVERLAP_S = 3600
 _UNREADABLE = "evidence:unreadable"
 #: Differences that fit into one frame of the queue.
 SHOWN = 50
+#: Of so many ended markets the wallet is asked when collateral has come: balances are asked slowly.
+ASKED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +173,27 @@ class Reconciler:
         """
         if [difference.kind for difference in wrong] != ["cash"]:
             return wrong, []
-        change = wrong[0].exchange - wrong[0].ledger
+        change, booked = wrong[0].exchange - wrong[0].ledger, []
         fills_since = await self.ledger.look(account.fills_since_mark)
         if change < -foreign.ROUNDING * fills_since:
             return wrong, []
-        return [], [await self.ledger.transact(foreign.credit, change, now_us=now_us)]
+        for paid in await self._redeemed(change):
+            booked.append(await self.ledger.transact(foreign.redeem, paid, now_us=now_us))
+            change -= paid.usdc
+        if change:
+            booked.append(await self.ledger.transact(foreign.credit, change, now_us=now_us))
+        return [], booked
+
+    async def _redeemed(self, change: int) -> list[positions.Receivable]:
+        """Return which receivables collateral that came is the payment of: their shares are gone."""
+        found = []
+        owed = await self.ledger.look(positions.receivables, ASKED) if change > 0 else []
+        for receivable in owed:
+            fits = receivable.usdc <= change + foreign.ROUNDING
+            if fits and await self.venue.shares(receivable.token) < CENT:
+                found.append(receivable)
+                change -= receivable.usdc
+        return found
 
     async def adopt(self, *, now_us: int) -> list[str]:
         """Make balances agree that no trade explains; return what was booked, in words.

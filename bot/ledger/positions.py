@@ -141,6 +141,31 @@ def add_settlement(tx: Tx, held: InMarket, usdc: int, *, source: str, now_us: in
 
 
 @dataclass(frozen=True, slots=True)
+class Receivable:
+    """What an ended market pays for a token, whoever held it, until it is redeemed."""
+
+    token: TokenId
+    usdc: int
+
+
+def receivables(tx: Tx, limit: int) -> list[Receivable]:
+    """Return what is to be redeemed, the longest ended first."""
+    found = rows(
+        tx,
+        "SELECT token, SUM(usdc) AS usdc FROM settlement WHERE redeemed_us IS NULL"
+        " GROUP BY token HAVING SUM(usdc) > 0 ORDER BY MIN(at_us), token LIMIT :limit",
+        limit=limit,
+    )
+    return [Receivable(**row) for row in found]
+
+
+def redeemed(tx: Tx, token: str, *, now_us: int) -> None:
+    """Note that what an ended market owed for a token has been paid."""
+    sql = "UPDATE settlement SET redeemed_us = :now WHERE token = :token AND redeemed_us IS NULL"
+    run(tx, sql, now=now_us, token=token)
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """What is used of every limit, in micro-USDC; orders in flight count with what they reserve."""
 

@@ -214,6 +214,7 @@ class SettlementRow(SQLModel, table=True):
     shares: int = _int()
     usdc: int = _int()
     source: str = _text()
+    redeemed_us: int | None = _int(default=None)  #: when its shares had become collateral
 
 
 class DailyPnl(SQLModel, table=True):

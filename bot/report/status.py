@@ -182,7 +182,9 @@ def _today(found: Report) -> Today:
         open_positions=found.value("SELECT COUNT(DISTINCT token) FROM position WHERE shares > 0"),
         exposure_usdc_micros=found.value("SELECT COALESCE(SUM(cost), 0) FROM position"),
         cash_usdc_micros=found.value("SELECT COALESCE(SUM(cash), 0) FROM account"),
-        receivable_usdc_micros=found.value("SELECT COALESCE(SUM(usdc), 0) FROM settlement"),
+        receivable_usdc_micros=found.value(
+            "SELECT COALESCE(SUM(usdc), 0) FROM settlement WHERE redeemed_us IS NULL"
+        ),
     )
 
 

@@ -54,6 +54,7 @@ CREATE TABLE signal (
   id TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, portfolio TEXT NOT NULL, condition TEXT NOT NULL,
   token TEXT NOT NULL, trade_id INTEGER,
   note TEXT DEFAULT '' NOT NULL, seq INTEGER NOT NULL, shares INTEGER NOT NULL, usdc INTEGER NOT NULL,
+  leader_before INTEGER NOT NULL, leader_after INTEGER NOT NULL, leader_peak INTEGER NOT NULL,
   leader_watched INTEGER NOT NULL, source TEXT NOT NULL, seen_us INTEGER NOT NULL, decided INTEGER NOT NULL,
   UNIQUE (trade_id, seq), FOREIGN KEY (trade_id) REFERENCES leader_trade (id) ON DELETE CASCADE) STRICT;
 CREATE TABLE decision (
@@ -120,8 +121,8 @@ COPIES = (
     " FROM old_orders WHERE signal_id NOT LIKE 'adopted:%'",
     INTENTS,
     "INSERT INTO signal SELECT s.id, CASE t.side WHEN 'BUY' THEN 'increase' ELSE 'decrease' END,"
-    " 'mirror/' || t.wallet, t.condition, t.token, s.trade_id, '', s.seq, s.shares, s.usdc,"
-    " s.leader_watched, s.source, s.seen_us, s.decided"
+    " 'mirror/' || t.wallet, t.condition, t.token, s.trade_id, '', s.seq, s.shares, s.usdc, s.leader_before,"
+    " s.leader_after, s.leader_peak, s.leader_watched, s.source, s.seen_us, s.decided"
     " FROM old_signal s JOIN leader_trade t ON t.id = s.trade_id",
     "INSERT INTO decision SELECT d.signal_id, d.verdict, d.reason, d.numbers, n.n, d.boot_id, d.decided_us"
     " FROM old_decision d LEFT JOIN numbered n ON n.id = d.order_id",

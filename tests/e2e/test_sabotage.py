@@ -320,6 +320,14 @@ MUTANTS = {
         "bot/execution/foreign.py", "else left * held.shares // total", "else min(left, held.shares)",
         "tests/integration/test_foreign.py::test_shares_that_are_gone_are_missed_by_external_first_and_then_in_proportion",
     ),
+    "what is redeemed is owed no more": (
+        "bot/execution/foreign.py", "    positions.redeemed(tx, paid.token, now_us=now_us)\n", "",
+        "tests/integration/test_resolution.py::test_what_somebody_redeems_is_owed_no_more_and_no_profit_again",
+    ),
+    "a position without facts ends with its market": (
+        "bot/execution/prefetch.py", "for condition, _ in used} | nameless", "for condition, _ in used}",
+        "tests/integration/test_resolution.py::test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same",
+    ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
         "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",

@@ -122,12 +122,12 @@ def test_a_ledger_that_does_not_add_up_is_refused_beside_its_backup(tmp_path):
         old.executescript((FOLDER / "dust.sql").read_text())
         old.execute("UPDATE position SET shares = shares + 1")
     old.close()
-    with pytest.raises(LedgerDamaged, match=r"follows from its fills.*before-0003"):
+    with pytest.raises(LedgerDamaged, match=rf"follows from its fills.*before-{SCHEMA}"):
         migrate(path, "demo")
     with sqlite3.connect(path) as old:
         assert old.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
     old.close()
-    assert check(tmp_path / "ledger-demo.db.before-0003").schema == "0001"
+    assert check(tmp_path / f"ledger-demo.db.before-{SCHEMA}").schema == "0001"
 
 
 #: Leaders' undecided signals are hours old: only exits are still followed.

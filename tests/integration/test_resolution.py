@@ -6,13 +6,14 @@ import pytest
 
 from bot.detect.life import MarketLife
 from bot.errors import Unavailable
+from bot.execution.prefetch import prefetch
 from bot.ledger import markets
 from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from tests.exits import entered
-from tests.rig import rig
+from tests.exits import assert_lawful, entered
+from tests.rig import M, rig, until
 
 
 @contextlib.asynccontextmanager
@@ -78,3 +79,47 @@ async def test_an_end_is_stored_once(tmp_path):
         )
         assert not again
         assert (await r.ledger.look(markets.ended, r.market().condition)).payouts == (1, 0)
+
+
+async def test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same(tmp_path):
+    """A ledger of an earlier version has positions without facts; so has a purchase by hand."""
+    async with rig(tmp_path) as r, asking(r) as resolutions, r.working():
+        await entered(r)
+        ends(r)
+        await r.ledger.transact(lambda tx: tx.execute("DELETE FROM market"))
+        await r.ledger.transact(
+            lambda tx: tx.execute("UPDATE leader_trade SET traded_s = 0, seen_us = 0")
+        )
+        r.clob.forget_market(r.market().condition)
+        await prefetch(r.ledger, r.books, r.clob, now_us=now_us())
+        life = MarketLife(r.ledger, resolutions, lambda _: r.execution.doorbell.set(), now_us)
+        await life.look()
+        await until(lambda: r.value("SELECT 1 FROM settlement"), "settled")
+
+
+async def test_what_somebody_redeems_is_owed_no_more_and_no_profit_again(tmp_path):
+    async with rig(tmp_path) as r, asking(r) as resolutions, r.working():
+        await entered(r)
+        life = MarketLife(r.ledger, resolutions, lambda _: r.execution.doorbell.set(), now_us)
+        ends(r)
+        await life.look()
+        await until(lambda: r.value("SELECT 1 FROM settlement"), "settled")
+        owed = "SELECT COALESCE(SUM(usdc), 0) FROM settlement WHERE redeemed_us IS NULL"
+        cash, profit = (
+            r.value("SELECT cash FROM account"),
+            r.value("SELECT realized FROM daily_pnl"),
+        )
+        paid = r.value(owed)
+        assert paid > 0
+        r.sim.director.acts.do_credit("DEPOSIT", 3 * M)
+        await r.execution.reconciler.compare(now_us=now_us())
+        assert r.value(owed) == paid, "its shares are still there: somebody's deposit"
+        r.sim.director.acts.do_redeem(0)
+        r.sim.director.acts.do_credit("YIELD", 1 * M)
+        found = await r.execution.reconciler.compare(now_us=now_us())
+        assert found.differences == () and len(found.booked) == 2
+        assert r.value(owed) == 0
+        assert r.value("SELECT cash FROM account") == cash + paid + 4 * M
+        assert r.value("SELECT realized FROM daily_pnl") == profit
+        assert_lawful(r)
+        r.assert_equal_to_exchange()

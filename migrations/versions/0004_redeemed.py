@@ -1,0 +1,18 @@
+"""What an ended market owed is paid at some time; what nobody reads of a signal goes."""
+
+from alembic import op
+
+revision = '0004'
+down_revision = '0003'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE settlement ADD COLUMN redeemed_us INTEGER")
+    for column in ("leader_before", "leader_after", "leader_peak"):
+        op.execute(f"ALTER TABLE signal DROP COLUMN {column}")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("a ledger is never taken back; restore a backup")
