@@ -26,7 +26,7 @@ OLD = ('decision', 'fill', 'signal', 'orders', 'position')
 INDEXES = (
     'ix_decision_at', 'ix_fill_order', 'ix_fill_position', 'ix_fill_unsettled', 'ix_signal_pending',
     'ix_orders_created', 'ix_orders_in_flight', 'ix_position_condition', 'ix_position_token',
-)  # fmt: skip
+)
 
 TABLES = """
 CREATE TABLE intent (
@@ -116,6 +116,7 @@ SELECT n.n, 'mirror/' || o.wallet, o.condition, o.token, CASE o.side WHEN 'BUY' 
 FROM old_orders o JOIN numbered n ON n.id = o.id
 """
 
+OPEN = "SELECT id, target FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'"
 COPIES = (
     "CREATE TEMP TABLE numbered AS SELECT id, ROW_NUMBER() OVER (ORDER BY created_us, id) AS n"
     " FROM old_orders WHERE signal_id NOT LIKE 'adopted:%'",
@@ -227,7 +228,7 @@ def _sums(db, fold, owner):
         fills = _rows(
             db, f"SELECT * FROM fill WHERE {owner} = :owner AND token = :token AND settlement <> 'failed'"
             " ORDER BY matched_us, side = 'SELL', trade_id, order_id", **key,
-        )  # fmt: skip
+        )
         found[key['owner'], key['token']] = fold(fills)
     return found
 
@@ -274,7 +275,7 @@ def _fold_anew(db):
         fills = _rows(
             db, "SELECT * FROM fill WHERE portfolio = :portfolio AND token = :token AND settlement <> 'failed'"
             " ORDER BY matched_us, side = 'SELL', trade_id, order_id", **key,
-        )  # fmt: skip
+        )
         if shares > 0 and cost > shares:
             raise LedgerDamaged(
                 f"position of {portfolio} in token {token}: its fills cost {cost} for {shares} shares, and no"
@@ -284,7 +285,7 @@ def _fold_anew(db):
             sa.text("UPDATE position SET shares = :shares, cost = :cost, realized = :realized"
                     " WHERE portfolio = :portfolio AND token = :token"),
             {**key, 'shares': shares, 'cost': cost, 'realized': realized},
-        )  # fmt: skip
+        )
         _, old_days, _ = _old_fold(fills)
         for day in {*days, *old_days}:
             db.execute(
@@ -297,7 +298,7 @@ def _fold_anew(db):
             sa.text("INSERT INTO event (at_us, worker, kind, text)"
                     " VALUES (:at, 'migration', 'position.external', :text)"),
             {'at': row['updated_us'], 'text': text},
-        )  # fmt: skip
+        )
 
 
 def _stand(db):
@@ -308,7 +309,7 @@ def _stand(db):
         " FROM fill f WHERE f.order_id = o.id) AS rest FROM orders o JOIN intent i ON i.id = o.intent_id"
         " LEFT JOIN signal s ON s.id = i.signal_id LEFT JOIN leader_trade t ON t.id = s.trade_id"
         f" WHERE o.side = 'SELL' AND o.{FLYING}",
-    ):  # fmt: skip
+    ):
         held = _held(db, row['portfolio'], row['token'])
         price = row['price'] if row['traded'] is None else row['traded']
         if row['his'] not in (None, row['token']):
@@ -320,7 +321,7 @@ def _stand(db):
     for row in _rows(
         db, "SELECT s.*, t.side, t.emitted_usdc * 1000000 / t.emitted_shares AS price FROM signal s"
         " JOIN leader_trade t ON t.id = s.trade_id WHERE s.decided = 0 AND s.source = 'retry' ORDER BY s.seen_us, s.id",
-    ):  # fmt: skip
+    ):
         _stand_again(db, row)
 
 
@@ -332,12 +333,10 @@ def _stand_again(db, row):
             db, "SELECT token FROM position WHERE portfolio = :portfolio AND condition = :condition"
             " AND token <> :token AND shares >= 10000",
             **{n: row[n] for n in ('portfolio', 'condition', 'token')},
-        )  # fmt: skip
+        )
         token, price = (others[0]['token'] if others else token), MICRO - price
     key = {'portfolio': row['portfolio'], 'token': token}
-    standing = _rows(
-        db, "SELECT id, target FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'", **key
-    )  # fmt: skip
+    standing = _rows(db, OPEN, **key)
     before = standing[0]['target'] if standing else _held(db, **key)
     target = max(before - row['shares'], 0)
     if standing:
@@ -350,20 +349,18 @@ def _stand_again(db, row):
                     " 0, :signal, 'open', :now, :now, 0, '') RETURNING id"),
             {**key, 'condition': row['condition'], 'target': target, 'price': price, 'signal': row['id'],
              'now': row['seen_us']},
-        ).scalar()  # fmt: skip
+        ).scalar()
     db.execute(sa.text("UPDATE signal SET decided = 1 WHERE id = :id"), {'id': row['id']})
     db.execute(
         sa.text("INSERT INTO decision (signal_id, verdict, numbers, intent_id, boot_id, decided_us)"
                 " VALUES (:id, 'copied', '{}', :number, 0, :now)"),
         {'id': row['id'], 'number': number, 'now': row['seen_us']},
-    )  # fmt: skip
+    )
 
 
 def _held(db, portfolio, token):
-    found = _rows(
-        db, "SELECT shares FROM position WHERE portfolio = :portfolio AND token = :token",
-        portfolio=portfolio, token=token,
-    )  # fmt: skip
+    sql = "SELECT shares FROM position WHERE portfolio = :portfolio AND token = :token"
+    found = _rows(db, sql, portfolio=portfolio, token=token)
     return found[0]['shares'] if found else 0
 
 
@@ -380,24 +377,22 @@ def _cover(db):
     """Note for each position what the leader held: before what nobody has decided yet."""
     for row in _rows(db, "SELECT * FROM position WHERE portfolio LIKE 'mirror/%' AND shares >= 10000"):
         key = {'portfolio': row['portfolio'], 'token': row['token']}
-        target = _rows(
-            db, "SELECT target FROM intent WHERE portfolio = :portfolio AND token = :token AND state = 'open'", **key
-        )  # fmt: skip
+        target = _rows(db, OPEN, **key)
         exposure = db.execute(
             sa.text("SELECT COALESCE(SUM(CASE WHEN token = :token THEN shares WHEN shares > 0 THEN -shares"
                     " ELSE 0 END), 0) FROM leader_position WHERE condition = :condition AND 'mirror/' || wallet = :portfolio"),
             {**key, 'condition': row['condition']},
-        ).scalar()  # fmt: skip
+        ).scalar()
         undecided = db.execute(
             sa.text("SELECT COALESCE(SUM(CASE WHEN (token = :token) = (kind = 'increase') THEN shares ELSE -shares END),"
                     " 0) FROM signal WHERE decided = 0 AND portfolio = :portfolio AND condition = :condition"),
             {**key, 'condition': row['condition']},
-        ).scalar()  # fmt: skip
+        ).scalar()
         db.execute(
             sa.text("INSERT INTO cover VALUES (:portfolio, :token, :shares, :leader, :now)"),
             {**key, 'shares': target[0]['target'] if target else row['shares'],
              'leader': max(exposure - undecided, 0), 'now': row['updated_us']},
-        )  # fmt: skip
+        )
 
 
 def downgrade() -> None:
