@@ -228,7 +228,7 @@ MUTANTS = {
         "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_follow_him_out",
     ),
     "an increase raises what rests": (
-        "bot/execution/loop.py", "                    await self._ledger.transact(self._decider.raise_standing, signal.id)",
+        "bot/execution/loop.py", "                    await self._decider.raise_standing(signal)",
         "                    pass",
         "tests/integration/test_standing_exits.py::test_an_increase_raises_an_exit_that_rests",
     ),
@@ -250,7 +250,7 @@ MUTANTS = {
         "tests/integration/test_foreign.py::test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion",
     ),
     "a halt takes what rests off the book": (
-        "bot/execution/drive.py", "        if halted or old or intent is None", "        if old or intent is None",
+        "bot/execution/drive.py", "        return halted or old or intent is None", "        return old or intent is None",
         "tests/integration/test_stories_24_to_30.py::test_story_27_halt_in_the_middle_of_an_exit",
     ),
     "a sale that is not decided yet is still to be followed": (
