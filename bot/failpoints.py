@@ -1,9 +1,9 @@
-"""Named instants at which a drill may kill, freeze or break this process. Never armed in mode `live`.
+"""Named instants at which a drill may kill, freeze or break this process.
 
-Wherever state changes hands the code calls `reach(name)`. Nothing happens unless the process was
-armed with a folder and the folder holds a file of that name; its text says what to do. The file
-is taken away first, so a fault strikes once, whatever is restarted how often, unless it says
-`always`.
+Never armed in mode `live`. Wherever state changes hands the code calls `reach(name)`. Nothing
+happens unless the process was armed with a folder and the folder holds a file of that name; its
+text says what to do. The file is taken away first, so a fault strikes once, whatever is restarted
+how often, unless it says `always`.
 """
 
 import os
@@ -31,7 +31,8 @@ POINTS = {
     "leave.written": "an exit's decision and intent are written, not committed",
     "leave.committed": "they are committed; nothing has been looked at to drive it",
     "drive.begun": "facts, book and balance are ready; an exit's next attempt is not begun",
-    "drive.committed": "the attempt before is proven to its end, the next one is committed, or what it waits for",
+    "drive.committed": "the attempt before is proven to its end, the next one is committed,"
+    " or what it waits for",
     "post.begun": "the order is about to be sent; no byte has left",
     "post.sent": "all bytes have left; nothing of the answer has come",
     "post.answering": "the head of the answer has come; its body is not read",
@@ -42,7 +43,8 @@ POINTS = {
     "cancel.asked": "that an order is to be cancelled is committed; nobody has been asked",
     "cancel.begun": "the cancel is about to be sent; no byte has left",
     "cancel.answered": "the exchange's answer is read; nothing of it is stored",
-    "cancel.committed": "it is stored that the exchange has cancelled; its last fills may still show",
+    "cancel.committed": "it is stored that the exchange has cancelled;"
+    " its last fills may still show",
     "evidence.read": "the exchange's evidence is read; nothing of it is booked",
     "fill.written": "fill, position, PnL and cash are written, not committed",
     "fill.committed": "they are committed; nobody has been told",
@@ -68,7 +70,10 @@ def arm(folder: Path) -> None:
 
 
 def armed() -> bool:
-    """Return whether anything may strike here; the hot path asks before it prepares to be struck."""
+    """Return whether anything may strike here.
+
+    The hot path asks before it prepares to be struck.
+    """
     return _folder is not None or hook.get() is not None
 
 

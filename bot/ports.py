@@ -1,4 +1,7 @@
-"""What the bot needs of the world, in its own words. Adapters live above; nothing here knows them."""
+"""What the bot needs of the world, in its own words.
+
+Adapters live above; nothing here knows them.
+"""
 
 from typing import Protocol
 

@@ -41,7 +41,10 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 
 class Reconcile(msgspec.Struct, tag="reconcile", frozen=True):
-    """botctl to executor: compare the ledger with the exchange, and adopt what differs if told to."""
+    """botctl to executor: compare the ledger with the exchange.
+
+    Adopt what differs if told to.
+    """
 
     adopt: bool
 
@@ -70,7 +73,8 @@ def check_path(path: Path) -> None:
     """Raise ConfigError if a socket path is longer than the kernel allows."""
     if len(os.fsencode(path)) > MAX_PATH:
         raise ConfigError(
-            f"socket path {path} has {len(os.fsencode(path))} bytes, at most {MAX_PATH}; use a shorter --home"
+            f"socket path {path} has {len(os.fsencode(path))} bytes, at most {MAX_PATH};"
+            " use a shorter --home"
         )
 
 
@@ -212,7 +216,9 @@ class Sender:
                     logger.debug("queue.lost", path=str(self._path))
                 finally:
                     writer.close()
-            await asyncio.sleep(random.uniform(0.02, min(2.0, 0.05 * 2.0 ** min(failures, 8))))  # noqa: S311
+            await asyncio.sleep(
+                random.uniform(0.02, min(2.0, 0.05 * 2.0 ** min(failures, 8))),  # noqa: S311
+            )
 
     async def _deliver(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         acknowledger = asyncio.create_task(self._acknowledge(reader))
@@ -240,7 +246,10 @@ class Sender:
 
 
 async def ask(path: Path, message: Message, *, timeout_s: float) -> str | None:
-    """Send one message on a connection of its own; return what its acknowledgement says, None without one."""
+    """Send one message on a connection of its own.
+
+    Return what its acknowledgement says, None without one.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(str(path))

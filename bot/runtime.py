@@ -34,7 +34,8 @@ from bot.queue import Message, Ping, serve
 
 logger = structlog.get_logger(__name__)
 
-#: supervisord honours exit codes only after `startsecs` (3): a bad configuration lives a little longer.
+#: supervisord honours exit codes only after `startsecs` (3): a bad configuration lives a little
+#: longer.
 CONFIG_ERROR_LIFE_S = 4.0
 _BORN = time.monotonic()
 #: After a crash loop the next attempt waits this long, or until the operator resumes.
@@ -113,7 +114,10 @@ class Notify:
 
 
 def _pss_bytes() -> int:
-    """Return this process's share of memory. Only it can tell: a hardened one hides it from its own user."""
+    """Return this process's share of memory.
+
+    Only it can tell: a hardened one hides it from its own user.
+    """
     import psutil
 
     return int(psutil.Process().memory_full_info().pss)
@@ -126,7 +130,10 @@ def harden() -> None:
 
 
 def end_with_supervisor(home: Home) -> None:
-    """Be asked to stop when supervisord dies: orphans would hold the sockets against its successor."""
+    """Be asked to stop when supervisord dies.
+
+    Orphans would hold the sockets against its successor.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     pid_file = home.run / "supervisord.pid"
     if pid_file.exists() and pid_file.read_text().strip() != str(os.getppid()):
@@ -360,7 +367,10 @@ async def _supervised(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> No
 
 
 async def until_stopped(boot: Boot, *tasks: Awaitable[None]) -> None:
-    """Run background tasks until the worker is asked to stop; a task that ends or fails ends the worker."""
+    """Run background tasks until the worker is asked to stop.
+
+    A task that ends or fails ends the worker.
+    """
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_endless(task)) for task in tasks]
         await boot.stopping.wait()

@@ -85,10 +85,10 @@ def start(
     *,
     timeout_s: float = 30,
 ) -> "subprocess.Popen[bytes]":
-    """Start supervisord with the three workers and return its process; `environment` is added to ours.
+    """Start supervisord with the three workers and return its process.
 
-    Raises ConfigError if one is running already or it does not come up; its own words are in
-    log/supervisord.log.
+    `environment` is added to ours. Raises ConfigError if one is running already or it does not come
+    up; its own words are in log/supervisord.log.
     """
     check_free(home)
     home.create()
@@ -104,8 +104,10 @@ def start(
     with output.open("ab") as sink:
         output.chmod(0o600)
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(CONF)],
-            env=variables, cwd=home.path, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
+            [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration",
+             str(CONF)],
+            env=variables, cwd=home.path, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+            start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + timeout_s
     while not _answers(home):
@@ -238,7 +240,10 @@ def _call(home: Home, method: str, *arguments: str | bool) -> Any:
 
 
 class _Transport(xmlrpc.client.Transport):
-    """XML-RPC over a Unix socket that gives up: a frozen supervisord must not freeze who asks it."""
+    """XML-RPC over a Unix socket that gives up.
+
+    A frozen supervisord must not freeze who asks it.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Judge other workers: who hangs is killed, who has ended is told of, who was given up is tried again."""
+"""Judge other workers.
+
+Who hangs is killed, who has ended is told of, who was given up is tried again.
+"""
 
 import asyncio
 import time
@@ -31,7 +34,10 @@ class Watchdog:
         self._revived = time.monotonic()
 
     async def look(self, now_us: int, more: Callable[[Tx], Problems] | None = None) -> None:
-        """Look once: restart, revive, raise an alert for every problem and clear those that are gone."""
+        """Look once: restart, revive, and tell.
+
+        Raise an alert for every problem and clear those that are gone.
+        """
         found = [p for p in await seen(self._home) if p.name in self._watch.names]
         hung = await restart_hung(self._watch, found, await self._ledger.look(control.at_work))
         ended = [p for p in found if p.state in ("FATAL", "EXITED")]
@@ -68,5 +74,11 @@ class Watchdog:
 
 def _ended(process: Process) -> str:
     if process.state == "FATAL":
-        return f"{process.name} is FATAL: it ended too often; tried again every {REVIVE_S:.0f} s, botctl logs shows why"
-    return f"{process.name} has ended with exit code {process.exit_code}; botctl logs {process.name} shows why"
+        return (
+            f"{process.name} is FATAL: it ended too often; tried again every {REVIVE_S:.0f} s,"
+            " botctl logs shows why"
+        )
+    return (
+        f"{process.name} has ended with exit code {process.exit_code};"
+        f" botctl logs {process.name} shows why"
+    )

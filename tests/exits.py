@@ -103,7 +103,10 @@ def assert_lawful(r: Rig) -> None:
 
 
 async def rests_at(r: Rig, wanted: int) -> None:
-    """Come to rest with `wanted` shares, less than a sellable unit more at most, and every law kept."""
+    """Come to rest with `wanted` shares, and every law kept.
+
+    Less than a sellable unit more may be left, at most.
+    """
     await r.settled()
     assert wanted <= held(r) < wanted + 2 * CENT
     assert_lawful(r)

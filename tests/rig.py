@@ -1,4 +1,7 @@
-"""A rig for integration tests: simulated exchange, real ledger and the executor's own objects in one loop."""
+"""A rig for integration tests.
+
+Simulated exchange, real ledger and the executor's own objects in one loop.
+"""
 
 import asyncio
 import contextlib
@@ -74,16 +77,35 @@ class Rig:
         with report.read(self.path) as found:
             return found.value(sql, *values)
 
-    async def sees(self, side: Side = Side.BUY, shares: int = 100 * M, *, price: int | None = None, market: int = 0,
-                   outcome: int = 0, leader: int = 0, tx: str | None = None, source: str = "rtds:1", age_s: int = 0):  # fmt: skip
+    async def sees(
+        self,
+        side: Side = Side.BUY,
+        shares: int = 100 * M,
+        *,
+        price: int | None = None,
+        market: int = 0,
+        outcome: int = 0,
+        leader: int = 0,
+        tx: str | None = None,
+        source: str = "rtds:1",
+        age_s: int = 0,
+    ):
         """Let the intake observe one leader trade at the market's price."""
         self._counter += 1
         found = self.market(market)
         at = price or 510_000
         fill = LeaderFill(
-            tx or f"0x{self._counter:064x}", self.addresses["leaders"][leader].lower(), found.tokens[outcome], side, shares,
-            shares * at // M, found.condition, found.outcomes[outcome], found.title, int(time.time()) - age_s,
-        )  # fmt: skip
+            tx or f"0x{self._counter:064x}",
+            self.addresses["leaders"][leader].lower(),
+            found.tokens[outcome],
+            side,
+            shares,
+            shares * at // M,
+            found.condition,
+            found.outcomes[outcome],
+            found.title,
+            int(time.time()) - age_s,
+        )
         await self.intake.absorb(source, [(fill, (shares, fill.usdc))], seen_us=now_us())
         return fill
 
@@ -93,9 +115,14 @@ class Rig:
             control.boot, "executor", 1, 1, "test", now_us=now_us()
         )
         self.execution = assemble(
-            self.ledger, venue or self.clob, self.books, self.signer, self.settings,
-            boot_id=self.boot_id, now_us=now_us,
-        )  # fmt: skip
+            self.ledger,
+            venue or self.clob,
+            self.books,
+            self.signer,
+            self.settings,
+            boot_id=self.boot_id,
+            now_us=now_us,
+        )
 
     @contextlib.asynccontextmanager
     async def working(self, venue=None) -> AsyncIterator[None]:
@@ -137,7 +164,8 @@ class Rig:
         truth = self.sim.truth()
         assert self.value("SELECT cash FROM account") == truth["collateral"]
         held = self.query(
-            "SELECT token, SUM(shares) AS shares FROM position GROUP BY token HAVING SUM(shares) <> 0"
+            "SELECT token, SUM(shares) AS shares FROM position GROUP BY token"
+            " HAVING SUM(shares) <> 0"
         )
         assert {r["token"]: r["shares"] for r in held} == truth["shares"]
 
@@ -166,9 +194,12 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
         await asyncio.to_thread(migrate, path, "demo")
         transport = Transport(addresses["clob_url"], timeout_s=10, requests_per_s=200)
         signer = OrderSigner(
-            addresses["private_key"], chain_id=137, contracts=settings.venue.exchanges,
-            signature_type=addresses["signature_type"], funder=settings.account.funder,
-        )  # fmt: skip
+            addresses["private_key"],
+            chain_id=137,
+            contracts=settings.venue.exchanges,
+            signature_type=addresses["signature_type"],
+            funder=settings.account.funder,
+        )
         clob = Clob(transport, signer, addresses["signature_type"], timeout_s=10)
         try:
             await clob.login()

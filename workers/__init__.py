@@ -1,1 +1,4 @@
-"""The three programs that supervisord runs. Each wires plain objects together and works until stopped."""
+"""The three programs that supervisord runs.
+
+Each wires plain objects together and works until stopped.
+"""

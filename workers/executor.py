@@ -35,7 +35,8 @@ CLOCK_S = 5
 #: Markets whose last known facts a new life starts with.
 REMEMBERED = 10_000
 RESTRICTION_S, RESTRICTED_S = 600, 60
-#: Between two comparisons of ledger and exchange: when they could be made, when something moved, when nobody answered.
+#: Between two comparisons of ledger and exchange: when they could be made, when something moved,
+#: when nobody answered.
 RECONCILE_S, BUSY_S, RETRY_S = 900, 60, 5
 
 
@@ -223,7 +224,10 @@ async def _watch_differences(reconciler: Reconciler, wait: int) -> None:
 
 def _tell_skew(tx: Tx, skew: int) -> None:
     if skew:
-        text = f"our clock is off the exchange's by {skew} s; entries stop, check the machine's time service"
+        text = (
+            f"our clock is off the exchange's by {skew} s; entries stop,"
+            " check the machine's time service"
+        )
         control.alert(tx, "clock:skew", "critical", text, now_us=now_us())
     else:
         control.clear_alerts(tx, set(), "clock:", now_us=now_us())

@@ -1,4 +1,7 @@
-"""health: judge the others, restart what hangs, alert, prune. It trades nothing and holds no key."""
+"""health: judge the others, restart what hangs, alert, prune.
+
+It trades nothing and holds no key.
+"""
 
 import asyncio
 import sys
@@ -41,7 +44,10 @@ async def _watch(boot: Boot) -> None:
 
 
 def _problems(tx: Tx, at: int) -> Problems:
-    """Return what only the ledger knows: workers that get nothing done, orders that stay unknown."""
+    """Return what only the ledger knows.
+
+    Workers that get nothing done, orders that stay unknown.
+    """
     text = f"lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
     problems = {
         f"worker:stalled:{name}": f"{name} {text}"

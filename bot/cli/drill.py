@@ -76,7 +76,8 @@ def drill(
 def _one_of(**wanted: bool) -> None:
     if sum(wanted.values()) > 1:
         raise UsageError(
-            "drill: names, --all, --list, --storm and --virtual (with --sabotage) exclude each other"
+            "drill: names, --all, --list, --storm and --virtual (with --sabotage)"
+            " exclude each other"
         )
 
 
@@ -100,7 +101,8 @@ def _play(context: typer.Context, wanted: "Sequence[Drill]", jobs: int, expected
         return 0 if ok else 1
     if left_out:
         say(
-            f"left out {len(left_out)}, which mount a small disk and need root: {', '.join(left_out)}"
+            f"left out {len(left_out)}, which mount a small disk and need root:"
+            f" {', '.join(left_out)}"
         )
     if expected:
         say(f"left out {len(expected)}, which fail until something is mended: see drill --list")
@@ -121,9 +123,11 @@ def _storm(context: typer.Context, kills: int, seed: int) -> int:
         return 0 if found.ok else 1
     matches = "equals" if found.ledger_matches_venue else "DIFFERS from"
     lines = [
-        f"kills           {found.kills}, and {found.faults} faults of the exchange; {found.boots} lives of workers",
+        f"kills           {found.kills}, and {found.faults} faults of the exchange;"
+        f" {found.boots} lives of workers",
         f"leader trades   {found.leader_trades}, {found.lost} lost",
-        f"orders          {found.orders} in the ledger, {found.venue_orders} at the exchange, {found.duplicates} twice",
+        f"orders          {found.orders} in the ledger, {found.venue_orders} at the exchange,"
+        f" {found.duplicates} twice",
         f"ledger          {matches} the exchange",
         f"recovered       p50 {found.recovered_s['p50']} s, at most {found.recovered_s['max']} s",
         *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems),
@@ -147,9 +151,12 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
         emit({name: getattr(found, name) for name in found.__slots__})
         return 0 if found.ok else 1
     lines = [
-        f"orders          {found.orders} from {found.signals} signals in {found.virtual_s} virtual seconds",
-        f"lives           {found.lives}: the process died {found.faults['deaths']} times at a failpoint",
-        f"answers         {', '.join(f'{name} {n}' for name, n in found.faults.items() if name != 'deaths')}",
+        f"orders          {found.orders} from {found.signals} signals"
+        f" in {found.virtual_s} virtual seconds",
+        f"lives           {found.lives}:"
+        f" the process died {found.faults['deaths']} times at a failpoint",
+        "answers         "
+        f"{', '.join(f'{name} {n}' for name, n in found.faults.items() if name != 'deaths')}",
         f"wrong           {found.duplicates} twice, {found.lost} lost",
         *(f"PROBLEM         {printable(problem, 200)}" for problem in found.problems[:8]),
         *(
@@ -157,7 +164,8 @@ def _simulate(context: typer.Context, orders: int, seed: int, sabotage: str | No
             if sabotage
             else []
         ),
-        f"{'PASS' if found.ok else 'FAIL'}            {time.monotonic() - began:.0f} s, seed {found.seed}",
+        f"{'PASS' if found.ok else 'FAIL'}            {time.monotonic() - began:.0f} s,"
+        f" seed {found.seed}",
     ]
     console().print(Text("\n".join(lines)))
     return 0 if found.ok else 1
@@ -192,7 +200,10 @@ def _list(context: typer.Context, known: "Sequence[Drill]") -> None:
 
 
 def _shown(wanted: "Sequence[Drill]", jobs: int, *, quiet: bool) -> "Iterator[Result]":
-    """Play the drills; print a line each as it ends, and what runs now on the last line of a terminal."""
+    """Play the drills; print a line each as it ends.
+
+    What runs now is on the last line of a terminal.
+    """
     from bot.lab.drill import run
 
     screen = console()
@@ -216,7 +227,8 @@ def _shown(wanted: "Sequence[Drill]", jobs: int, *, quiet: bool) -> "Iterator[Re
                 screen.print(Text(f"    {printable(r.found, 900)}"))
             live.update(
                 Text(
-                    f"{done}/{len(wanted)} in {time.monotonic() - began:.0f} s, now {', '.join(running)}"
+                    f"{done}/{len(wanted)} in {time.monotonic() - began:.0f} s,"
+                    f" now {', '.join(running)}"
                 )
             )
             yield r

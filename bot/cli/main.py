@@ -16,7 +16,8 @@ from bot.cli.output import INTERRUPTED, Cli, emit, fail
 from bot.config.home import find_config, find_home
 from bot.errors import BotError, ConfigError, UsageError
 
-EXAMPLES = """A Polymarket copy-trading bot that remembers, never buys twice, and says why it did not trade.
+EXAMPLES = """\
+A Polymarket copy-trading bot that remembers, never buys twice, and says why it did not trade.
 
 Examples:
 

@@ -56,10 +56,18 @@ def _shown(context: typer.Context, found: dict[str, Any]) -> int:
     if found["differences"]:
         table(
             ("KIND", "SUBJECT", "LEDGER", "EXCHANGE", "WHAT"),
-            [(d["kind"], short(d["subject"]), decimal_text(d["ledger_micros"]), decimal_text(d["exchange_micros"]),
-              printable(d["text"], 300)) for d in found["differences"]],
+            [
+                (
+                    d["kind"],
+                    short(d["subject"]),
+                    decimal_text(d["ledger_micros"]),
+                    decimal_text(d["exchange_micros"]),
+                    printable(d["text"], 300),
+                )
+                for d in found["differences"]
+            ],
             right=("LEDGER", "EXCHANGE"),
-        )  # fmt: skip
+        )
     if not found["quiet"]:
         say("balances were not compared: orders or fills are on their way; try again in a moment")
     cut = (
@@ -97,8 +105,9 @@ def check(context: typer.Context) -> None:
         )
     else:
         print(
-            f"sound: {found.orders} orders, {found.fills} fills, schema {found.schema}, mode {found.mode},"
-            f" {found.size / 2**20:.1f} MB and {found.wal / 2**20:.1f} MB WAL; positions and cash follow from the fills"
+            f"sound: {found.orders} orders, {found.fills} fills, schema {found.schema},"
+            f" mode {found.mode}, {found.size / 2**20:.1f} MB and {found.wal / 2**20:.1f} MB WAL;"
+            " positions and cash follow from the fills"
         )
 
 
@@ -118,7 +127,8 @@ def backup(
         )
     else:
         print(
-            f"wrote {target}: {found.orders} orders, {found.fills} fills, {found.size / 2**20:.1f} MB, checked"
+            f"wrote {target}: {found.orders} orders, {found.fills} fills,"
+            f" {found.size / 2**20:.1f} MB, checked"
         )
 
 
@@ -126,7 +136,10 @@ def backup(
 def restore(
     context: typer.Context, source: Annotated[Path, typer.Argument(help="a file of db backup")]
 ) -> None:
-    """Put a backup in the ledger's place. Refused while the bot runs; the old ledger is kept beside it."""
+    """Put a backup in the ledger's place.
+
+    Refused while the bot runs; the old ledger is kept beside it.
+    """
     from bot.ledger.files import restore as put_back
 
     options = cli(context)
@@ -142,7 +155,8 @@ def restore(
         emit({"ok": True, "path": str(path), "kept": str(aside) if aside else None})
     else:
         print(
-            f"restored {path}{kept}; after botctl up, botctl reconcile shows what the backup does not know"
+            f"restored {path}{kept}; after botctl up,"
+            " botctl reconcile shows what the backup does not know"
         )
 
 

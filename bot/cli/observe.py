@@ -73,7 +73,10 @@ def status(
 
 
 def _with_troubles(options: Cli, now: Status) -> Status:
-    """Ask workers that are not at work what they wait for: without a ledger to write they can only say it."""
+    """Ask workers that are not at work what they wait for.
+
+    Without a ledger to write they can only say it.
+    """
     ill = [w.worker for w in now.workers if not w.alive]
     if not ill and all((w.beat_s or 0) < SLOW_BEAT_S for w in now.workers):
         return now

@@ -41,7 +41,10 @@ def intents(
         emit({"intents": rows})
         return
     table(
-        ("SINCE", "KIND", "FOR", "OUTCOME", "HELD", "TARGET", "FROM PRICE", "TRIES", "STATE", "MARKET"),
+        (
+            "SINCE", "KIND", "FOR", "OUTCOME", "HELD", "TARGET", "FROM PRICE", "TRIES", "STATE",
+            "MARKET",
+        ),
         [
             (
                 rfc3339(r["opened_us"])[5:19],

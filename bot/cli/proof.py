@@ -21,13 +21,18 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, 
 
 def demo(
     context: typer.Context, seed: Seed = 1,
-    trades: Annotated[int, typer.Option("--trades", min=60, max=1000, help="steps of the scripted story")] = 72,
-    feed: Annotated[Path | None, typer.Option("--feed", help="replay a recorded session (JSON) instead")] = None,
-    follow: Annotated[str, typer.Option("--follow", help="`all`, or addresses separated by commas")] = "all",
-    speed: Annotated[int, typer.Option("--speed", min=1, max=1000, help="play a --feed so many times faster")] = 20,
-    kill: Annotated[str | None, typer.Option("--kill", help="SIGKILL this worker on the way")] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, max=20, help="send every recorded row this often")] = 1,
-    signature_type: Annotated[int, typer.Option("--signature-type", min=0, max=3, help="kind of wallet")] = 0,
+    trades: Annotated[int, typer.Option(
+        "--trades", min=60, max=1000, help="steps of the scripted story")] = 72,
+    feed: Annotated[Path | None, typer.Option(
+        "--feed", help="replay a recorded session (JSON) instead")] = None,
+    follow: Annotated[str, typer.Option("--follow", help="`all`, or addresses separated by commas")] = "all",  # noqa: E501
+    speed: Annotated[int, typer.Option(
+        "--speed", min=1, max=1000, help="play a --feed so many times faster")] = 20,
+    kill: Annotated[str | None, typer.Option("--kill", help="SIGKILL this worker on the way")] = None,  # noqa: E501
+    repeat: Annotated[int, typer.Option(
+        "--repeat", min=1, max=20, help="send every recorded row this often")] = 1,
+    signature_type: Annotated[int, typer.Option(
+        "--signature-type", min=0, max=3, help="kind of wallet")] = 0,
 ) -> int:  # fmt: skip
     """Leaders trade on a simulated Polymarket, the real bot follows, a checker compares."""
     if kill is not None and kill not in WORKERS:
@@ -61,7 +66,10 @@ def _screen(now: lab.Progress, total: int) -> Group:
     head = Text(f"copybot demo · {now.phase}", style="bold")
     workers = Text("  ".join(f"{name} {state}" for name, state in now.workers))
     done = max(0, total - now.steps_left) if now.workers else 0
-    seen = f"leader trades {now.leader_trades}   decided {now.decided}   copied {now.copied}   skipped {now.skipped}"
+    seen = (
+        f"leader trades {now.leader_trades}   decided {now.decided}   copied {now.copied}"
+        f"   skipped {now.skipped}"
+    )
     counts = Text(seen)
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("LEADER", "SIDE", "SHARES", "USDC", "DECISION", "MARKET"):
@@ -112,8 +120,9 @@ def bench(context: typer.Context) -> None:
         emit({name: getattr(found, name) for name in type(found).__slots__})
         return
     rows = [
-        ("commit", found.commit_ms), ("signature", found.signature_ms), ("socket hop", found.hop_ms),
-        ("loopback POST", found.post_ms), ("floors: 2 commits + 1 each", found.floors_ms),
+        ("commit", found.commit_ms), ("signature", found.signature_ms),
+        ("socket hop", found.hop_ms), ("loopback POST", found.post_ms),
+        ("floors: 2 commits + 1 each", found.floors_ms),
         (f"detect to post, p50 of {found.orders} orders", found.detect_to_post_ms),
     ]  # fmt: skip
     table(("WHAT", "MS"), [(name, f"{ms:.2f}") for name, ms in rows], right=("MS",))

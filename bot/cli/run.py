@@ -78,7 +78,10 @@ def _checked(options: Cli) -> Settings:
 
 
 def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
-    """Return when all run; raises ConfigError, with nothing left running, where one refuses its configuration."""
+    """Return when all run.
+
+    Raises ConfigError, with nothing left running, where one refuses its configuration.
+    """
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         with report.read(path) as found:
@@ -98,7 +101,8 @@ def _await_workers(options: Cli, path: Path, began_us: int, wait: int) -> None:
         if wait:
             late = ", ".join(f"{w.worker} {w.state}" for w in workers if w.state != "running")
             raise NotRunning(
-                f"not running after {wait} s: {late}; botctl logs shows why, botctl down stops the rest"
+                f"not running after {wait} s: {late}; botctl logs shows why,"
+                " botctl down stops the rest"
             )
 
 
@@ -126,8 +130,10 @@ def _acknowledge(settings: Settings, yes: bool) -> None:
         file=sys.stderr,
     )
     print(
-        f"limits: {money(risk.max_market_usdc)} USDC a market, {money(risk.max_exposure_usdc)} in all,"
-        f" {money(risk.max_daily_volume_usdc)} bought a day, entries stop at a loss of {money(risk.breaker_loss_usdc)}",
+        f"limits: {money(risk.max_market_usdc)} USDC a market,"
+        f" {money(risk.max_exposure_usdc)} in all,"
+        f" {money(risk.max_daily_volume_usdc)} bought a day,"
+        f" entries stop at a loss of {money(risk.breaker_loss_usdc)}",
         file=sys.stderr,
     )
     if os.environ.get(ACKNOWLEDGE_ENV) == "live":

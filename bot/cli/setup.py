@@ -43,7 +43,8 @@ def check(context: typer.Context) -> None:
         emit({"ok": True, "mode": settings.mode, "fingerprint": settings.fingerprint()})
     else:
         print(
-            f"ok: {settings.mode}, following {len(settings.leaders)}, config {settings.fingerprint()}"
+            f"ok: {settings.mode}, following {len(settings.leaders)},"
+            f" config {settings.fingerprint()}"
         )
 
 

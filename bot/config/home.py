@@ -51,7 +51,10 @@ def find_home(given: Path | None) -> Home:
 
 
 def find_config(given: Path | None, home: Home) -> Path | None:
-    """Return the configuration file: --config, BOT_CONFIG, ./config.toml, or the home's; else None."""
+    """Return the configuration file, or None.
+
+    It is --config, BOT_CONFIG, ./config.toml, or the home's.
+    """
     if given is not None:
         return given.expanduser().absolute()
     if named := os.environ.get(CONFIG_ENV):

@@ -1,4 +1,7 @@
-"""Read the configuration: defaults, then the file, then the environment; every problem in a line of its own."""
+"""Read the configuration: defaults, then the file, then the environment.
+
+Every problem in a line of its own.
+"""
 
 import difflib
 import os
@@ -39,7 +42,8 @@ def load(path: Path | None) -> Settings:
     for name in os.environ:
         if name.startswith("BOT_") and not name.startswith(ENV_PREFIX) and name not in OTHER_ENV:
             problems.append(
-                f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY, two underscores"
+                f"{printable(name)}: unknown variable; settings are BOT__SECTION__KEY,"
+                " two underscores"
             )
     try:
         if problems:

@@ -205,7 +205,8 @@ class StrategySettings(Section):
     def _band(self) -> "StrategySettings":
         if self.min_price >= self.max_price:
             raise ValueError(
-                f"min_price {decimal_text(self.min_price)} must be below max_price {decimal_text(self.max_price)}"
+                f"min_price {decimal_text(self.min_price)} must be below max_price"
+                f" {decimal_text(self.max_price)}"
             )
         return self
 

@@ -107,7 +107,8 @@ def _find(account: AccountSettings) -> tuple[str, str]:
         store = AwsSecrets(account.aws_secret_id, account.aws_region, account.aws_endpoint_url)
         return "AWS Secrets Manager", store.get("private_key")
     raise ConfigError(
-        f"private key: none found; set account.key_file (mode 0600), {KEY_FILE_ENV}, {KEY_ENV} or account.aws_secret_id"
+        f"private key: none found; set account.key_file (mode 0600), {KEY_FILE_ENV},"
+        f" {KEY_ENV} or account.aws_secret_id"
     )
 
 

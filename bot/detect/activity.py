@@ -85,7 +85,8 @@ class Activity:
             self._intake.refused += 1
             logger.warning("activity.refused", leader=wallet, error=problem)
         groups = totals.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
-        # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes next.
+        # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes
+        # next.
         newest = min(
             max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO
         )

@@ -40,7 +40,10 @@ class Later(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was known of the world when a decision began: frozen, because it goes to another thread."""
+    """What was known of the world when a decision began.
+
+    It is frozen, because it goes to another thread.
+    """
 
     market: Market
     book: Book
@@ -50,7 +53,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Turns signals into decisions. `boot_id` fences out an executor that outlived its successor."""
+    """Turns signals into decisions.
+
+    `boot_id` fences out an executor that outlived its successor.
+    """
 
     ledger: Ledger
     venue: OrderVenue

@@ -133,7 +133,10 @@ class Driver:
         return self._sell(tx, intent, min(over, settled), seen)
 
     def _held_up(self, tx: Tx, intent: Intent, seen: Found) -> tuple[str, int | None] | None:
-        """Return why an exit may not be attempted now, and when to look again; None where it may."""
+        """Return why an exit may not be attempted now, and when to look again.
+
+        None where it may.
+        """
         now = self.now_us()
         if control.read(tx, now_us=now).mode is ControlMode.HALTED:
             return "halted by the operator: botctl resume", 60
@@ -218,7 +221,10 @@ class Driver:
 
 
 def _due(intent: Intent, now_us: int) -> bool:
-    """Return whether an exit's next look has come; further away than any pause, a clock was set back."""
+    """Return whether an exit's next look has come.
+
+    Further away than any pause, a clock was set back.
+    """
     return intent.due_us <= now_us or intent.due_us > now_us + 2 * intents.LAST_LOOK_S * MICRO
 
 

@@ -136,7 +136,10 @@ class Prover:
             await self._poster.send(order, again=True)
 
     def _off_the_book(self, order: Order, began: int, lag: int) -> bool:
-        """Return whether a book has dropped a resting order, and its last fills have had time to show."""
+        """Return whether a book has dropped a resting order.
+
+        Its last fills must have had time to show, too.
+        """
         if order.cancelled_us is not None and began >= order.cancelled_us + lag:
             return True
         there = began + self._venue.skew_s * MICRO

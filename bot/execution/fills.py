@@ -117,7 +117,10 @@ def store(
 
 
 def assign(tx: Tx, condition: str, token: str, owner: Portfolio, *, now_us: int) -> None:
-    """Give what is external of a token to another portfolio; a leader's goes with him from now on."""
+    """Give what is external of a token to another portfolio.
+
+    A leader's goes with him from now on.
+    """
     whose = (EXTERNAL, owner)
     before = [positions.folded(tx, portfolio, token) for portfolio in whose]
     positions.assign(tx, token, owner)

@@ -31,7 +31,8 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
     alone = owner or (EXTERNAL if fill.side is Side.BUY else None)
     shared = {alone: fill.shares} if alone else _from_whom(tx, fill)
     for portfolio, shares in shared.items():
-        # The order's own id stays with whoever it was first booked to; each other owner has one of his own.
+        # The order's own id stays with whoever it was first booked to; each other owner has one of
+        # his own.
         ident = _order_of(tx, fill, portfolio)
         piece = _part(fill, shares, ident)
         _store(tx, piece, portfolio, now_us=now_us)
@@ -137,7 +138,10 @@ def redeem(tx: Tx, paid: positions.Receivable, *, now_us: int) -> str:
 
 
 def credit(tx: Tx, change: int, *, now_us: int) -> str:
-    """Book collateral that came from elsewhere, or that rounding took: neither is profit or loss."""
+    """Book collateral that came from elsewhere, or that rounding took.
+
+    Neither is profit or loss.
+    """
     account.move_opening(tx, change, now_us=now_us)
     tally.count(tx, "cash", "credit" if change > 0 else "rounding", now_us=now_us)
     what = (

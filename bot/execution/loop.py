@@ -1,4 +1,7 @@
-"""Carry every signal and every order to its end. Every line may be the last one; a restart continues here."""
+"""Carry every signal and every order to its end.
+
+Every line may be the last one; a restart continues here.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine

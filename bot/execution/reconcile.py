@@ -23,7 +23,8 @@ from bot.model.intent import EXTERNAL
 from bot.model.units import MICRO, decimal_text
 from bot.ports import OrderVenue
 
-#: Trades are looked up from the newest one on that was compared without finding a stranger, less this.
+#: Trades are looked up from the newest one on that was compared without finding a stranger, less
+#: this.
 OVERLAP_S = 3600
 _UNREADABLE = "evidence:unreadable"
 #: Differences that fit into one frame of the queue.
@@ -152,12 +153,18 @@ class Reconciler:
         there = await self.venue.collateral()
         found = []
         if cash != there:
-            text = f"cash {decimal_text(cash)} USDC in the ledger, {decimal_text(there)} at the exchange"
+            text = (
+                f"cash {decimal_text(cash)} USDC in the ledger,"
+                f" {decimal_text(there)} at the exchange"
+            )
             found.append(Difference("cash", self.wallet, cash, there, text))
         for token, condition, shares in held:
             arrived = await self.venue.shares(token)
             if abs(arrived - shares) >= CENT:
-                text = f"{decimal_text(shares)} shares in the ledger, {decimal_text(arrived)} at the exchange"
+                text = (
+                    f"{decimal_text(shares)} shares in the ledger,"
+                    f" {decimal_text(arrived)} at the exchange"
+                )
                 found.append(
                     Difference("shares", token, shares, arrived, text, condition=condition)
                 )
@@ -204,7 +211,8 @@ class Reconciler:
         async with self._one:
             comparison = await self._compare(now_us, True)
             said = list(comparison.booked)
-            # Balances explain themselves by trades that are still coming: not before those are booked.
+            # Balances explain themselves by trades that are still coming: not before those are
+            # booked.
             wrong = [] if comparison.forgotten else comparison.differences
             for difference in wrong:
                 if difference.kind in ("shares", "cash"):
@@ -241,9 +249,10 @@ class Reconciler:
 
 
 def tell(tx: Tx, found: Comparison, unreadable: Sequence[Unreadable] = (), *, now_us: int) -> None:
-    """Let an alert stand while ledger and exchange differ, and entries be locked while it has forgotten trades.
+    """Let an alert stand while ledger and exchange differ.
 
-    Such a ledger would buy them again: a restored one, or one beside another bot.
+    And entries be locked while it has forgotten trades: such a ledger would buy them again, a
+    restored one, or one beside another bot.
     """
     if control.unlock(tx, control.UNCOMPARED):
         intents.wake(tx, now_us=now_us)

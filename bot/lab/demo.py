@@ -1,7 +1,7 @@
-"""The demo: a simulated Polymarket, the real workers under a real supervisord, and an honest verdict.
+"""The demo: a simulated Polymarket, the real workers, and an honest verdict.
 
-The verdict compares the ledger with what the simulated exchange says is true; `ok` is computed
-from that and from nothing else.
+The workers run under a real supervisord. The verdict compares the ledger with what the simulated
+exchange says is true; `ok` is computed from that and from nothing else.
 """
 
 import signal
@@ -74,7 +74,8 @@ class DemoVerdict:
     duration_s: float
     seed: int
     problems: list[str] = field(default_factory=list)
-    #: A recorded session's totals as the ledger has them, one per (transaction, wallet, token, side).
+    #: A recorded session's totals as the ledger has them, one per (transaction, wallet, token,
+    #: side).
     totals: list[dict[str, Any]] | None = None
 
 
@@ -89,10 +90,13 @@ def run(options: Options, watch: Watcher) -> DemoVerdict:
     began = time.monotonic()
     leave_nothing()
     plan = {
-        "seed": options.seed, "trades": options.trades, "repeat": options.repeat,
-        "signature_type": options.signature_type, "feed_speed": options.speed,
+        "seed": options.seed,
+        "trades": options.trades,
+        "repeat": options.repeat,
+        "signature_type": options.signature_type,
+        "feed_speed": options.speed,
         "feed": str(options.feed.absolute()) if options.feed else None,
-    }  # fmt: skip
+    }
     overrides = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
     with set_up(plan, follow=options.follow, overrides=overrides) as found:
         watch(Progress("starting three workers under supervisord"))
@@ -101,7 +105,10 @@ def run(options: Options, watch: Watcher) -> DemoVerdict:
 
 
 def leave_nothing() -> None:
-    """Turn the signals that end a program into exceptions: whoever ends it must not leave its supervisord behind."""
+    """Turn the signals that end a program into exceptions.
+
+    Whoever ends it must not leave its supervisord behind.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
@@ -152,9 +159,11 @@ class _Victim:
                 self._testbed.kill(self._worker)
             return
         ready = found.value(
-            "SELECT ready_us FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL ORDER BY id",
-            self._worker, self._killed_us,
-        )  # fmt: skip
+            "SELECT ready_us FROM boot WHERE worker = ? AND started_us > ?"
+            " AND ready_us IS NOT NULL ORDER BY id",
+            self._worker,
+            self._killed_us,
+        )
         if ready is not None:
             self.recovered_s = round((ready - self._killed_us) / MICRO, 2)
 
@@ -176,15 +185,16 @@ def _progress(found: report.Report, truth: dict[str, Any]) -> Progress:
 
 
 def _verdict(
-    found: report.Report, truth: dict[str, Any], options: Options, memory: dict[str, float], recovered: float | None,
-    duration: float,
+    found: report.Report, truth: dict[str, Any], options: Options, memory: dict[str, float],
+    recovered: float | None, duration: float,
 ) -> DemoVerdict:  # fmt: skip
     judgement = judge(found, truth)
     trades = found.value("SELECT COUNT(*) FROM leader_trade")
     followups = found.value("SELECT COUNT(*) FROM signal WHERE seq > 0 OR trade_id IS NULL")
     decisions = found.value("SELECT COUNT(*) FROM decision")
     skipped = {r["reason"]: r["n"] for r in found.rows(
-        "SELECT reason, COUNT(*) AS n FROM decision WHERE verdict = 'skipped' GROUP BY reason ORDER BY n DESC"
+        "SELECT reason, COUNT(*) AS n FROM decision WHERE verdict = 'skipped'"
+        " GROUP BY reason ORDER BY n DESC"
     )}  # fmt: skip
     states = {
         r["state"]: r["n"]
@@ -205,13 +215,15 @@ def _verdict(
     if options.kill and recovered is None:
         problems.append(f"{options.kill} was killed and did not come back")
     return DemoVerdict(
-        ok=not problems, leader_trades=trades, followups=followups, decisions=decisions, copied=copied,
-        skipped=skipped, orders=orders, order_states=states, venue_orders=venue, duplicates=len(judgement.twice),
-        lost=len(judgement.missing), ledger_matches_venue=not judgement.differences,
-        realized_pnl_usdc=decimal_text(found.value("SELECT COALESCE(SUM(realized), 0) FROM daily_pnl")),
-        latency_ms={"detect_to_post": _latency(found)}, memory_mb=memory, recovered_s=recovered, killed=options.kill,
-        duration_s=round(duration, 1), seed=options.seed, problems=problems[:20],
-        totals=_totals(found) if options.feed else None,
+        ok=not problems, leader_trades=trades, followups=followups, decisions=decisions,
+        copied=copied, skipped=skipped, orders=orders, order_states=states, venue_orders=venue,
+        duplicates=len(judgement.twice), lost=len(judgement.missing),
+        ledger_matches_venue=not judgement.differences,
+        realized_pnl_usdc=decimal_text(
+            found.value("SELECT COALESCE(SUM(realized), 0) FROM daily_pnl")),
+        latency_ms={"detect_to_post": _latency(found)}, memory_mb=memory, recovered_s=recovered,
+        killed=options.kill, duration_s=round(duration, 1), seed=options.seed,
+        problems=problems[:20], totals=_totals(found) if options.feed else None,
     )  # fmt: skip
 
 
@@ -223,18 +235,24 @@ def _unfinished(truth: dict[str, Any]) -> list[str]:
 
 def _totals(found: report.Report) -> list[dict[str, Any]]:
     return found.rows(
-        "SELECT tx, wallet, token, side, shares AS shares_micros, usdc AS usdc_micros FROM leader_trade ORDER BY id"
+        "SELECT tx, wallet, token, side, shares AS shares_micros, usdc AS usdc_micros"
+        " FROM leader_trade ORDER BY id"
     )
 
 
 def _latency(found: report.Report) -> dict[str, float | None]:
-    waits = sorted(r["us"] for r in found.rows(
-        "SELECT o.sent_us - s.seen_us AS us FROM orders o JOIN intent i ON i.id = o.intent_id"
-        " JOIN signal s ON s.id = i.signal_id"
-        " WHERE o.sent_us IS NOT NULL AND s.source = 'rtds' AND o.side = 'BUY'"
-    ))  # fmt: skip
-    return {name: round(waits[max(0, -(-len(waits) * part // 100) - 1)] / 1000, 2) if waits else None
-            for name, part in (("p50", 50), ("p99", 99))}  # fmt: skip
+    waits = sorted(
+        r["us"]
+        for r in found.rows(
+            "SELECT o.sent_us - s.seen_us AS us FROM orders o JOIN intent i ON i.id = o.intent_id"
+            " JOIN signal s ON s.id = i.signal_id"
+            " WHERE o.sent_us IS NOT NULL AND s.source = 'rtds' AND o.side = 'BUY'"
+        )
+    )
+    return {
+        name: round(waits[max(0, -(-len(waits) * part // 100) - 1)] / 1000, 2) if waits else None
+        for name, part in (("p50", 50), ("p99", 99))
+    }
 
 
 def _memory(found: report.Report) -> dict[str, float]:

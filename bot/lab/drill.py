@@ -18,7 +18,8 @@ from bot.lab.judge import Judgement, judge, settled
 from bot.lab.testbed import PATIENCE_S, Overrides, Testbed, interrupted, set_up
 from bot.model.units import MICRO
 
-#: Answers of the exchange count as late after this long, so that drills need not wait for ten seconds.
+#: Answers of the exchange count as late after this long, so that drills need not wait for ten
+#: seconds.
 OVERRIDES: Overrides = {"execution": {"timeout_s": 3}}
 
 
@@ -110,7 +111,10 @@ class Scene:
         self.struck()
 
     def struck(self) -> None:
-        """Note that a process has been killed or frozen just now; the first blow starts the clock."""
+        """Note that a process has been killed or frozen just now.
+
+        The first blow starts the clock.
+        """
         self.kills += 1
         self._struck_us = self._struck_us or time.time_ns() // 1000
 
@@ -131,7 +135,8 @@ class Scene:
     def _ready_us(self, worker: str) -> int:
         return int(
             self.on.value(
-                "SELECT COALESCE(MAX(ready_us), 0) FROM boot WHERE worker = ? AND started_us > ? AND ended_us IS NULL",
+                "SELECT COALESCE(MAX(ready_us), 0) FROM boot WHERE worker = ? AND started_us > ?"
+                " AND ended_us IS NULL",
                 worker,
                 self._struck_us,
             )
@@ -197,7 +202,10 @@ def expect(condition: object, what: str) -> None:
 
 
 def run_one(drill: Drill) -> Result:
-    """Play one drill and return its result; a drill that breaks down has failed, with the reason."""
+    """Play one drill and return its result.
+
+    A drill that breaks down has failed, with the reason.
+    """
     began = time.monotonic()
     scene: Scene | None = None
     try:
@@ -250,7 +258,10 @@ def _since(began: float) -> float:
 
 
 def run(drills: Iterable[Drill], *, jobs: int, started: Callable[[str], None]) -> Iterator[Result]:
-    """Play drills, `jobs` at a time, and yield the results in their order; `started` hears each name."""
+    """Play drills, `jobs` at a time, and yield the results in their order.
+
+    `started` hears each name.
+    """
 
     def play(drill: Drill) -> Result:
         started(drill.name)

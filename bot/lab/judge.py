@@ -65,12 +65,14 @@ def judge(found: Report, truth: dict[str, Any]) -> Judgement:
 def oversignalled(found: Report) -> list[str]:
     """Return leader trades that were signalled as more than they were (law 7)."""
     signalled = found.rows(
-        "SELECT t.tx, t.shares, SUM(s.shares) AS told FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
+        "SELECT t.tx, t.shares, SUM(s.shares) AS told FROM leader_trade t"
+        " JOIN signal s ON s.trade_id = t.id"
         " GROUP BY t.id HAVING SUM(s.shares) > t.shares + ?",
         TOLERANCE,
     )
     return [
-        f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares, signalled as {decimal_text(r['told'])}"
+        f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares,"
+        f" signalled as {decimal_text(r['told'])}"
         for r in signalled
     ]
 
@@ -80,7 +82,8 @@ def missing(found: Report, truth: dict[str, Any]) -> list[str]:
     known = {
         (r["tx"], r["wallet"].lower(), r["token"], r["side"]): r
         for r in found.rows(
-            "SELECT t.*, (SELECT COUNT(*) FROM signal s JOIN decision d ON d.signal_id = s.id WHERE s.trade_id = t.id)"
+            "SELECT t.*, (SELECT COUNT(*) FROM signal s"
+            " JOIN decision d ON d.signal_id = s.id WHERE s.trade_id = t.id)"
             " AS decisions FROM leader_trade t"
         )
     }
@@ -99,7 +102,8 @@ def missing(found: Report, truth: dict[str, Any]) -> list[str]:
                 else f"{decimal_text(row['shares'])} shares, {row['decisions']} decisions"
             )
             problems.append(
-                f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange, {seen}"
+                f"leader trade {tx[:14]} {side}: {decimal_text(shares)} shares at the exchange,"
+                f" {seen}"
             )
     return problems
 
@@ -108,7 +112,8 @@ def differences(found: Report, truth: dict[str, Any]) -> list[str]:
     """Return where cash and shares of the ledger are not those of the exchange."""
     cash = found.value("SELECT COALESCE(SUM(cash), 0) FROM account")
     positions = found.rows(
-        "SELECT token, MAX(condition) AS condition, SUM(shares) AS shares FROM position GROUP BY token"
+        "SELECT token, MAX(condition) AS condition, SUM(shares) AS shares FROM position"
+        " GROUP BY token"
     )
     ours = {r["token"]: r["shares"] for r in positions}
     #: Settled here, and still to be redeemed there: shares that have become a claim.
@@ -117,13 +122,15 @@ def differences(found: Report, truth: dict[str, Any]) -> list[str]:
         []
         if cash == truth["collateral"]
         else [
-            f"cash: {decimal_text(cash)} in the ledger, {decimal_text(truth['collateral'])} at the exchange"
+            f"cash: {decimal_text(cash)} in the ledger,"
+            f" {decimal_text(truth['collateral'])} at the exchange"
         ]
     )
     for token in sorted({*ours, *truth["shares"]}):
         here, there = ours.get(token, 0), truth["shares"].get(token, 0)
         if here != there and not (token in claims and here == 0):
             problems.append(
-                f"token {token[:12]}…: {decimal_text(here)} in the ledger, {decimal_text(there)} there"
+                f"token {token[:12]}…: {decimal_text(here)} in the ledger,"
+                f" {decimal_text(there)} there"
             )
     return problems

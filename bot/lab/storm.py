@@ -71,7 +71,10 @@ class StormVerdict:
 
 
 def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
-    """Kill `kills` times and return what the checker found; `watch` hears now and then how it goes."""
+    """Kill `kills` times and return what the checker found.
+
+    `watch` hears now and then how it goes.
+    """
     began = time.monotonic()
     plan = {"seed": seed, "loop": True, "gap_ms": 300, "collateral": 100_000 * MICRO}
     with set_up(plan, overrides=_FACTS) as on:
@@ -193,7 +196,8 @@ def _recovered(found: report.Report, struck: list[tuple[str, int]]) -> dict[str,
     times = []
     for index, (worker, at) in enumerate(struck):
         ready = found.value(
-            "SELECT MIN(ready_us) FROM boot WHERE worker = ? AND started_us > ? AND ready_us IS NOT NULL",
+            "SELECT MIN(ready_us) FROM boot WHERE worker = ? AND started_us > ?"
+            " AND ready_us IS NOT NULL",
             worker,
             at,
         )

@@ -53,7 +53,10 @@ class Testbed:
         return self.home.ledger("demo")
 
     def do(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """Tell the simulation to do something (see bot/sim/director.py); raises ConfigError if it does not know it."""
+        """Tell the simulation to do something (see bot/sim/director.py).
+
+        Raises ConfigError if it does not know it.
+        """
         answer: dict[str, Any] = self.venue.post(
             "/sim/do", json={"order": what, **arguments}
         ).json()
@@ -79,7 +82,10 @@ class Testbed:
     def until(
         self, condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_S
     ) -> None:
-        """Wait for a condition; raises TimedOut, with the workers' last words, if it never comes."""
+        """Wait for a condition.
+
+        Raises TimedOut, with the workers' last words, if it never comes.
+        """
         deadline = time.monotonic() + seconds
         while not self._holds(condition):
             if interrupted.is_set():
@@ -96,7 +102,10 @@ class Testbed:
             return False  # a ledger or exchange under fire may not answer
 
     def alive(self, worker: str) -> psutil.Process | None:
-        """Return the process of a worker's newest life, or None if it has ended; never a stranger with its pid."""
+        """Return the process of a worker's newest life, or None if it has ended.
+
+        Never a stranger with its pid.
+        """
         boot = self.rows(
             "SELECT pid, pid_started_us FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker
         )[0]
@@ -132,9 +141,13 @@ class Testbed:
         return (self.points / point).exists()
 
     def at_work(self, since_us: int = 0) -> bool:
-        """Return whether every worker's newest life, begun after `since_us`, is ready and not ended."""
+        """Return whether every worker's newest life is ready and not ended.
+
+        It counts if it has begun after `since_us`.
+        """
         found = self.value(
-            "SELECT COUNT(*) FROM boot b WHERE id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
+            "SELECT COUNT(*) FROM boot b"
+            " WHERE id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
             " AND ready_us IS NOT NULL AND ended_us IS NULL AND started_us > ?",
             since_us,
         )
@@ -193,8 +206,9 @@ def set_up(
 ) -> Iterator[Testbed]:
     """Set a testbed up and take it down again; the workers are started by `Testbed.up`.
 
-    `plan` is the simulation's (see bot/sim/server.py), `overrides` are settings by section, `folder`
-    is where the home is made. Raises ConfigError if the plan or the leaders to follow are wrong.
+    `plan` is the simulation's (see bot/sim/server.py), `overrides` are settings by section,
+    `folder` is where the home is made. Raises ConfigError if the plan or the leaders to follow are
+    wrong.
     """
     # Short, because socket paths are limited to 107 bytes.
     home = Home(Path(tempfile.mkdtemp(prefix="copybot-", dir=folder)))
@@ -252,7 +266,8 @@ def _followed(follow: tuple[str, ...], leaders: list[str]) -> list[str]:
         return list(known.values())
     if strangers := [w for w in follow if w.lower() not in known]:
         raise ConfigError(
-            f"--follow: {strangers[0][:60]!a} trades nowhere in this session; give `all` or a trader of it"
+            f"--follow: {strangers[0][:60]!a} trades nowhere in this session;"
+            " give `all` or a trader of it"
         )
     return [known[w.lower()] for w in follow]
 

@@ -1,4 +1,7 @@
-"""The wallet as the ledger has it: collateral, days, and how far it was compared with the exchange."""
+"""The wallet as the ledger has it.
+
+Collateral, days, and how far it was compared with the exchange.
+"""
 
 from bot.errors import SchemaMismatch
 from bot.ledger.db import Tx, insert, one, run, scalar, upsert
@@ -39,7 +42,8 @@ def open_account(tx: Tx, wallet: str, cash: int, *, now_us: int) -> None:
     other = scalar(tx, "SELECT wallet FROM account WHERE wallet <> :wallet", wallet=wallet)
     if other is not None:
         raise SchemaMismatch(
-            f"ledger: it belongs to wallet {other}, the configured one is {wallet}; use another --home"
+            f"ledger: it belongs to wallet {other}, the configured one is {wallet};"
+            " use another --home"
         )
     values = {"wallet": wallet, "opening": cash, "cash": cash, "updated_us": now_us}
     insert(tx, "account", values, ignore=True)
@@ -87,10 +91,14 @@ def fills_since_mark(tx: Tx) -> int:
 
 
 def stillness(tx: Tx) -> tuple[int, int] | None:
-    """Return a mark that changes whenever an order or a fill comes, or None while any of them moves."""
+    """Return a mark that changes whenever an order or a fill comes.
+
+    It is None while any of them moves.
+    """
     moving = scalar(
         tx,
-        f"SELECT (SELECT COUNT(*) FROM orders WHERE {FLYING} AND NOT (kind = 'GTD' AND state = 'open'))"
+        f"SELECT (SELECT COUNT(*) FROM orders WHERE {FLYING}"
+        " AND NOT (kind = 'GTD' AND state = 'open'))"
         f" + (SELECT COUNT(*) FROM fill WHERE {UNSETTLED})",
     )
     if moving:

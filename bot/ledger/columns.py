@@ -1,7 +1,8 @@
-"""Column types of the schema. Amounts are INTEGER millionths; `*_us` is microseconds since the epoch, UTC.
+"""Column types of the schema.
 
-Tables are STRICT: SQLite itself refuses a fraction or text where a number belongs. Changing
-anything in the schema needs a migration; a test proves that both agree.
+Amounts are INTEGER millionths; `*_us` is microseconds since the epoch, UTC. Tables are STRICT:
+SQLite itself refuses a fraction or text where a number belongs. Changing anything in the schema
+needs a migration; a test proves that both agree.
 """
 
 from sqlalchemy import BigInteger, Integer, Text

@@ -8,8 +8,8 @@ from bot.ledger import intents
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.model.control import ControlMode
 
-#: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not know.
-#: and an exchange that takes none from this account or from here.
+#: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not
+#: know; and an exchange that takes none from this account or from here.
 UNCOMPARED, FORGOTTEN, RESTRICTED = "uncompared", "forgotten", "restricted"
 EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED)
 #: And a token of which the exchange knows trades that the ledger does not: exits wait as well.
@@ -111,7 +111,10 @@ def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
 
 
 def lock(tx: Tx, scope: str, reason: str, *, until_us: int = FOREVER_US) -> None:
-    """Stop entries in a scope (one of `EVERYWHERE`, 'leader:0x…', 'market:0x…') until it is unlocked."""
+    """Stop entries in a scope until it is unlocked.
+
+    The scope is one of `EVERYWHERE`, 'leader:0x…', 'market:0x…'.
+    """
     upsert(tx, "lock", ["scope"], {"scope": scope, "until_us": until_us, "reason": reason})
 
 
@@ -206,7 +209,8 @@ def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) 
     """Store how a worker's life ended."""
     run(
         tx,
-        "UPDATE boot SET state = 'ended', ended_us = :now, exit_code = :code, detail = :detail WHERE id = :id",
+        "UPDATE boot SET state = 'ended', ended_us = :now, exit_code = :code, detail = :detail"
+        " WHERE id = :id",
         now=now_us,
         code=exit_code,
         detail=detail,
@@ -215,7 +219,10 @@ def end_boot(tx: Tx, boot_id: int, exit_code: int, detail: str, *, now_us: int) 
 
 
 def unclean_boots(tx: Tx, worker: str, since_us: int) -> int:
-    """Return how many boots of a worker since `since_us` ended by a crash (not 0, 75 or 78) or never ended."""
+    """Return how many boots of a worker since `since_us` ended by a crash or never ended.
+
+    A crash is an exit code other than 0, 75 or 78.
+    """
     return int(
         scalar(
             tx,

@@ -3,7 +3,8 @@
 All dialect-specific lines of the program are here: pragmas, BEGIN, savepoints, the upsert form and
 the translation of driver errors. A verb is a plain function `def verb(tx, ...)`. A transaction runs
 whole on the connection's own thread, in one hop: statement by statement through aiosqlite, fifteen
-of them took 2.3 ms instead of 0.26. The schema is declared once, in `tables`; only migrations load it.
+of them took 2.3 ms instead of 0.26. The schema is declared once, in `tables`; only migrations load
+it.
 """
 
 import asyncio
@@ -69,7 +70,10 @@ class Threaded:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the connection's thread."""
-        found: T = await self._connection._execute(work, self._connection._conn)  # type: ignore[no-untyped-call]
+        found: T = await self._connection._execute(  # type: ignore[no-untyped-call]
+            work,
+            self._connection._conn,
+        )
         return found
 
     async def close(self) -> None:
@@ -176,7 +180,8 @@ class Ledger:
         """
         if sqlite3.sqlite_version_info < SAFE_SQLITE:
             raise ConfigError(
-                f"SQLite {sqlite3.sqlite_version} may lose commits; install pysqlite3 0.6.1 or later"
+                f"SQLite {sqlite3.sqlite_version} may lose commits;"
+                " install pysqlite3 0.6.1 or later"
             )
         try:
             self._connection = await self._connect(f"{self.path.absolute().as_uri()}?mode=rw")

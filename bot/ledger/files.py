@@ -37,7 +37,8 @@ def migrate(path: Path, mode: str) -> None:
         return
     if (wal := _beside(path, "-wal")).exists() and wal.stat().st_size:
         raise LedgerDamaged(
-            f"ledger {path}: its WAL is here without it; put the ledger back, or move {wal.name} away"
+            f"ledger {path}: its WAL is here without it; put the ledger back,"
+            f" or move {wal.name} away"
         )
     if aside := sorted(path.parent.glob(f"{path.name}.before-restore-*")):
         raise LedgerDamaged(
@@ -135,7 +136,10 @@ class Health:
 
 
 def check(path: Path) -> Health:
-    """Read the whole ledger and return its sizes; raises LedgerDamaged if a page or a reference is broken."""
+    """Read the whole ledger and return its sizes.
+
+    Raises LedgerDamaged if a page or a reference is broken.
+    """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not there"
         raise ConfigError(f"{path}: {what}; expected a ledger, or a file of botctl db backup")
@@ -148,14 +152,16 @@ def check(path: Path) -> Health:
                 raise LedgerDamaged(f"ledger {path}: {'; '.join(problems)[:300]}; restore a backup")
             if orphan := connection.execute("PRAGMA foreign_key_check").fetchone():
                 raise LedgerDamaged(
-                    f"ledger {path}: a row of {orphan[0]} refers to none of {orphan[2]}; restore a backup"
+                    f"ledger {path}: a row of {orphan[0]} refers to none of {orphan[2]};"
+                    " restore a backup"
                 )
             if not connection.execute(
                 "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
             ).fetchone():
                 raise SchemaMismatch(f"{path}: a SQLite file of another program, not a ledger")
             schema, mode, orders, fills = connection.execute(
-                "SELECT (SELECT version_num FROM alembic_version), (SELECT value FROM meta WHERE name = 'mode'),"
+                "SELECT (SELECT version_num FROM alembic_version),"
+                " (SELECT value FROM meta WHERE name = 'mode'),"
                 " (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM fill)"
             ).fetchone()
             return Health(
@@ -166,7 +172,10 @@ def check(path: Path) -> Health:
 
 
 def busy(path: Path) -> str | None:
-    """Return why a ledger cannot be written just now, or None; waits a second for a worker's own commit."""
+    """Return why a ledger cannot be written just now, or None.
+
+    Waits a second for a worker's own commit.
+    """
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)
@@ -252,7 +261,8 @@ def _pause(fresh: Path, old: Path) -> None:
     mode = "halted" if "halted" in modes else "paused"
     with _connected(fresh) as connection:
         connection.execute(
-            "UPDATE control SET mode = ?, reason = ?, actor = 'restore', since_us = ?, until_us = NULL",
+            "UPDATE control SET mode = ?, reason = ?, actor = 'restore', since_us = ?,"
+            " until_us = NULL",
             (
                 mode,
                 "restored from a backup; botctl reconcile, then botctl resume",

@@ -56,7 +56,8 @@ def exit_stands_in(tx: Tx, token: str) -> bool:
     """
     sql = (
         "SELECT 1 FROM intent WHERE token = :token AND state = 'open' AND kind = 'exit'"
-        f" UNION ALL SELECT 1 FROM orders WHERE token = :token AND side = 'SELL' AND {FLYING} LIMIT 1"
+        " UNION ALL SELECT 1 FROM orders"
+        f" WHERE token = :token AND side = 'SELL' AND {FLYING} LIMIT 1"
     )
     return scalar(tx, sql, token=token) is not None
 
@@ -218,10 +219,11 @@ def review(tx: Tx, portfolio: str, token: str, *, now_us: int, news: bool = Fals
 
 
 def reopen(tx: Tx, order: Order, *, now_us: int) -> bool:
-    """Let the last exit of a token stand again when a sale of ours has failed; return whether it does.
+    """Let the last exit of a token stand again when a sale of ours has failed.
 
-    Its own sale, or one of an exit before it: the shares are there again, and he has left with them.
-    Nothing else reopens an exit: shares that come later are not what it was about.
+    Return whether it does. Its own sale, or one of an exit before it: the shares are there again,
+    and he has left with them. Nothing else reopens an exit: shares that come later are not what it
+    was about.
     """
     intent = latest_on(tx, order.portfolio, order.token)
     if intent is None or intent.kind is not IntentKind.EXIT or order.intent_id is None:

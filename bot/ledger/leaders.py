@@ -26,7 +26,8 @@ class TradeRow:
 def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
     """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start.
 
-    One who is not followed any more is watched (`active` = 2, leaving) until we hold nothing of him.
+    One who is not followed any more is watched (`active` = 2, leaving) until we hold nothing of
+    him.
     """
     run(
         tx,
@@ -141,7 +142,8 @@ def holding(tx: Tx, wallet: str, token: str) -> Holding:
     """Return a leader's holding; nothing stored means nothing held."""
     row = one(
         tx,
-        "SELECT shares, watched, peak FROM leader_position WHERE wallet = :wallet AND token = :token",
+        "SELECT shares, watched, peak FROM leader_position WHERE wallet = :wallet"
+        " AND token = :token",
         wallet=wallet,
         token=token,
     )
@@ -163,7 +165,10 @@ def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *, now_
 
 
 def exposure(tx: Tx, wallet: str, condition: str, token: str) -> int:
-    """Return what a leader holds of a token less what he holds of the condition's other one, at least 0."""
+    """Return what a leader holds of a token less what he holds of the condition's other one.
+
+    At least 0.
+    """
     return max(_net(tx, wallet, condition, token), 0)
 
 
@@ -182,7 +187,8 @@ def _net(tx: Tx, wallet: str, condition: str, token: str) -> int:
 def exposure_decided(tx: Tx, wallet: str, condition: str, token: str) -> int:
     """Return a leader's exposure before whatever nobody has decided yet took from it.
 
-    A cover is set to this: a sale that was seen and is not decided must still find its part of ours.
+    A cover is set to this: a sale that was seen and is not decided must still find its part of
+    ours.
     """
     pending = scalar(
         tx,

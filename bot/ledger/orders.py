@@ -88,7 +88,8 @@ def sent(tx: Tx, order_id: str, *, now_us: int) -> None:
     """Record that the bytes of an order leave (once more) at `now_us`."""
     run(
         tx,
-        "UPDATE orders SET sends = sends + 1, sent_us = COALESCE(sent_us, :now), last_sent_us = :now WHERE id = :id",
+        "UPDATE orders SET sends = sends + 1, sent_us = COALESCE(sent_us, :now),"
+        " last_sent_us = :now WHERE id = :id",
         now=now_us,
         id=order_id,
     )
@@ -143,7 +144,8 @@ def fill(tx: Tx, trade_id: str, order_id: str) -> Fill | None:
     """Return a booked fill, or None."""
     row = one(
         tx,
-        "SELECT trade_id, order_id, condition, token, side, shares, usdc, fee, settlement, tx, matched_us FROM fill"
+        "SELECT trade_id, order_id, condition, token, side, shares, usdc, fee, settlement,"
+        " tx, matched_us FROM fill"
         " WHERE trade_id = :trade_id AND order_id = :order_id",
         trade_id=trade_id,
         order_id=order_id,
@@ -153,7 +155,11 @@ def fill(tx: Tx, trade_id: str, order_id: str) -> Fill | None:
 
 def _fill(row: dict[str, object]) -> Fill:
     return Fill(
-        **{**row, "side": Side(str(row["side"])), "settlement": Settlement(str(row["settlement"]))}  # type: ignore[arg-type]
+        **{  # type: ignore[arg-type]
+            **row,
+            "side": Side(str(row["side"])),
+            "settlement": Settlement(str(row["settlement"])),
+        }
     )
 
 
@@ -188,7 +194,8 @@ def filled(tx: Tx, order_id: OrderId) -> tuple[int, int]:
     """Return (shares, usdc) of all fills of an order, failed ones included."""
     row = one(
         tx,
-        "SELECT COALESCE(SUM(shares), 0) AS shares, COALESCE(SUM(usdc), 0) AS usdc FROM fill WHERE order_id = :id",
+        "SELECT COALESCE(SUM(shares), 0) AS shares, COALESCE(SUM(usdc), 0) AS usdc FROM fill"
+        " WHERE order_id = :id",
         id=order_id,
     )
     assert row is not None
@@ -203,7 +210,10 @@ def unsettled(tx: Tx) -> list[Fill]:
 
 
 def moving(tx: Tx, portfolio: str, condition: str) -> bool:
-    """Return whether an order of a portfolio in a condition is in flight: what it holds is not known yet."""
+    """Return whether an order of a portfolio in a condition is in flight.
+
+    What it holds is not known yet.
+    """
     found = scalar(
         tx,
         "SELECT 1 FROM orders WHERE portfolio = :portfolio AND condition = :condition"
@@ -266,7 +276,10 @@ def ask_cancel(tx: Tx, order_id: str, *, now_us: int) -> bool:
 
 
 def note_cancelled(tx: Tx, order_id: str, *, now_us: int) -> None:
-    """Note that the exchange said an order is cancelled: fills may still show, its book has it no more."""
+    """Note that the exchange said an order is cancelled.
+
+    Fills may still show, its book has it no more.
+    """
     sql = "UPDATE orders SET cancelled_us = COALESCE(cancelled_us, :now) WHERE id = :id"
     run(tx, sql, now=now_us, id=order_id)
 
@@ -277,7 +290,10 @@ def known(tx: Tx, ids: Sequence[str]) -> set[str]:
 
 
 def market_is_over(tx: Tx, condition: str, *, now_us: int) -> None:
-    """Note that no book of an ended market has any order of ours any more: the exchange drops them."""
+    """Note that no book of an ended market has any order of ours any more.
+
+    The exchange drops them.
+    """
     sql = (
         "UPDATE orders SET cancelled_us = :now WHERE condition = :condition AND kind = 'GTD'"
         f" AND cancelled_us IS NULL AND {FLYING}"
@@ -286,7 +302,10 @@ def market_is_over(tx: Tx, condition: str, *, now_us: int) -> None:
 
 
 def ours(tx: Tx, found: Sequence[Fill]) -> list[Fill]:
-    """Return the fills of orders that were decided here, and those of others that are booked already."""
+    """Return the fills of orders that were decided here.
+
+    And those of others that are booked already.
+    """
     kept = []
     for one_fill in found:
         mine = order(tx, one_fill.order_id)
@@ -302,5 +321,8 @@ def _booked(tx: Tx, trade_id: str) -> bool:
 
 def unproven(tx: Tx, before_us: int) -> int:
     """Return how many orders sent before a moment still have no proven end."""
-    sql = f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before AND NOT (kind = 'GTD' AND state = 'open')"
+    sql = (
+        f"SELECT COUNT(*) FROM orders WHERE {FLYING} AND sent_us < :before"
+        " AND NOT (kind = 'GTD' AND state = 'open')"
+    )
     return int(scalar(tx, sql, before=before_us))

@@ -33,7 +33,8 @@ def folded(tx: Tx, portfolio: str, token: str) -> Fold:
     """Return what the fills and payouts of a position amount to."""
     paid = rows(
         tx,
-        "SELECT at_us, shares, usdc FROM settlement WHERE portfolio = :portfolio AND token = :token",
+        "SELECT at_us, shares, usdc FROM settlement WHERE portfolio = :portfolio"
+        " AND token = :token",
         portfolio=portfolio,
         token=token,
     )
@@ -73,7 +74,10 @@ def held(tx: Tx, signal: Signal, complement: str) -> Held:
 
 
 def other_token(tx: Tx, signal: Signal) -> TokenId | None:
-    """Return the other token of a signal's condition if its portfolio holds it or may be buying it."""
+    """Return the other token of a signal's condition if its portfolio may have it.
+
+    It may if it holds it or may be buying it.
+    """
     found = scalar(
         tx,
         "SELECT token FROM position WHERE portfolio = :portfolio AND condition = :condition"
@@ -98,7 +102,10 @@ class InMarket:
 
 
 def assign(tx: Tx, token: str, owner: Portfolio) -> None:
-    """Give the external fills and payouts of a token to another portfolio; the caller stores both anew."""
+    """Give the external fills and payouts of a token to another portfolio.
+
+    The caller stores both anew.
+    """
     for table in ("orders", "fill", "settlement"):
         run(
             tx,
@@ -186,7 +193,8 @@ def budget(tx: Tx, condition: str, day: str) -> Budget:
         f"SELECT COALESCE(({flying}), 0) AS reserved,"
         f" COALESCE(({flying} AND condition = :condition), 0) AS reserved_market,"
         " COALESCE((SELECT SUM(cost) FROM position WHERE shares > 0), 0) AS stake,"
-        " COALESCE((SELECT SUM(cost) FROM position WHERE condition = :condition AND shares > 0), 0) AS stake_market,"
+        " COALESCE((SELECT SUM(cost) FROM position"
+        " WHERE condition = :condition AND shares > 0), 0) AS stake_market,"
         " COALESCE((SELECT bought FROM daily_pnl WHERE day = :day), 0) AS bought,"
         " COALESCE((SELECT realized FROM daily_pnl WHERE day = :day), 0) AS realized,"
         " COALESCE((SELECT SUM(cash) FROM account), 0) AS cash",
@@ -239,7 +247,10 @@ def shares_of(tx: Tx, portfolio: str, token: str) -> int:
 
 
 def settled_in_wallet(tx: Tx, token: str) -> int:
-    """Return what the wallet must have of a token on the chain: all portfolios, less what arrives, plus what leaves."""
+    """Return what the wallet must have of a token on the chain.
+
+    All portfolios, less what arrives, plus what leaves.
+    """
     found = scalar(
         tx,
         "SELECT COALESCE((SELECT SUM(shares) FROM position WHERE token = :token), 0)"

@@ -20,7 +20,8 @@ def emit(tx: Tx, signal: Signal) -> bool:
     """Store a signal; return True if it joined the trade's last, still undecided one."""
     joined = signal.seq > 0 and run(
         tx,
-        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc, leader_watched = :watched"
+        "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc,"
+        " leader_watched = :watched"
         " WHERE trade_id = :trade_id AND decided = 0",
         shares=signal.shares,
         usdc=signal.usdc,
@@ -33,7 +34,8 @@ def emit(tx: Tx, signal: Signal) -> bool:
         insert(tx, "signal", values)
     run(
         tx,
-        "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc, signals = signals + :new"
+        "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc,"
+        " signals = signals + :new"
         " WHERE id = :id",
         shares=signal.group_shares,
         usdc=signal.group_usdc,
@@ -44,12 +46,18 @@ def emit(tx: Tx, signal: Signal) -> bool:
 
 
 def ask(tx: Tx, portfolio: str, condition: str, token: str, note: str, *, now_us: int) -> str:
-    """Store an operator's wish (`Wish`, and what follows it) about a position; return the signal's id."""
+    """Store an operator's wish about a position; return the signal's id.
+
+    The wish is a `Wish`, and what follows it.
+    """
     return _own(tx, SignalKind.OPERATOR, (portfolio, condition, token), note, now_us)
 
 
 def correct(tx: Tx, portfolio: str, condition: str, token: str, *, now_us: int) -> str:
-    """Store that a portfolio's shares have changed outside a living entry; return the signal's id."""
+    """Store that a portfolio's shares have changed; return the signal's id.
+
+    They have changed outside a living entry.
+    """
     return _own(tx, SignalKind.CORRECTION, (portfolio, condition, token), "", now_us)
 
 
@@ -104,12 +112,19 @@ def _signal(row: dict[str, object]) -> Signal:
     # A wish, or a correction, has no trade: its leader is its portfolio's.
     row = {**row, "wallet": row["wallet"] or leader_of(str(row["portfolio"])) or ""}
     return Signal(
-        **{**row, "side": Side(str(row["side"])), "kind": SignalKind(str(row["kind"]))}  # type: ignore[arg-type]
+        **{  # type: ignore[arg-type]
+            **row,
+            "side": Side(str(row["side"])),
+            "kind": SignalKind(str(row["kind"])),
+        }
     )
 
 
 def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
-    """Return undecided increases of a decrease's own (portfolio, token) that were seen before it."""
+    """Return undecided increases that were seen before a decrease.
+
+    They are those of its own (portfolio, token).
+    """
     found = rows(
         tx,
         f"{_SIGNAL} WHERE s.decided = 0 AND s.kind = 'increase' AND s.portfolio = :portfolio"
@@ -122,7 +137,10 @@ def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
 
 
 def departing(tx: Tx, signals: Sequence[Signal]) -> set[str]:
-    """Return the ids of signals that may ask for an exit: decreases, and buys of what we hold the other side of."""
+    """Return the ids of signals that may ask for an exit.
+
+    Decreases, and buys of what we hold the other side of.
+    """
     found = {signal.id for signal in signals if signal.kind is not SignalKind.INCREASE}
     held = rows(
         tx,

@@ -1,4 +1,7 @@
-"""The schema, whole: importing this fills the metadata. Changing it needs a migration; a test proves that."""
+"""The schema, whole: importing this fills the metadata.
+
+Changing it needs a migration; a test proves that.
+"""
 
 from bot.ledger import tables_run, tables_seen, tables_trade
 

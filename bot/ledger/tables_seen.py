@@ -36,7 +36,10 @@ class Cursor(SQLModel, table=True):
 
 
 class LeaderTrade(SQLModel, table=True):
-    """A fact, grouped by law 7: all that one wallet did to one token on one side in one transaction."""
+    """A fact, grouped by law 7.
+
+    All that one wallet did to one token on one side in one transaction.
+    """
 
     __tablename__ = "leader_trade"
     __table_args__ = (
@@ -76,7 +79,10 @@ class LeaderTradeSource(SQLModel, table=True):
 
 
 class LeaderPosition(SQLModel, table=True):
-    """A leader's holding, observed at `block` where one is known; `watched` was bought since we watch."""
+    """A leader's holding, observed at `block` where one is known.
+
+    `watched` was bought since we watch.
+    """
 
     __tablename__ = "leader_position"
     __table_args__ = STRICT

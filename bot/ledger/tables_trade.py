@@ -76,7 +76,10 @@ class IntentRow(SQLModel, table=True):
 
 
 class CoverRow(SQLModel, table=True):
-    """Our shares and the leader's exposure when the last entry ended: exits are in proportion to it."""
+    """Our shares and the leader's exposure when the last entry ended.
+
+    Exits are in proportion to it.
+    """
 
     __tablename__ = "cover"
     __table_args__ = STRICT

@@ -1,1 +1,4 @@
-"""The field's words as frozen types, and their pure arithmetic. Everything else may use them; they use nothing."""
+"""The field's words as frozen types, and their pure arithmetic.
+
+Everything else may use them; they use nothing.
+"""

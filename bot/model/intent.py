@@ -1,7 +1,7 @@
-"""An intent: a standing wish about what a portfolio holds of one token, and the arithmetic of leaving.
+"""An intent: a standing wish about what a portfolio holds of one token.
 
-An entry wants at least `target` shares, an exit at most `target`. One intent is open per
-(portfolio, token). Amounts are integers in millionths.
+And the arithmetic of leaving. An entry wants at least `target` shares, an exit at most `target`.
+One intent is open per (portfolio, token). Amounts are integers in millionths.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,8 @@ class Intent:
     token: TokenId
     kind: IntentKind
     target: int
-    #: ENTRY: the most to pay a share. EXIT: at what price the leader left; None: not known yet, 0: any.
+    #: ENTRY: the most to pay a share. EXIT: at what price the leader left; None: not known yet, 0:
+    #: any.
     price: int | None
     budget: int  #: ENTRY: micro-USDC to spend at most. EXIT: 0
     signal_id: str  #: what it was opened for

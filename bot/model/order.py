@@ -72,9 +72,10 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The exchange has, or had, the order; `maker_amount` and `taker_amount` are what has matched so far.
+    """The exchange has, or had, the order.
 
-    `killed`: it reached the book and found nothing, says the answer, which may hide a fill.
+    `maker_amount` and `taker_amount` are what has matched so far. `killed`: it reached the book and
+    found nothing, says the answer, which may hide a fill.
     """
 
     status: Literal["live", "matched", "delayed", "unmatched", "duplicate", "killed"]
@@ -85,7 +86,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Nothing was booked and nothing is wrong with the order: the same bytes may go again, later."""
+    """Nothing was booked and nothing is wrong with the order.
+
+    The same bytes may go again, later.
+    """
 
     cause: str
     retry_after_s: int | None = None
@@ -111,7 +115,10 @@ Outcome = Accepted | Deferred | Rejected | Unknown
 
 @dataclass(frozen=True, slots=True)
 class LiveOrder:
-    """An order that the exchange holds: it rests in a book, or is held back before it is matched."""
+    """An order that the exchange holds.
+
+    It rests in a book, or is held back before it is matched.
+    """
 
     id: OrderId
 

@@ -28,7 +28,10 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What was seen: a leader trade, or growth of one after its decision (`seq` > 0); or an operator's wish."""
+    """What was seen, or an operator's wish.
+
+    Seen was a leader trade, or growth of one after its decision (`seq` > 0).
+    """
 
     id: str
     kind: SignalKind

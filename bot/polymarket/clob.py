@@ -58,7 +58,8 @@ class Clob:
         self._told: LRUCache[str, Market] = LRUCache(10_000)
         self._balances = AsyncLimiter(BALANCES_PER_10_S, 10)
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
-        #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at once.
+        #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at
+        #: once.
         self._clock: tuple[float, int] | None = None
 
     @property
@@ -163,7 +164,10 @@ class Clob:
         return found
 
     def remember(self, known: Sequence[Market]) -> None:
-        """Take markets' last known facts over from an earlier life: they read trades, nothing else."""
+        """Take markets' last known facts over from an earlier life.
+
+        They read trades, nothing else.
+        """
         for market in known:
             self._told.setdefault(market.condition, market)
 
@@ -253,7 +257,10 @@ class Clob:
         return Evidence(tuple(found), tuple(unreadable))
 
     async def read_trade(self, trade: wire.Trade) -> Evidence:
-        """Return what one trade says of our orders; one of a market that nobody tells is unreadable."""
+        """Return what one trade says of our orders.
+
+        One of a market that nobody tells is unreadable.
+        """
         condition = trade.market.lower()
         market = self._told.get(condition)
         if market is None:

@@ -64,7 +64,10 @@ class _Answer(msgspec.Struct):
 def read_outcome(
     status: int, body: bytes, *, order_id: str, maker_amount: int, retry_after: str | None
 ) -> Outcome:
-    """Return what an answer proves about the order with id `order_id` and maker amount `maker_amount`."""
+    """Return what an answer proves about an order.
+
+    The order has id `order_id` and maker amount `maker_amount`.
+    """
     if status in (425, 429, 503):
         return Deferred(f"HTTP {status}", _seconds(retry_after) or _hint(body))
     if status >= 500 or status < 200:

@@ -165,7 +165,10 @@ class OpenOrder(msgspec.Struct):
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
-    """Return JSON as `kind`; raises BadInput. Half a surrogate pair in a text is replaced, not refused."""
+    """Return JSON as `kind`; raises BadInput.
+
+    Half a surrogate pair in a text is replaced, not refused.
+    """
     try:
         try:
             return msgspec.json.decode(data, type=kind)
@@ -190,8 +193,8 @@ def activity(data: bytes) -> LeaderFill | None:
     if row.type != "TRADE":
         return None
     return _leader_fill(
-        row.transaction_hash, row.proxy_wallet, row.token_id, row.side, row.size, row.price, row.condition_id,
-        row.outcome, row.title, row.timestamp, usdc=row.usdc_size,
+        row.transaction_hash, row.proxy_wallet, row.token_id, row.side, row.size, row.price,
+        row.condition_id, row.outcome, row.title, row.timestamp, usdc=row.usdc_size,
     )  # fmt: skip
 
 
@@ -202,14 +205,14 @@ def rtds(data: str | bytes) -> tuple[str, LeaderFill] | None:
         return None
     p = decode(bytes(frame.payload), _RtdsPayload)
     return frame.type, _leader_fill(
-        p.transaction_hash, p.proxy_wallet, p.asset, p.side, p.size, p.price, p.condition_id, p.outcome, p.title,
-        p.timestamp,
+        p.transaction_hash, p.proxy_wallet, p.asset, p.side, p.size, p.price, p.condition_id,
+        p.outcome, p.title, p.timestamp,
     )  # fmt: skip
 
 
 def _leader_fill(
-    tx: str, wallet: str, token: str, side: str, size: Number, price: Number, condition: str, outcome: str,
-    title: str, timestamp: int, *, usdc: Number | None = None,
+    tx: str, wallet: str, token: str, side: str, size: Number, price: Number, condition: str,
+    outcome: str, title: str, timestamp: int, *, usdc: Number | None = None,
 ) -> LeaderFill:  # fmt: skip
     if side not in ("BUY", "SELL"):
         raise BadInput(f"side: expected BUY or SELL, found {printable(side, 20)!r}")
@@ -245,7 +248,8 @@ def market(data: bytes) -> Market:
     facts = decode(data, _MarketFacts)
     if len(facts.t) != 2 or facts.v not in ("v1", "v2"):
         raise BadInput(
-            f"market: expected two tokens of version v1 or v2, found {len(facts.t)} of {printable(facts.v)}"
+            "market: expected two tokens of version v1 or v2,"
+            f" found {len(facts.t)} of {printable(facts.v)}"
         )
     tick = _price(facts.mts, "mts")
     if tick not in TICKS:

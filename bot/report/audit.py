@@ -14,7 +14,10 @@ PRICE_SLACK = 100_000
 
 
 def mismatches(found: Report) -> list[str]:
-    """Return where positions, days and cash do not follow from fills and payouts; nothing in a sound ledger."""
+    """Return where positions, days and cash do not follow from fills and payouts.
+
+    Nothing in a sound ledger.
+    """
     fills, paid = _fills(found), _payouts(found)
     days: dict[str, list[int]] = {}
     problems, cash = [], 0

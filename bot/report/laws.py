@@ -53,7 +53,8 @@ _ALWAYS: tuple[tuple[str, str], ...] = (
 _AT_REST: tuple[tuple[str, str], ...] = (
     (
         "{} sold {} shares more than it held (of {})",
-        "SELECT portfolio || ' ' || token, -MIN(held), MAX(held) FROM (SELECT portfolio, token, SUM("
+        "SELECT portfolio || ' ' || token, -MIN(held), MAX(held)"
+        " FROM (SELECT portfolio, token, SUM("
         "  CASE side WHEN 'BUY' THEN shares ELSE -shares END) OVER (PARTITION BY portfolio, token"
         "  ORDER BY rowid) AS held FROM fill"  # as booked: clocks leap, ours and the exchange's
         "  WHERE settlement <> 'failed' AND portfolio LIKE 'mirror/%')"
@@ -64,7 +65,8 @@ _AT_REST: tuple[tuple[str, str], ...] = (
         "SELECT 'exit ' || i.id, COALESCE(p.shares, 0), i.target FROM intent i"
         " LEFT JOIN position p ON p.portfolio = i.portfolio AND p.token = i.token"
         " WHERE i.kind = 'exit' AND i.state IN ('open', 'reached')"
-        " AND i.id = (SELECT MAX(id) FROM intent l WHERE l.portfolio = i.portfolio AND l.token = i.token)"
+        " AND i.id = (SELECT MAX(id) FROM intent l"
+        " WHERE l.portfolio = i.portfolio AND l.token = i.token)"
         f" AND COALESCE(p.shares, 0) - i.target >= {UNIT}",
     ),
 )

@@ -14,8 +14,10 @@ def positions(found: Report) -> list[dict[str, Any]]:
         "SELECT p.portfolio, l.wallet AS leader, l.label, p.token, p.condition,"
         " (SELECT t.title FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS title,"
         " (SELECT t.outcome FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS outcome,"
-        " p.shares AS shares_micros, p.cost AS cost_usdc_micros, p.realized AS realized_usdc_micros,"
-        " CASE WHEN p.shares > 0 THEN p.cost * 1000000 / p.shares ELSE 0 END AS average_price_micros, p.updated_us"
+        " p.shares AS shares_micros, p.cost AS cost_usdc_micros,"
+        " p.realized AS realized_usdc_micros,"
+        " CASE WHEN p.shares > 0 THEN p.cost * 1000000 / p.shares ELSE 0 END"
+        " AS average_price_micros, p.updated_us"
         " FROM position p LEFT JOIN leader l ON 'mirror/' || l.wallet = p.portfolio"
         " WHERE p.shares <> 0 ORDER BY p.cost DESC"
     )
@@ -25,22 +27,30 @@ def orders(found: Report, limit: int, *, unknown: bool = False) -> list[dict[str
     """Return the newest orders, or only those without a proven outcome."""
     where = "WHERE o.state = 'unknown'" if unknown else ""
     return found.rows(
-        "SELECT o.id, o.state, o.side, o.kind, o.price AS price_micros, o.maker_amount AS offered_micros,"
-        " o.token, o.condition, o.portfolio, l.wallet AS leader, o.intent_id, o.attempt, o.created_us, o.deadline_us,"
+        "SELECT o.id, o.state, o.side, o.kind, o.price AS price_micros,"
+        " o.maker_amount AS offered_micros, o.token, o.condition, o.portfolio,"
+        " l.wallet AS leader, o.intent_id, o.attempt, o.created_us, o.deadline_us,"
         " o.sent_us, o.sends, o.cancel_us, o.cancelled_us, o.reason, t.title, t.outcome,"
-        " (SELECT COALESCE(SUM(f.shares), 0) FROM fill f WHERE f.order_id = o.id AND f.settlement <> 'failed')"
-        " AS filled_shares_micros FROM orders o LEFT JOIN leader l ON 'mirror/' || l.wallet = o.portfolio"
+        " (SELECT COALESCE(SUM(f.shares), 0) FROM fill f"
+        " WHERE f.order_id = o.id AND f.settlement <> 'failed')"
+        " AS filled_shares_micros FROM orders o"
+        " LEFT JOIN leader l ON 'mirror/' || l.wallet = o.portfolio"
         " LEFT JOIN intent i ON i.id = o.intent_id LEFT JOIN signal s ON s.id = i.signal_id"
-        f" LEFT JOIN leader_trade t ON t.id = s.trade_id {where} ORDER BY o.created_us DESC LIMIT ?",
+        f" LEFT JOIN leader_trade t ON t.id = s.trade_id {where}"
+        " ORDER BY o.created_us DESC LIMIT ?",
         limit,
     )
 
 
 def trades(found: Report, limit: int) -> list[dict[str, Any]]:
-    """Return the newest leader trades, each with what became of it: a copy, if any signal was copied."""
+    """Return the newest leader trades, each with what became of it.
+
+    A copy, if any signal was copied.
+    """
     return found.rows(
-        "SELECT t.seen_us, t.wallet AS leader, l.label, t.side, t.shares AS shares_micros, t.usdc AS usdc_micros,"
-        " t.outcome, t.title, t.tx, t.token, COALESCE(d.verdict, 'pending') AS verdict, d.reason, t.signals"
+        "SELECT t.seen_us, t.wallet AS leader, l.label, t.side, t.shares AS shares_micros,"
+        " t.usdc AS usdc_micros, t.outcome, t.title, t.tx, t.token,"
+        " COALESCE(d.verdict, 'pending') AS verdict, d.reason, t.signals"
         " FROM leader_trade t LEFT JOIN leader l ON l.wallet = t.wallet"
         " LEFT JOIN decision d ON d.signal_id = (SELECT s.id FROM signal s"
         "  LEFT JOIN decision e ON e.signal_id = s.id WHERE s.trade_id = t.id"
@@ -58,10 +68,12 @@ def intents(found: Report, limit: int, *, ended: bool = False) -> list[dict[str,
         else "i.state = 'open' ORDER BY i.opened_us, i.id"
     )
     return found.rows(
-        "SELECT i.id, i.kind, i.state, i.portfolio, l.label, i.condition, i.token, i.target AS target_shares_micros,"
-        " COALESCE(p.shares, 0) AS held_shares_micros, i.price AS price_micros, i.waits, i.opened_us, i.due_us,"
+        "SELECT i.id, i.kind, i.state, i.portfolio, l.label, i.condition, i.token,"
+        " i.target AS target_shares_micros, COALESCE(p.shares, 0) AS held_shares_micros,"
+        " i.price AS price_micros, i.waits, i.opened_us, i.due_us,"
         " i.ended_us, (SELECT COUNT(*) FROM orders o WHERE o.intent_id = i.id) AS attempts,"
-        " (SELECT o.state FROM orders o WHERE o.intent_id = i.id ORDER BY o.attempt DESC LIMIT 1) AS last_order,"
+        " (SELECT o.state FROM orders o WHERE o.intent_id = i.id"
+        " ORDER BY o.attempt DESC LIMIT 1) AS last_order,"
         " (SELECT t.title FROM leader_trade t WHERE t.token = i.token LIMIT 1) AS title,"
         " (SELECT t.outcome FROM leader_trade t WHERE t.token = i.token LIMIT 1) AS outcome"
         " FROM intent i LEFT JOIN leader l ON 'mirror/' || l.wallet = i.portfolio"
@@ -95,12 +107,15 @@ def daily(found: Report, days: int) -> list[dict[str, Any]]:
 def leaders(found: Report) -> list[dict[str, Any]]:
     """Return each leader with what following it has brought."""
     return found.rows(
-        "SELECT l.wallet AS leader, l.label, l.active, l.watch_start_s * 1000000 AS watched_since_us,"
+        "SELECT l.wallet AS leader, l.label, l.active,"
+        " l.watch_start_s * 1000000 AS watched_since_us,"
         " (SELECT COUNT(*) FROM leader_trade t WHERE t.wallet = l.wallet) AS trades,"
         " (SELECT COUNT(*) FROM orders o WHERE o.portfolio = 'mirror/' || l.wallet) AS copied,"
-        " (SELECT COALESCE(SUM(p.cost), 0) FROM position p WHERE p.portfolio = 'mirror/' || l.wallet)"
+        " (SELECT COALESCE(SUM(p.cost), 0) FROM position p"
+        " WHERE p.portfolio = 'mirror/' || l.wallet)"
         "  AS stake_usdc_micros,"
-        " (SELECT COALESCE(SUM(p.realized), 0) FROM position p WHERE p.portfolio = 'mirror/' || l.wallet)"
+        " (SELECT COALESCE(SUM(p.realized), 0) FROM position p"
+        " WHERE p.portfolio = 'mirror/' || l.wallet)"
         "  AS realized_usdc_micros"
         " FROM leader l ORDER BY l.active DESC, realized_usdc_micros DESC, l.wallet"
     )

@@ -22,7 +22,10 @@ DAY_US = 86_400 * MICRO
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses as JSON-ready values: `x_micros` gains decimal text `x`, `x_us` gains RFC 3339 `x_at`."""
+    """Return dataclasses as JSON-ready values.
+
+    `x_micros` gains decimal text `x`, `x_us` gains RFC 3339 `x_at`.
+    """
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     if isinstance(value, dict):
@@ -61,7 +64,10 @@ class Report:
 
 @contextmanager
 def read(path: Path, *, now_us: int | None = None) -> Iterator[Report]:
-    """Open a ledger read-only. Raises StateUnknown if there is none, LedgerError if it is unreadable."""
+    """Open a ledger read-only.
+
+    Raises StateUnknown if there is none, LedgerError if it is unreadable.
+    """
     if not path.exists():
         raise StateUnknown(f"no ledger at {path}; botctl up creates it")
     if not path.is_file():

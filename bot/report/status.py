@@ -162,9 +162,9 @@ def _today(found: Report) -> Today:
         found.rows("SELECT * FROM daily_pnl WHERE day = ?", day)
         or [{"realized": 0, "fees": 0, "bought": 0}]
     )[0]
-    flying = dict(found.execute(
-        f"SELECT state, COUNT(*) FROM orders WHERE {FLYING} GROUP BY state"
-    ))  # fmt: skip
+    flying = dict(
+        found.execute(f"SELECT state, COUNT(*) FROM orders WHERE {FLYING} GROUP BY state")
+    )
     return Today(
         day=day,
         leader_trades=found.value("SELECT COUNT(*) FROM leader_trade WHERE seen_us >= ?", start),

@@ -33,10 +33,13 @@ def why(found: Report, ident: str) -> list[Step]:
     like = text + "%"
     trades = found.rows(
         "SELECT DISTINCT t.* FROM leader_trade t LEFT JOIN signal s ON s.trade_id = t.id"
-        " LEFT JOIN decision d ON d.signal_id = s.id LEFT JOIN orders o ON o.intent_id = d.intent_id"
+        " LEFT JOIN decision d ON d.signal_id = s.id"
+        " LEFT JOIN orders o ON o.intent_id = d.intent_id"
         " WHERE t.tx LIKE ? OR s.id LIKE ? OR o.id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
-        like, like, like,
-    )  # fmt: skip
+        like,
+        like,
+        like,
+    )
     if not trades:
         raise UsageError(
             f"why: nothing in the ledger begins with {text[:80]}; botctl trades lists what was seen"
@@ -48,10 +51,12 @@ def why(found: Report, ident: str) -> list[Step]:
 
 def _story(found: Report, trade: dict[str, Any]) -> Iterator[Step]:
     yield Step(
-        "seen", trade["seen_us"],
-        f"leader {trade['wallet']} {trade['side']} {decimal_text(trade['shares'])} {trade['outcome']}"
-        f" for {decimal_text(trade['usdc'])} USDC  \"{trade['title']}\"",
-    )  # fmt: skip
+        "seen",
+        trade["seen_us"],
+        f"leader {trade['wallet']} {trade['side']} {decimal_text(trade['shares'])}"
+        f" {trade['outcome']}"
+        f' for {decimal_text(trade["usdc"])} USDC  "{trade["title"]}"',
+    )
     for total in found.rows(
         "SELECT * FROM leader_trade_source WHERE trade_id = ? ORDER BY source", trade["id"]
     ):
@@ -62,7 +67,10 @@ def _story(found: Report, trade: dict[str, Any]) -> Iterator[Step]:
         )
     for signal in found.rows("SELECT * FROM signal WHERE trade_id = ? ORDER BY seq", trade["id"]):
         kind = "signal" if signal["seq"] == 0 else f"follow-up {signal['seq']}"
-        what = f"{kind} {signal['id']} of {decimal_text(signal['shares'])} shares from {signal['source']}"
+        what = (
+            f"{kind} {signal['id']} of {decimal_text(signal['shares'])} shares"
+            f" from {signal['source']}"
+        )
         yield Step("queued", signal["seen_us"], what)
         yield from _decided(found, signal["id"])
 
@@ -99,7 +107,10 @@ def _intended(found: Report, intent: dict[str, Any]) -> Iterator[Step]:
 
 def _ordered(found: Report, order: dict[str, Any]) -> Iterator[Step]:
     price = decimal_text(order["price"])
-    what = f"{order['side']} {order['kind']} order {order['id']} at {price}, attempt {order['attempt']}"
+    what = (
+        f"{order['side']} {order['kind']} order {order['id']} at {price},"
+        f" attempt {order['attempt']}"
+    )
     yield Step("signed", order["created_us"], what)
     if order["sent_us"]:
         yield Step(
@@ -107,10 +118,12 @@ def _ordered(found: Report, order: dict[str, Any]) -> Iterator[Step]:
         )
     for f in found.rows("SELECT * FROM fill WHERE order_id = ? ORDER BY matched_us", order["id"]):
         yield Step(
-            "filled", f["matched_us"],
-            f"{decimal_text(f['shares'])} shares for {decimal_text(f['usdc'])} USDC, fee {decimal_text(f['fee'])},"
+            "filled",
+            f["matched_us"],
+            f"{decimal_text(f['shares'])} shares for {decimal_text(f['usdc'])} USDC,"
+            f" fee {decimal_text(f['fee'])},"
             f" {f['settlement']}",
-        )  # fmt: skip
+        )
     end = order["sent_us"] or order["created_us"]
     yield Step(order["state"], end, order["reason"] or f"order {order['state']}")
 

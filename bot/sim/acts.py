@@ -29,9 +29,15 @@ class Acts:
         return self._trader if leader is None else self._story.leaders[leader]
 
     def do_trade(
-        self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY",
-        usdc: int = 40, part: int = 100, split: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        leader: int = 0,
+        market: int = 0,
+        outcome: int = 0,
+        side: str = "BUY",
+        usdc: int = 40,
+        part: int = 100,
+        split: bool = False,
+    ) -> dict[str, Any]:
         """A leader buys for `usdc`, or sells `part` percent of what it holds.
 
         `split`: each resting order it meets is another transaction.
@@ -48,9 +54,14 @@ class Acts:
         return {"tx": trades[0].tx if trades else None, "txs": [trade.tx for trade in trades]}
 
     def do_drip(
-        self, leader: int = 0, market: int = 0, outcome: int = 0, side: str = "BUY",
-        shares: int = 60, fills: int = 6,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        leader: int = 0,
+        market: int = 0,
+        outcome: int = 0,
+        side: str = "BUY",
+        shares: int = 60,
+        fills: int = 6,
+    ) -> dict[str, Any]:
         """A leader's resting order is filled by the crowd in so many transactions."""
         if side not in ("BUY", "SELL") or fills < 1 or shares < 1:
             raise ConfigError("drip: expected BUY or SELL, and at least one share and fill")
@@ -63,9 +74,10 @@ class Acts:
         part = shares * MICRO // fills // 10_000 * 10_000  # hundredths of a share cost whole micros
         sizes = [part] * (fills - 1) + [shares * MICRO - part * (fills - 1)]
         trades = [
-            trade for size in sizes
+            trade
+            for size in sizes
             for trade in inside(self._story.crowd, token, other, price, size, "GTC")
-        ]  # fmt: skip
+        ]
         self._story.quote(where)
         return {"tx": [trade.tx for trade in trades]}
 
@@ -101,9 +113,13 @@ class Acts:
             self.do_depth(0, market)
 
     def do_life(
-        self, market: int, stage: str, payouts: Sequence[int] = (1, 0), winner: bool = True,
+        self,
+        market: int,
+        stage: str,
+        payouts: Sequence[int] = (1, 0),
+        winner: bool = True,
         lingers: bool | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Bring a market to `closed|proposed|disputed|resolved|paid`, for good.
 
         `payouts` are the two numerators; the event names a winner if there is one and `winner`;
@@ -156,9 +172,14 @@ class Acts:
         """Somebody buys with our wallet past the bot, with an API key of its own (the web page)."""
         where = self._market(market)
         self._exchange.inside(
-            self._trader, where.tokens[0], "BUY", MICRO - where.tick, usdc * MICRO, "FAK",
+            self._trader,
+            where.tokens[0],
+            "BUY",
+            MICRO - where.tick,
+            usdc * MICRO,
+            "FAK",
             owner_key="by-hand",
-        )  # fmt: skip
+        )
         self._story.quote(where)
 
     def do_gift(

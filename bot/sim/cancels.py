@@ -48,9 +48,18 @@ def fill(exchange: "Exchange", order: SimOrder) -> None:
     somebody = exchange.add_account(Account("0x" + "5b" * 20, collateral=_DEEP, name="somebody"))
     somebody.shares[order.token] = _DEEP
     taker = SimOrder(
-        id=exchange.hash(), account=somebody, owner_key="", market=order.market, token=order.token,
-        side="BUY" if buys else "SELL", price=order.price, making=usdc if buys else shares,
-        taking=shares if buys else usdc, kind="FAK", size=shares, number=len(exchange.orders),
+        id=exchange.hash(),
+        account=somebody,
+        owner_key="",
+        market=order.market,
+        token=order.token,
+        side="BUY" if buys else "SELL",
+        price=order.price,
+        making=usdc if buys else shares,
+        taking=shares if buys else usdc,
+        kind="FAK",
+        size=shares,
+        number=len(exchange.orders),
         created_s=exchange.now_us // MICRO,
-    )  # fmt: skip
+    )
     exchange.execute(taker, [Piece(order, shares, usdc, usdc, mint=False)])

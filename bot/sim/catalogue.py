@@ -98,12 +98,14 @@ class CatalogueServer:
         found = [
             gamma_row(i, market, tags="include_tag" in q)
             for i, market in enumerate(self.exchange.markets.values())
-            if market.ended == closed and market.version in versions
-            and _fits(request, "id", str(i + 1)) and _fits(request, "slug", market.slug)
+            if market.ended == closed
+            and market.version in versions
+            and _fits(request, "id", str(i + 1))
+            and _fits(request, "slug", market.slug)
             and _fits(request, "condition_ids", market.condition)
             and _fits(request, "question_ids", market.question)
             and _fits(request, "clob_token_ids", *market.tokens)
-        ]  # fmt: skip
+        ]
         return found if q.get("ascending", "true").lower() != "false" else found[::-1]
 
 

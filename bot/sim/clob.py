@@ -96,9 +96,10 @@ class ClobServer:
         key, body = await self._private(request)
         market, token = (body or {}).get("market"), (body or {}).get("asset_id")
         found = (
-            o.id for o in self._open(key)
+            o.id
+            for o in self._open(key)
             if market in (None, o.market.condition) and token in (None, o.token)
-        )  # fmt: skip
+        )
         return self._cancel(list(found), key)
 
     def _open(self, key: ApiKey) -> list[SimOrder]:
@@ -130,10 +131,11 @@ class ClobServer:
         named = self._named(key, q["id"]) if "id" in q else None
         asked = ([named] if named else []) if "id" in q else self._open(key)
         found = [
-            shown_order(o) for o in asked
+            shown_order(o)
+            for o in asked
             if q.get("market", o.market.condition) == o.market.condition
             and q.get("asset_id", o.token) == o.token
-        ]  # fmt: skip
+        ]
         return page(found, q.get("next_cursor"))
 
     async def trades(self, request: web.Request) -> web.Response:
@@ -142,12 +144,15 @@ class ClobServer:
         q = request.query
         after, before = int(q.get("after") or 0), int(q.get("before") or 2**60)
         found = [
-            shown_trade(t, key.key) for t in self.exchange.trades.values()
-            if self._shows(t) and self._concerns(t, key) and q.get("id", t.id) == t.id
+            shown_trade(t, key.key)
+            for t in self.exchange.trades.values()
+            if self._shows(t)
+            and self._concerns(t, key)
+            and q.get("id", t.id) == t.id
             and q.get("market", t.taker.market.condition) == t.taker.market.condition
             and q.get("asset_id", t.taker.token) == t.taker.token
             and after <= t.at_us // MICRO <= before
-        ]  # fmt: skip
+        ]
         return page(found, q.get("next_cursor"))
 
     def _shows(self, trade: SimTrade) -> bool:

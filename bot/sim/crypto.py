@@ -121,10 +121,14 @@ def order_signer(order: Mapping[str, Any], domain: bytes, chain_id: int) -> str 
     if len(signature) != 65 + len(tail) or signature[65:] != tail:
         return None
     parts = (
-        keccak(_WRAP_TYPE.encode()), struct, keccak(b"DepositWallet"), keccak(b"1"),
+        keccak(_WRAP_TYPE.encode()),
+        struct,
+        keccak(b"DepositWallet"),
+        keccak(b"1"),
         _word(chain_id),
-        _account(order["signer"]), bytes(32),
-    )  # fmt: skip
+        _account(order["signer"]),
+        bytes(32),
+    )
     return recover(keccak(b"\x19\x01" + domain + keccak(b"".join(parts))), signature[:65])
 
 
@@ -143,9 +147,12 @@ def login_signer(
         )
     )
     parts = (
-        keccak(_LOGIN_TYPE.encode()), _account(address), keccak(timestamp.encode()), _word(nonce),
+        keccak(_LOGIN_TYPE.encode()),
+        _account(address),
+        keccak(timestamp.encode()),
+        _word(nonce),
         keccak(_LOGIN_TEXT.encode()),
-    )  # fmt: skip
+    )
     try:
         return recover(
             keccak(b"\x19\x01" + domain + keccak(b"".join(parts))),

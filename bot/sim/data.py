@@ -72,9 +72,10 @@ class DataServer:
     def _visible(self, user: str | None) -> list[Indexed]:
         now, wallet = self.exchange.now_us, (user or "").lower()
         return [
-            found for found in self._rows
+            found
+            for found in self._rows
             if found.visible_us <= now and (not wallet or found.row.wallet.lower() == wallet)
-        ]  # fmt: skip
+        ]
 
     async def activity(self, request: web.Request) -> web.Response:
         """GET /v2/activity: both roles."""
@@ -84,9 +85,10 @@ class DataServer:
         kinds = [kind for kind in q.get("type", "").split(",") if kind]
         hidden = HIDDEN_KINDS if q.get("exclude_deposits_withdrawals", "true") != "false" else ()
         rows = [
-            found.row for found in self._visible(q["user"])
+            found.row
+            for found in self._visible(q["user"])
             if (not kinds or found.row.kind in kinds) and found.row.kind not in hidden
-        ]  # fmt: skip
+        ]
         return self._answer(request, [row.activity() for row in self._window(rows, request)])
 
     async def trades(self, request: web.Request) -> web.Response:
@@ -94,9 +96,10 @@ class DataServer:
         q = request.query
         everything = q.get("taker_only", "true") == "false"
         rows: list[FeedRow | CashRow] = [
-            found.row for found in self._visible(q.get("user"))
+            found.row
+            for found in self._visible(q.get("user"))
             if isinstance(found.row, FeedRow) and (found.taker or everything)
-        ]  # fmt: skip
+        ]
         found = [row.activity() for row in self._window(rows, request)]
         left_out = ("type", "usdc_size", "is_combo")
         shown = [{k: v for k, v in row.items() if k not in left_out} for row in found]
@@ -123,16 +126,20 @@ class DataServer:
         conditions = [c for c in q.get("condition_id", "").split(",") if c]
         if not q.get("user") and len(conditions) != 1:
             return refusal("user or exactly one condition_id is required", "user")
-        accounts = [self.exchange.accounts.get(q["user"].lower())] if q.get("user") else [
-            *self.exchange.accounts.values()
-        ]  # fmt: skip
+        accounts = (
+            [self.exchange.accounts.get(q["user"].lower())]
+            if q.get("user")
+            else [*self.exchange.accounts.values()]
+        )
         seen_us = self.exchange.now_us - self.positions_lag_us
         holdings = Holdings(self.exchange, seen_us)
         rows = [
-            row for account in accounts if account is not None
+            row
+            for account in accounts
+            if account is not None
             for row in holdings.rows(account, self._fills(account), q.get("status", ""))
             if not conditions or row["condition_id"] in conditions
-        ]  # fmt: skip
+        ]
         return self._answer(request, rows)
 
     def _fills(self, account: Account) -> list[FeedRow]:

@@ -128,26 +128,49 @@ class Exchange:
         return {**self._answer(order, []), "status": "delayed"}
 
     def _build(
-        self, fields: dict[str, Any], body: dict[str, Any], account: Account, market: SimMarket,
-        digest: str, key: str,
-    ) -> SimOrder:  # fmt: skip
+        self,
+        fields: dict[str, Any],
+        body: dict[str, Any],
+        account: Account,
+        market: SimMarket,
+        digest: str,
+        key: str,
+    ) -> SimOrder:
         making, taking = int(fields["makerAmount"]), int(fields["takerAmount"])
         if making <= 0 or taking <= 0:
             raise Refused("Invalid order payload")
         buy = fields["side"] == "BUY"
         usdc, shares = (making, taking) if buy else (taking, making)
         return SimOrder(
-            id=digest, account=account, owner_key=key, market=market, token=fields["tokenId"],
-            side=fields["side"], price=min(usdc * MICRO // shares, MICRO), making=making,
-            taking=taking, kind=body["orderType"], size=shares, number=len(self.orders),
-            created_s=self.now_us // MICRO, expiration_s=int(fields["expiration"]),
+            id=digest,
+            account=account,
+            owner_key=key,
+            market=market,
+            token=fields["tokenId"],
+            side=fields["side"],
+            price=min(usdc * MICRO // shares, MICRO),
+            making=making,
+            taking=taking,
+            kind=body["orderType"],
+            size=shares,
+            number=len(self.orders),
+            created_s=self.now_us // MICRO,
+            expiration_s=int(fields["expiration"]),
             post_only=body.get("postOnly") is True,
-        )  # fmt: skip
+        )
 
     def inside(
-        self, account: Account, token: str, side: str, price: int, size: int, kind: str,
-        owner_key: str = "", *, split: bool = False,
-    ) -> list[SimTrade]:  # fmt: skip
+        self,
+        account: Account,
+        token: str,
+        side: str,
+        price: int,
+        size: int,
+        kind: str,
+        owner_key: str = "",
+        *,
+        split: bool = False,
+    ) -> list[SimTrade]:
         """Place an order of an actor of the simulation, which needs no signature.
 
         For a market BUY `size` is micro-USDC, else micro-shares. Returns the trades it made: none
@@ -162,10 +185,20 @@ class Exchange:
         if side == "SELL":
             making, taking = shares, shares * price // MICRO
         order = SimOrder(
-            id=self.hash(), account=account, owner_key=owner_key, market=market, token=token,
-            side=side, price=price, making=making, taking=taking, kind=kind, size=shares,
-            number=len(self.orders), created_s=self.now_us // MICRO,
-        )  # fmt: skip
+            id=self.hash(),
+            account=account,
+            owner_key=owner_key,
+            market=market,
+            token=token,
+            side=side,
+            price=price,
+            making=making,
+            taking=taking,
+            kind=kind,
+            size=shares,
+            number=len(self.orders),
+            created_s=self.now_us // MICRO,
+        )
         return self.execute(order, self.books[market.condition].match(order), split=split)
 
     def execute(
@@ -196,10 +229,15 @@ class Exchange:
         if self.grit:
             self._roughen(taker, pieces)
         trade = SimTrade(
-            id=str(uuid.UUID(bytes=self.rng.randbytes(16), version=4)), taker=taker, pieces=pieces,
-            fee=fee(taker.market, pieces), tx=self.hash(), at_us=self.now_us + self.clock_us,
-            updated_us=self.now_us, bucket=bucket,
-        )  # fmt: skip
+            id=str(uuid.UUID(bytes=self.rng.randbytes(16), version=4)),
+            taker=taker,
+            pieces=pieces,
+            fee=fee(taker.market, pieces),
+            tx=self.hash(),
+            at_us=self.now_us + self.clock_us,
+            updated_us=self.now_us,
+            bucket=bucket,
+        )
         self.trades[trade.id] = trade
         for piece in pieces:
             self._fill_maker(piece, trade.id)

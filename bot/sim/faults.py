@@ -153,9 +153,11 @@ class Faults:
         if rule.do == "status":
             headers = {} if rule.retry_after is None else {"Retry-After": rule.retry_after}
             return web.Response(
-                status=rule.status, body=rule.body, headers=headers,
+                status=rule.status,
+                body=rule.body,
+                headers=headers,
                 content_type="application/json",
-            )  # fmt: skip
+            )
         if rule.do == "bot_filter":
             return web.Response(status=403, body=_FILTER, content_type="text/html")
         await request.read()  # all of it is here before anything happens to it

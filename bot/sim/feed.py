@@ -216,6 +216,14 @@ def _markets(events: list[dict[str, Any]], rng: random.Random, path: Path) -> di
 def _row(event: dict[str, Any], markets: dict[str, SimMarket], tx: str, at_s: int) -> FeedRow:
     usdc = event["shares"] * event["price"] // MICRO
     return FeedRow(
-        tx, event["wallet"], event["token"], event["side"], event["shares"], usdc, event["price"],
-        markets[event["condition"]], "", at_s,
-    )  # fmt: skip
+        tx,
+        event["wallet"],
+        event["token"],
+        event["side"],
+        event["shares"],
+        usdc,
+        event["price"],
+        markets[event["condition"]],
+        "",
+        at_s,
+    )

@@ -127,9 +127,7 @@ def changes(
     token: str, old: tuple[Levels, Levels], new: tuple[Levels, Levels]
 ) -> list[dict[str, str]]:
     """Return what changed in a book, as the market channel lists it."""
-    best = {
-        "best_bid": text(max(new[0], default=0)), "best_ask": text(min(new[1], default=MICRO))
-    }  # fmt: skip
+    best = {"best_bid": text(max(new[0], default=0)), "best_ask": text(min(new[1], default=MICRO))}
     return [
         {"asset_id": token, "price": text(p), "size": text(after.get(p, 0)), "side": side,
          "hash": "", **best}

@@ -86,9 +86,10 @@ class ResolutionServer:
             return refusal("token_id (50) or condition (10) is required", "token_id")
         found = [
             self._token(market, i)
-            for market in self.exchange.markets.values() for i in (0, 1)
+            for market in self.exchange.markets.values()
+            for i in (0, 1)
             if market.tokens[i] in tokens or market.condition in conditions
-        ]  # fmt: skip
+        ]
         return web.json_response({"data": found})
 
     def _token(self, market: SimMarket, index: int) -> dict[str, Any]:

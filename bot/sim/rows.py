@@ -103,16 +103,32 @@ def rows_of(trade: SimTrade, at_s: int) -> list[FeedRow]:
     price = trade.usdc * MICRO // trade.shares
     found = [
         FeedRow(
-            trade.tx, taker.account.wallet, taker.token, taker.side, trade.shares, trade.usdc,
-            price, taker.market, taker.account.name, at_s,
+            trade.tx,
+            taker.account.wallet,
+            taker.token,
+            taker.side,
+            trade.shares,
+            trade.usdc,
+            price,
+            taker.market,
+            taker.account.name,
+            at_s,
         )
-    ]  # fmt: skip
+    ]
     for piece in trade.pieces:
         maker = piece.order
         found.append(
             FeedRow(
-                trade.tx, maker.account.wallet, maker.token, maker.side, piece.shares,
-                piece.maker_usdc, maker.price, maker.market, maker.account.name, at_s,
+                trade.tx,
+                maker.account.wallet,
+                maker.token,
+                maker.side,
+                piece.shares,
+                piece.maker_usdc,
+                maker.price,
+                maker.market,
+                maker.account.name,
+                at_s,
             )
-        )  # fmt: skip
+        )
     return found

@@ -99,10 +99,13 @@ class Simulation:
         owner = crypto.address_of(self.key)
         self.trader = self.exchange.add_account(
             Account(
-                wallets.derived(owner, plan.signature_type, beacon=not plan.uups), owner=owner,
-                signature_type=plan.signature_type, collateral=plan.collateral, name="trader",
+                wallets.derived(owner, plan.signature_type, beacon=not plan.uups),
+                owner=owner,
+                signature_type=plan.signature_type,
+                collateral=plan.collateral,
+                name="trader",
             )
-        )  # fmt: skip
+        )
         self.director: Director | None = None
         self.facts: list[FeedRow] = []
         self.credits: dict[str, int] = {}  #: cash of ours that moved by itself, by kind
@@ -114,10 +117,16 @@ class Simulation:
     def routes(self) -> list[web.RouteDef]:
         """Return every route of Polymarket."""
         servers = (
-            self.keys, self.clob, QuoteServer(self.exchange), self.catalogue, self.data,
-            ResolutionServer(self.catalogue, self.data), RelayerServer(self.exchange), self.gate,
+            self.keys,
+            self.clob,
+            QuoteServer(self.exchange),
+            self.catalogue,
+            self.data,
+            ResolutionServer(self.catalogue, self.data),
+            RelayerServer(self.exchange),
+            self.gate,
             self.streams,
-        )  # fmt: skip
+        )
         return [route for server in servers for route in server.routes()]
 
     def middlewares(self) -> list[Any]:
@@ -138,7 +147,13 @@ class Simulation:
             Account(crypto.random_address(self.rng), name="maker", collateral=RICH)
         )
         self.leaders = sorted({row.wallet for tx in recorded for row in tx.facts})
-        return [(tx.at_us // plan.feed_speed, lambda tx=tx: self._replay(tx)) for tx in recorded]  # type: ignore[misc]
+        return [
+            (
+                tx.at_us // plan.feed_speed,
+                lambda tx=tx: self._replay(tx),  # type: ignore[misc]
+            )
+            for tx in recorded
+        ]
 
     def stop(self) -> None:
         """End the story: nothing more is told."""

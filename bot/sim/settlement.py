@@ -42,7 +42,10 @@ class Settlement:
         self._due.append((shown_us + self.exchange.timing.mined, trade, "MINED"))
 
     def resume(self, trade: SimTrade) -> None:
-        """Let a trade of an earlier simulation go on from where it was; what it moves is held already."""
+        """Let a trade of an earlier simulation go on from where it was.
+
+        What it moves is held already.
+        """
         step = {"MATCHED": "MINED", "MINED": "CONFIRMED"}.get(trade.status)
         if step is not None:
             self._due.append((self.exchange.now_us + 1, trade, step))

@@ -37,8 +37,10 @@ class Streams:
         self.beyond = 0  #: assets that were asked for above the ceiling
         self.taps = {"user": Tap(), "market": Tap(), "rtds": Tap()}
         self._clients = {
-            "user": self.user_clients, "market": self.market_clients, "rtds": self.rtds_clients
-        }  # fmt: skip
+            "user": self.user_clients,
+            "market": self.market_clients,
+            "rtds": self.rtds_clients,
+        }
         self._shown: dict[str, tuple[Levels, Levels]] = {}
         exchange.listeners.append(self._on)
 

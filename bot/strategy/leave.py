@@ -1,4 +1,7 @@
-"""How a standing exit is driven, pure: sell to the bids above the floor, rest at the floor, or wait."""
+"""How a standing exit is driven, pure.
+
+Sell to the bids above the floor, rest at the floor, or wait.
+"""
 
 from dataclasses import dataclass
 
@@ -47,5 +50,8 @@ def attempt(
 
 
 def floor(left_at: int, tick: int, ratio: int) -> int:
-    """Return the least to take: so much under the price at which the leader left, up to the grid."""
+    """Return the least to take.
+
+    So much under the price at which the leader left, up to the grid.
+    """
     return floor_to_tick(notional(left_at, MICRO - ratio) + tick - 1, tick)

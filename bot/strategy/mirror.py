@@ -1,6 +1,7 @@
-"""Follow a leader in: enter near his price. How he is followed out stands in `model.intent` and `leave`.
+"""Follow a leader in: enter near his price.
 
-Reasons for every stage and default are in the comments; amounts are integer millionths.
+How he is followed out stands in `model.intent` and `leave`. Reasons for every stage and default are
+in the comments; amounts are integer millionths.
 """
 
 from bot.config.schema import StrategySettings

@@ -15,9 +15,14 @@ def botctl(
     """Return the finished process of `botctl ARGUMENTS`."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("BOT_")}
     return subprocess.run(
-        [BOTCTL, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-        env={**clean, **environment}, check=False,
-    )  # fmt: skip
+        [BOTCTL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        env={**clean, **environment},
+        check=False,
+    )
 
 
 def answer(process: subprocess.CompletedProcess) -> dict:

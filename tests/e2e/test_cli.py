@@ -1,4 +1,4 @@
-"""botctl end to end: a bot in live mode against the simulated exchange, under a real supervisord."""
+"""botctl end to end: a live bot against the simulated exchange, under a real supervisord."""
 
 import contextlib
 import json
@@ -294,9 +294,11 @@ def test_a_key_in_the_environment_is_refused_under_supervisord(home):
 
 
 def test_live_needs_an_acknowledgement(home):
-    where = configure(home, {n: "http://127.0.0.1:1" if n.endswith("url") and "ws" not in n and n != "rtds_url" else "ws://127.0.0.1:1" for n in
-                             ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")}
-                      | {"private_key": "0x" + "11" * 32, "leaders": ["0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"]})  # fmt: skip
+    where = configure(home, {
+        n: "http://127.0.0.1:1" if n.endswith("url") and "ws" not in n and n != "rtds_url" else
+        "ws://127.0.0.1:1" for n in ("clob_url", "market_ws_url", "user_ws_url", "data_url",
+        "gamma_url", "rtds_url")} | {"private_key": "0x" + "11" * 32, "leaders": [
+        "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"]})  # fmt: skip
     process = botctl("up", *where)
     assert process.returncode == 78
     assert "BOT_I_UNDERSTAND=live" in process.stderr
@@ -364,7 +366,8 @@ def test_why_asks_for_more_when_it_cannot_tell(home):
 def test_config_show_names_the_origin_of_every_value(home):
     path = home / "config.toml"
     path.write_text(
-        'mode = "live"\n[account]\nsignature_type = 0\n[[leaders]]\nwallet = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"\n'
+        'mode = "live"\n[account]\nsignature_type = 0\n'
+        '[[leaders]]\nwallet = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"\n'
     )
     shown = answer(botctl("config", "show", "--json", "--config", path, BOT__RISK__MIN_SHARES="7"))[
         "config"
@@ -388,7 +391,8 @@ def test_version_and_help():
 def test_reading_verbs_load_nothing_heavy():
     code = (
         "import sys; from bot.cli import main;"
-        "heavy = {'sqlalchemy', 'web3', 'boto3', 'py_clob_client_v2', 'alembic', 'aiohttp'} & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
+        "heavy = {'sqlalchemy', 'web3', 'boto3', 'py_clob_client_v2', 'alembic', 'aiohttp'}"
+        " & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
     )
     process = subprocess.run(
         [str(BOTCTL.parent / "python"), "-c", code], capture_output=True, text=True, check=False

@@ -9,8 +9,9 @@ from tests.e2e.botctl import answer, botctl
 from tests.samples import SAMPLES, needs_shared
 
 KEYS = {
-    "ok", "leader_trades", "followups", "decisions", "copied", "skipped", "orders", "venue_orders", "duplicates", "lost",
-    "ledger_matches_venue", "realized_pnl_usdc", "latency_ms", "memory_mb", "recovered_s",
+    "ok", "leader_trades", "followups", "decisions", "copied", "skipped", "orders", "venue_orders",
+    "duplicates", "lost", "ledger_matches_venue", "realized_pnl_usdc", "latency_ms", "memory_mb",
+    "recovered_s",
 }  # fmt: skip
 
 
@@ -55,8 +56,9 @@ def test_the_summary_is_for_people():
 def session(repeats: int) -> list[dict]:
     def event(number: int, trader: str, size: float, side: str = "BUY", **more) -> dict:
         return {
-            "trader": "0x" + trader * 40, "market_id": "0x" + "b" * 64, "token_id": "7", "outcome": "Up", "side": side,
-            "price": 0.42, "size": size, "tx_hash": f"0x{number:064x}", "source_ts_ms": 1_787_107_543_000 + number * 900,
+            "trader": "0x" + trader * 40, "market_id": "0x" + "b" * 64, "token_id": "7",
+            "outcome": "Up", "side": side, "price": 0.42, "size": size,
+            "tx_hash": f"0x{number:064x}", "source_ts_ms": 1_787_107_543_000 + number * 900,
             "title": "A \x1b[31mred\x1b[0m title\u202e", "slug": "s", **more,
         }  # fmt: skip
 

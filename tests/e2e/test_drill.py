@@ -15,11 +15,12 @@ from tests.e2e.botctl import BOTCTL, answer, botctl
 
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
 SAMPLE = (
-    "kill.seen.committed.lost", "kill.decide.committed.lost", "kill.post.sent.lost", "kill.fill.written.arrives",
-    "kill.recovery.begun.arrives", "answers.killed_but_filled", "answers.slow", "orders.failed_exit",
-    "streams.user.silent", "feeds.gap", "hung.executor", "kill.supervisor", "storage.locked", "storage.corrupt",
-    "clock.back", "operator.halt", "accounts.by_hand", "exits.closed.halted", "exits.ended.half",
-    "exits.restored.tenth", "exits.thin.tenth", "exits.dust.own",
+    "kill.seen.committed.lost", "kill.decide.committed.lost", "kill.post.sent.lost",
+    "kill.fill.written.arrives", "kill.recovery.begun.arrives", "answers.killed_but_filled",
+    "answers.slow", "orders.failed_exit", "streams.user.silent", "feeds.gap", "hung.executor",
+    "kill.supervisor", "storage.locked", "storage.corrupt", "clock.back", "operator.halt",
+    "accounts.by_hand", "exits.closed.halted", "exits.ended.half", "exits.restored.tenth",
+    "exits.thin.tenth", "exits.dust.own",
 )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""What only root can show; `make test-root` runs it, an ordinary user's `make test` names and counts it."""
+"""What only root can show.
+
+`make test-root` runs it, an ordinary user's `make test` names and counts it.
+"""
 
 from pathlib import Path
 

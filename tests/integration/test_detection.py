@@ -117,8 +117,8 @@ async def test_a_reader_of_other_shapes_survives_and_counts(tmp_path):
     frame = {"topic": "activity", "type": "trades", "payload": {}}
     async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
         sent = [
-            "", "[]", "{", "null", json.dumps(frame), json.dumps({**frame, "topic": "comments"}), "\x00", "9" * 5000,
-            json.dumps({**frame, "payload": {**next_payload(r), "size": 1e40}}),
+            "", "[]", "{", "null", json.dumps(frame), json.dumps({**frame, "topic": "comments"}),
+            "\x00", "9" * 5000, json.dumps({**frame, "payload": {**next_payload(r), "size": 1e40}}),
             json.dumps({**frame, "payload": {**next_payload(r), "title": "\x1b]0;owned\x07"}}),
         ]  # fmt: skip
         for client in r.sim.streams.rtds_clients:
@@ -133,8 +133,9 @@ async def test_a_reader_of_other_shapes_survives_and_counts(tmp_path):
 def next_payload(r) -> dict:
     market = r.market()
     return {
-        "proxyWallet": r.leader, "asset": market.tokens[0], "conditionId": market.condition, "side": "BUY", "size": 10,
-        "price": 0.5, "timestamp": int(time.time()), "transactionHash": "0x" + "d" * 64, "title": "t", "outcome": "Yes",
+        "proxyWallet": r.leader, "asset": market.tokens[0], "conditionId": market.condition,
+        "side": "BUY", "size": 10, "price": 0.5, "timestamp": int(time.time()),
+        "transactionHash": "0x" + "d" * 64, "title": "t", "outcome": "Yes",
     }  # fmt: skip
 
 

@@ -214,7 +214,8 @@ async def test_concurrent_signals_never_exceed_the_caps(tmp_path):
         original = r.clob.post
 
         async def slow(order):
-            # Every signal is decided before the first fill is known: only reservations stand for it.
+            # Every signal is decided before the first fill is known: only reservations stand for
+            # it.
             await until(lambda: len(r.reasons()) >= 12, "each leader's market decided")
             return await original(order)
 

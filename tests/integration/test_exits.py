@@ -1,4 +1,7 @@
-"""Exits: nothing that the exchange, the operator or a restart does may lose, double or give one away."""
+"""Exits: none is lost, doubled or given away.
+
+Not by anything that the exchange, the operator or a restart does.
+"""
 
 from bot.ledger import account, control, intents, leaders
 from bot.model.control import ControlMode

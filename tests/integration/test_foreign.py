@@ -50,9 +50,18 @@ async def test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion(tmp_pat
         order = "0x" + "4a" * 32
         for number, sold_now in enumerate((10 * M, 6 * M)):
             fill = Fill(
-                f"hand-{number}", order, r.market().condition, token, Side.SELL, sold_now,
-                sold_now // 2, 0, Settlement.CONFIRMED, None, now_us(),
-            )  # fmt: skip
+                f"hand-{number}",
+                order,
+                r.market().condition,
+                token,
+                Side.SELL,
+                sold_now,
+                sold_now // 2,
+                0,
+                Settlement.CONFIRMED,
+                None,
+                now_us(),
+            )
             assert await r.ledger.look(orders.ours, [fill]) == []
             await r.ledger.transact(foreign.book, fill, None, now_us=now_us())
             assert len(await r.ledger.look(orders.ours, [fill])) == 1, "known from now on"

@@ -315,14 +315,16 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
     def fill(tx):
         for i, (traded, decided) in enumerate([(10, 1), (10, 0), (200 * day, 1)]):
             row = {
-                "id": i + 1, "tx": f"0x{i}", "wallet": "w", "token": "7", "side": "BUY", "condition": "c", "outcome": "o",
-                "title": "t", "shares": 1, "usdc": 1, "emitted_shares": 1, "emitted_usdc": 1, "signals": 1,
-                "traded_s": traded, "seen_us": 1,
+                "id": i + 1, "tx": f"0x{i}", "wallet": "w", "token": "7", "side": "BUY",
+                "condition": "c", "outcome": "o", "title": "t", "shares": 1, "usdc": 1,
+                "emitted_shares": 1, "emitted_usdc": 1, "signals": 1, "traded_s": traded,
+                "seen_us": 1,
             }  # fmt: skip
             insert(tx, "leader_trade", row)
             signal = {
-                "id": f"s{i}", "kind": "increase", "portfolio": "mirror/w", "condition": "c", "token": "7",
-                "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1, "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
+                "id": f"s{i}", "kind": "increase", "portfolio": "mirror/w", "condition": "c",
+                "token": "7", "trade_id": i + 1, "seq": 0, "shares": 1, "usdc": 1,
+                "leader_watched": 1, "source": "rtds", "seen_us": 1, "decided": decided,
             }  # fmt: skip
             insert(tx, "signal", signal)
 
@@ -380,8 +382,8 @@ async def test_one_attempt_of_an_intent_is_in_flight(path):
                 signal_id="t", now_us=1,
             )  # fmt: skip
         first = Order(
-            "0x1", intent.id, 1, "mirror/w", "c", "7", Side.SELL, OrderKind.FAK, 500_000, 1, 2, 0, "{}",
-            OrderState.POSTING, 1, 2,
+            "0x1", intent.id, 1, "mirror/w", "c", "7", Side.SELL, OrderKind.FAK, 500_000, 1, 2, 0,
+            "{}", OrderState.POSTING, 1, 2,
         )  # fmt: skip
         await ledger.transact(orders.add, first)
         second = replace(first, id="0x2", attempt=2)

@@ -20,7 +20,7 @@ from py_clob_client_v2 import (
     OrderType,
     PartialCreateOrderOptions,
     Side,
-)  # fmt: skip
+)
 from py_clob_client_v2.clob_types import RequestArgs
 from py_clob_client_v2.headers.headers import create_level_2_headers
 from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
@@ -34,9 +34,12 @@ CALM = Plan(failed_share=0, retried_share=0)
 def client_of(addresses) -> ClobClient:
     wallet = addresses["wallet"] if addresses["signature_type"] else None
     client = ClobClient(
-        host=addresses["clob_url"], chain_id=137, key=addresses["private_key"],
-        signature_type=addresses["signature_type"], funder=wallet,
-    )  # fmt: skip
+        host=addresses["clob_url"],
+        chain_id=137,
+        key=addresses["private_key"],
+        signature_type=addresses["signature_type"],
+        funder=wallet,
+    )
     client.set_api_creds(client.create_or_derive_api_key())
     return client
 
@@ -58,15 +61,25 @@ def everything(addresses, kind) -> dict:
         order_type=OrderType.GTC,
     )
     matched = client.create_and_post_market_order(
-        MarketOrderArgs(token_id=asset, amount=10, price=0.6, side=Side.BUY, order_type=OrderType.FAK), options(kind),
+        MarketOrderArgs(
+            token_id=asset, amount=10, price=0.6, side=Side.BUY, order_type=OrderType.FAK
+        ),
+        options(kind),
         order_type=OrderType.FAK,
-    )  # fmt: skip
+    )
     found = {
-        "book": book, "resting": resting, "matched": matched, "open": client.get_open_orders(OpenOrderParams(asset_id=asset)),
-        "trades": client.get_trades(), "one": client.get_order(resting["orderID"]),
-        "cancelled": client.cancel_order(OrderPayload(orderID=resting["orderID"])), "left": client.get_open_orders(),
-        "balance": client.get_balance_allowance(BalanceAllowanceParams(asset_type=AssetType.COLLATERAL)),
-    }  # fmt: skip
+        "book": book,
+        "resting": resting,
+        "matched": matched,
+        "open": client.get_open_orders(OpenOrderParams(asset_id=asset)),
+        "trades": client.get_trades(),
+        "one": client.get_order(resting["orderID"]),
+        "cancelled": client.cancel_order(OrderPayload(orderID=resting["orderID"])),
+        "left": client.get_open_orders(),
+        "balance": client.get_balance_allowance(
+            BalanceAllowanceParams(asset_type=AssetType.COLLATERAL)
+        ),
+    }
     return found
 
 
@@ -157,9 +170,13 @@ def refusals(addresses) -> dict[str, tuple[int, str]]:
 
         making, taking = (round(price * size * 1e6), round(size * 1e6))
         data = OrderDataV2(
-            maker=client.get_address(), tokenId=asset, makerAmount=str(making if side == Side.BUY else taking),
-            takerAmount=str(taking if side == Side.BUY else making), side=side, signatureType=SignatureTypeV2.EOA,
-        )  # fmt: skip
+            maker=client.get_address(),
+            tokenId=asset,
+            makerAmount=str(making if side == Side.BUY else taking),
+            takerAmount=str(taking if side == Side.BUY else making),
+            side=side,
+            signatureType=SignatureTypeV2.EOA,
+        )
         assert builder
         order = ExchangeOrderBuilderV2(
             "0xE111180000d2663C0091e4f400237545B87B996B", 137, client.signer
@@ -167,9 +184,10 @@ def refusals(addresses) -> dict[str, tuple[int, str]]:
         return refused(client, order, kind)
 
     found |= {
-        "tick": signed(0.405, 10), "small": signed(0.4, 3), "dollar": signed(0.6, 1, kind=OrderType.FAK),
-        "poor": signed(0.4, 100_000), "no match": signed(0.2, 10, kind=OrderType.FAK),
-        "sell": signed(0.6, 10, side=Side.SELL), "accuracy": signed(0.333333, 10.01, kind=OrderType.FAK),
+        "tick": signed(0.405, 10), "small": signed(0.4, 3),
+        "dollar": signed(0.6, 1, kind=OrderType.FAK), "poor": signed(0.4, 100_000),
+        "no match": signed(0.2, 10, kind=OrderType.FAK), "sell": signed(0.6, 10, side=Side.SELL),
+        "accuracy": signed(0.333333, 10.01, kind=OrderType.FAK),
         "fok": signed(0.52, 5000, kind=OrderType.FOK),
     }  # fmt: skip
     return found
@@ -180,14 +198,17 @@ async def test_every_refusal_has_its_documented_answer():
     async with serving(rich) as (_, addresses):
         found = await asyncio.to_thread(refusals, addresses)
     expected = {
-        "flipped": (400, "invalid signature"), "amount": (400, "invalid signature"), "secret": (401, "Invalid api key"),
-        "owner": (400, "has to be the owner of the API KEY"), "types": (400, "Invalid order payload"),
-        "side": (400, "Invalid order payload"), "stranger": (400, "deposit wallet flow"),
-        "no body": (400, "Invalid order payload"), "first": (200, "live"), "again": (400, "is invalid. Duplicated."),
-        "tick": (400, "breaks minimum tick size rule: 0.01"), "small": (400, "lower than the minimum: 5"),
-        "dollar": (400, "min size: $1"), "poor": (400, "the balance is not enough"),
-        "no match": (400, "no orders found to match with FAK order"), "sell": (400, "the balance is not enough"),
-        "accuracy": (400, "max accuracy of 2 decimals"), "fok": (400, "FOK orders are fully filled or killed"),
+        "flipped": (400, "invalid signature"), "amount": (400, "invalid signature"),
+        "secret": (401, "Invalid api key"), "owner": (400, "has to be the owner of the API KEY"),
+        "types": (400, "Invalid order payload"), "side": (400, "Invalid order payload"),
+        "stranger": (400, "deposit wallet flow"), "no body": (400, "Invalid order payload"),
+        "first": (200, "live"), "again": (400, "is invalid. Duplicated."),
+        "tick": (400, "breaks minimum tick size rule: 0.01"),
+        "small": (400, "lower than the minimum: 5"), "dollar": (400, "min size: $1"),
+        "poor": (400, "the balance is not enough"),
+        "no match": (400, "no orders found to match with FAK order"),
+        "sell": (400, "the balance is not enough"), "accuracy": (400, "max accuracy of 2 decimals"),
+        "fok": (400, "FOK orders are fully filled or killed"),
     }  # fmt: skip
     for name, (status, text) in expected.items():
         assert found[name][0] == status and text in found[name][1], (name, found[name])
@@ -205,9 +226,13 @@ async def test_old_and_foreign_domains_are_refused():
 
             client, asset = client_of(addresses), token(addresses)
             data = OrderDataV2(
-                maker=client.get_address(), tokenId=asset, makerAmount="4000000", takerAmount="10000000", side=Side.BUY,
+                maker=client.get_address(),
+                tokenId=asset,
+                makerAmount="4000000",
+                takerAmount="10000000",
+                side=Side.BUY,
                 signatureType=SignatureTypeV2.EOA,
-            )  # fmt: skip
+            )
             answers = []
             for contract, version in (
                 ("0xE111180000d2663C0091e4f400237545B87B996B", "1"),
@@ -245,10 +270,16 @@ async def test_a_wrong_wallet_signature_gets_no_key():
 def environment(addresses):
     url = addresses["clob_url"]
     config = dataclasses.replace(
-        PRODUCTION_CONFIG, clob_url=url, gamma_url=addresses["gamma_url"], data_url=addresses["data_url"], relayer_url=url,
-        rpc_url=url, clob_market_ws_url=addresses["market_ws_url"], clob_user_ws_url=addresses["user_ws_url"],
+        PRODUCTION_CONFIG,
+        clob_url=url,
+        gamma_url=addresses["gamma_url"],
+        data_url=addresses["data_url"],
+        relayer_url=url,
+        rpc_url=url,
+        clob_market_ws_url=addresses["market_ws_url"],
+        clob_user_ws_url=addresses["user_ws_url"],
         rtds_ws_url=addresses["rtds_url"],
-    )  # fmt: skip
+    )
     return create_environment(name="sim", config=config)
 
 

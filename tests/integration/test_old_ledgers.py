@@ -35,9 +35,11 @@ HOLDS = {
     ],
     "waiting": [
         "SELECT 1 FROM signal WHERE source = 'retry' AND decided = 0",
-        "SELECT 1 FROM signal s JOIN leader_trade t ON t.id = s.trade_id WHERE t.side = 'SELL' AND s.decided = 0",
+        "SELECT 1 FROM signal s JOIN leader_trade t ON t.id = s.trade_id WHERE t.side = 'SELL'"
+        " AND s.decided = 0",
         "SELECT 1 FROM signal s JOIN leader_trade t ON t.id = s.trade_id JOIN position p"
-        " ON p.condition = t.condition AND p.token <> t.token WHERE t.side = 'BUY' AND s.decided = 0 AND p.shares > 0",
+        " ON p.condition = t.condition AND p.token <> t.token WHERE t.side = 'BUY'"
+        " AND s.decided = 0 AND p.shares > 0",
     ],
     "adopted": ["SELECT 1 FROM orders WHERE signal_id LIKE 'adopted:%' AND side = 'BUY'"],
     "impossible": ["SELECT 1 FROM position WHERE shares > 0 AND cost > shares"],
@@ -88,9 +90,12 @@ def test_each_ledger_is_brought_to_this_version_whole(name, tmp_path):
 #: What must have become of each, as queries that say 1 where it has.
 BECOMES = {
     "in_flight": {
-        "purchases are withdrawn entries": "SELECT COUNT(*) = 4 FROM intent i JOIN orders o ON o.intent_id = i.id"
-        " WHERE i.kind = 'entry' AND i.state = 'withdrawn' AND o.state IN ('posting', 'unknown', 'open')",
-        "the sale stands at the position less its rest": "SELECT COUNT(*) FROM intent i JOIN position p"
+        "purchases are withdrawn entries": "SELECT COUNT(*) = 4 FROM intent i"
+        " JOIN orders o ON o.intent_id = i.id"
+        " WHERE i.kind = 'entry' AND i.state = 'withdrawn'"
+        " AND o.state IN ('posting', 'unknown', 'open')",
+        "the sale stands at the position less its rest": "SELECT COUNT(*) FROM intent i"
+        " JOIN position p"
         " ON p.portfolio = i.portfolio AND p.token = i.token JOIN orders o ON o.intent_id = i.id"
         " WHERE i.kind = 'exit' AND i.state = 'open' AND i.target = p.shares - o.maker_amount",
     },
@@ -98,17 +103,22 @@ BECOMES = {
         "what was bought is covered": "SELECT COUNT(*) FROM cover WHERE leader = 100000000"
     },
     "waiting": {
-        "the exit that waited stands": "SELECT COUNT(*) FROM intent WHERE kind = 'exit' AND state = 'open'",
-        "its signal is decided": "SELECT COUNT(*) FROM signal s JOIN decision d ON d.signal_id = s.id"
+        "the exit that waited stands": "SELECT COUNT(*) FROM intent WHERE kind = 'exit'"
+        " AND state = 'open'",
+        "its signal is decided": "SELECT COUNT(*) FROM signal s"
+        " JOIN decision d ON d.signal_id = s.id"
         " WHERE s.source = 'retry' AND s.decided = 1 AND d.intent_id IS NOT NULL",
-        "what nobody decided is not counted yet": "SELECT COUNT(*) = 2 FROM cover WHERE leader = 100000000",
+        "what nobody decided is not counted yet": "SELECT COUNT(*) = 2 FROM cover"
+        " WHERE leader = 100000000",
     },
     "adopted": {
-        "what is nobody's is external": "SELECT COUNT(*) FROM position WHERE portfolio = 'external' AND shares > 0",
+        "what is nobody's is external": "SELECT COUNT(*) FROM position WHERE portfolio = 'external'"
+        " AND shares > 0",
         "and listed": "SELECT COUNT(*) FROM event WHERE kind = 'position.external'",
     },
     "impossible": {
-        "no share costs more than it pays": "SELECT COUNT(*) FROM position WHERE portfolio = 'external'"
+        "no share costs more than it pays": "SELECT COUNT(*) FROM position"
+        " WHERE portfolio = 'external'"
         " AND shares > 0 AND cost <= shares",
         "and it is listed": "SELECT COUNT(*) FROM event WHERE kind = 'position.external'",
     },

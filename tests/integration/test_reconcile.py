@@ -1,4 +1,7 @@
-"""Reconciliation against the simulated exchange: what differs, what is adopted, what it must not change."""
+"""Reconciliation against the simulated exchange.
+
+What differs, what is adopted, what it must not change.
+"""
 
 import asyncio
 

@@ -1,4 +1,7 @@
-"""Recovery: lost answers, kills between two steps, refusals of a re-post; only evidence ends an order."""
+"""Recovery: lost answers, kills between two steps, refusals of a re-post.
+
+Only evidence ends an order.
+"""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,7 @@
-"""How a market has ended: believed where the CLOB and Gamma agree, stored once, told to nobody twice."""
+"""How a market has ended.
+
+Believed where the CLOB and Gamma agree, stored once, told to nobody twice.
+"""
 
 import contextlib
 

@@ -272,7 +272,10 @@ async def test_a_replaced_executor_cancels_nothing(tmp_path):
 
 @pytest.mark.parametrize("on_its_way", ["in", "out"])
 async def test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet(tmp_path, on_its_way):
-    """A gate that stays shut: the wallet's word counts what has not arrived, and what has not left."""
+    """A gate that stays shut.
+
+    The wallet's word counts what has not arrived, and what has not left.
+    """
     async with rig(tmp_path) as r, r.working():
         mine = await entered(r, shares=1000 * M, leader=0)
         await entered(r, shares=1000 * M, leader=1)

@@ -47,7 +47,12 @@ async def test_story_1_two_sales_before_our_first_exit_has_gone(tmp_path):
         assert first["target"] == ours * 9 // 10
         await r.sees(Side.SELL, shares=100 * M)
         await decided(r, 3)
-        assert exit_of(r) == first | {"target": ours * 8 // 10, "due_us": exit_of(r)["due_us"], "waits": exit_of(r)["waits"], "tries": exit_of(r)["tries"]}  # fmt: skip
+        assert exit_of(r) == first | {
+            "target": ours * 8 // 10,
+            "due_us": exit_of(r)["due_us"],
+            "waits": exit_of(r)["waits"],
+            "tries": exit_of(r)["tries"],
+        }
         await steer(r, ControlMode.RUNNING)
         await rests_at(r, ours * 8 // 10)
 

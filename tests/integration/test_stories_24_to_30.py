@@ -1,4 +1,7 @@
-"""The model in numbers: how an exit is driven, stopped, killed and let go alone (stories 24 to 30)."""
+"""The model in numbers.
+
+How an exit is driven, stopped, killed and let go alone (stories 24 to 30).
+"""
 
 import contextlib
 

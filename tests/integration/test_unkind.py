@@ -196,9 +196,14 @@ async def test_a_slow_beat_is_no_hang_and_locked_entries_are_on_the_first_screen
             control.boot, "monitor", os.getpid(), born, "abc", now_us=at - 60 * M
         )
         await ledger.transact(
-            control.beat, boot, "running", '{"beat_s": 60, "pss_bytes": 7}',
-            now_us=at - 40 * M, progress_us=at, ready_us=at,
-        )  # fmt: skip
+            control.beat,
+            boot,
+            "running",
+            '{"beat_s": 60, "pss_bytes": 7}',
+            now_us=at - 40 * M,
+            progress_us=at,
+            ready_us=at,
+        )
         await ledger.transact(control.lock, control.FORGOTTEN, "3 trades; botctl reconcile --adopt")
         await ledger.transact(control.lock, "leader:0x1", "only one leader")
     with read(path) as found:

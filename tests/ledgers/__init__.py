@@ -1,4 +1,7 @@
-"""Ledgers of the first design, and how the exchange that they traded on is brought to life again."""
+"""Ledgers of the first design.
+
+And how the exchange that they traded on is brought to life again.
+"""
 
 import json
 from pathlib import Path

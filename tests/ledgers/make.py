@@ -67,7 +67,10 @@ async def entered(r: Rig, *, market: int, leader: int = 0) -> None:
 
 
 async def in_flight(r: Rig) -> None:
-    """Orders open, unknown and posting (one that landed, one never sent), and an exit on its way."""
+    """Orders open, unknown and posting, and an exit on its way.
+
+    Of those posting one landed, and one was never sent.
+    """
     await entered(r, market=0)
     r.sim.exchange.lookup_lag_us = 3600 * M
     for market, answer, state in ((3, "killed", "open"), (2, "drop", "unknown")):
@@ -113,7 +116,10 @@ async def unsettled(r: Rig) -> None:
 
 
 async def waiting(r: Rig) -> None:
-    """A retry pending, an undecided exit, and an undecided BUY of the other side of what we hold."""
+    """A retry pending, an undecided exit, and an undecided BUY.
+
+    The BUY is of the other side of what we hold.
+    """
     for market in (0, 1, 2):
         await entered(r, market=market)
     r.sim.director._do_depth(0, 0)
@@ -147,7 +153,10 @@ async def adopt(r: Rig) -> None:
 
 
 async def impossible(r: Rig) -> Path:
-    """An old backup restored, its exit sold again out of another leader's shares, and adopted: prices above 1."""
+    """An old backup restored, its exit sold again, and adopted: prices above 1.
+
+    It was sold out of another leader's shares.
+    """
     await entered(r, market=0)
     copy = r.path.with_name("backup.db")
     await asyncio.to_thread(backup, r.path, copy)
@@ -206,9 +215,16 @@ def exchange(r: Rig) -> dict[str, Any]:
         "outside": sim.outside,
         "trades": [
             {
-                "id": t.id, "taker": t.taker.id, "fee": t.fee, "tx": t.tx, "at_us": t.at_us, "status": t.status,
+                "id": t.id, "taker": t.taker.id, "fee": t.fee, "tx": t.tx, "at_us": t.at_us,
+                "status": t.status,
                 "pieces": [
-                    {"order": p.order.id, **{n: getattr(p, n) for n in ("shares", "maker_usdc", "taker_usdc", "mint")}}
+                    {
+                        "order": p.order.id,
+                        **{
+                            n: getattr(p, n)
+                            for n in ("shares", "maker_usdc", "taker_usdc", "mint")
+                        },
+                    }
                     for p in t.pieces
                 ],
             }

@@ -63,7 +63,10 @@ def test_always_strikes_again(folder):
 
 def struck(words: str, tmp_path) -> subprocess.Popen:
     (tmp_path / "post.begun").write_text(words)
-    code = f"from pathlib import Path; from bot import failpoints as f; f.arm(Path({str(tmp_path)!r})); f.reach('post.begun')"
+    code = (
+        "from pathlib import Path; from bot import failpoints as f;"
+        f" f.arm(Path({str(tmp_path)!r})); f.reach('post.begun')"
+    )
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
 
 

@@ -11,8 +11,9 @@ from bot.sim.feed import load
 from tests.samples import SAMPLES, needs_shared
 
 EVENT = {
-    "trader": "0x" + "a" * 40, "market_id": "0x" + "b" * 64, "token_id": "7", "outcome": "Up", "side": "BUY",
-    "price": 0.42, "size": 20, "tx_hash": "0x" + "c" * 64, "source_ts_ms": 1_787_107_543_000, "title": "t", "slug": "s",
+    "trader": "0x" + "a" * 40, "market_id": "0x" + "b" * 64, "token_id": "7", "outcome": "Up",
+    "side": "BUY", "price": 0.42, "size": 20, "tx_hash": "0x" + "c" * 64,
+    "source_ts_ms": 1_787_107_543_000, "title": "t", "slug": "s",
 }  # fmt: skip
 
 
@@ -25,12 +26,16 @@ def play(tmp_path, events):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": float("nan")}, "size: expected a number"), ({"size": -1}, "size: expected a number"),
-        ({"size": 1e30}, "size: expected a number"), ({"size": 0}, "expected a size above 0"),
-        ({"price": 1}, "price between 0 and 1"), ({"price": "x"}, "price: expected a number"),
-        ({"side": "HOLD"}, "side: expected BUY or SELL"), ({"trader": "0x1"}, "trader: expected 0x and 40 hex digits"),
-        ({"tx_hash": None}, "tx_hash: expected text"), ({"token_id": "-1"}, "token_id: expected a decimal uint256"),
-        ({"source_ts_ms": 1.5}, "source_ts_ms: expected milliseconds"), ({"title": "x" * 2001}, "title: expected text"),
+        ({"size": float("nan")}, "size: expected a number"),
+        ({"size": -1}, "size: expected a number"), ({"size": 1e30}, "size: expected a number"),
+        ({"size": 0}, "expected a size above 0"), ({"price": 1}, "price between 0 and 1"),
+        ({"price": "x"}, "price: expected a number"),
+        ({"side": "HOLD"}, "side: expected BUY or SELL"),
+        ({"trader": "0x1"}, "trader: expected 0x and 40 hex digits"),
+        ({"tx_hash": None}, "tx_hash: expected text"),
+        ({"token_id": "-1"}, "token_id: expected a decimal uint256"),
+        ({"source_ts_ms": 1.5}, "source_ts_ms: expected milliseconds"),
+        ({"title": "x" * 2001}, "title: expected text"),
     ],
 )  # fmt: skip
 def test_a_bad_event_is_refused_by_number_and_field(tmp_path, change, message):

@@ -18,9 +18,28 @@ NOW = 1_790_000_000 * M
 SETTINGS = StrategySettings()
 MARKET = Market("0xc", ("7", "8"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 40_000, 1, True)
 SIGNAL = Signal(
-    id="s", kind=SignalKind.INCREASE, portfolio="mirror/0xw", note="", trade_id=1, seq=0, tx="0x1", wallet="0xw", token="7", condition="0xc", side=Side.BUY, shares=100 * M,
-    usdc=50 * M, group_shares=100 * M, group_usdc=50 * M, leader_watched=100 * M, title="t", outcome="Yes", traded_s=NOW // M, seen_us=NOW, source="rtds",
-)  # fmt: skip
+    id="s",
+    kind=SignalKind.INCREASE,
+    portfolio="mirror/0xw",
+    note="",
+    trade_id=1,
+    seq=0,
+    tx="0x1",
+    wallet="0xw",
+    token="7",
+    condition="0xc",
+    side=Side.BUY,
+    shares=100 * M,
+    usdc=50 * M,
+    group_shares=100 * M,
+    group_usdc=50 * M,
+    leader_watched=100 * M,
+    title="t",
+    outcome="Yes",
+    traded_s=NOW // M,
+    seen_us=NOW,
+    source="rtds",
+)
 BOOK = Book(((490_000, 400 * M),), ((510_000, 400 * M), (520_000, 400 * M)), NOW)
 VIEW = View(SIGNAL, MARKET, BOOK, 0, 0, False, False, NOW)
 
@@ -82,9 +101,12 @@ def test_proportional_sizing_buys_the_difference_to_the_target():
 
 
 @given(
-    tick=st.sampled_from(sorted(TICKS)), price=st.integers(80_000, 920_000), usdc=st.integers(25 * M, 10**6 * M),
-    fixed=st.integers(M, 1000 * M), best=st.integers(1, 999_999),
-)  # fmt: skip
+    tick=st.sampled_from(sorted(TICKS)),
+    price=st.integers(80_000, 920_000),
+    usdc=st.integers(25 * M, 10**6 * M),
+    fixed=st.integers(M, 1000 * M),
+    best=st.integers(1, 999_999),
+)
 def test_no_entry_ever_pays_beyond_guard_or_budget(tick, price, usdc, fixed, best):
     ask = max(tick, best - best % tick)
     book = Book((), ((ask, 10**6 * M),), NOW) if ask < M else BOOK

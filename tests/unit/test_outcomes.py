@@ -39,23 +39,39 @@ TEXTS = [
     ("'0xabc' address in closed only mode", RejectReason.BANNED),
     ("maker address not allowed, please use the deposit wallet flow", RejectReason.WALLET),
     ("Too many orders in payload: 16, max allowed: 15", RejectReason.PAYLOAD),
-    (f"order {ID} is invalid. Price (0.123) breaks minimum tick size rule: 0.01", RejectReason.TICK),
+    (
+        f"order {ID} is invalid. Price (0.123) breaks minimum tick size rule: 0.01",
+        RejectReason.TICK,
+    ),
     (f"order {ID} is invalid. Size (3) lower than the minimum: 5", RejectReason.MIN_SIZE),
     (f"order {ID} crosses the book", RejectReason.CROSSES_BOOK),
     ("invalid post-only order: order crosses book", RejectReason.CROSSES_BOOK),
-    ("not enough balance / allowance: the balance is not enough -> balance: 1, order amount: 2", RejectReason.NO_BALANCE),
-    ("not enough balance / allowance: the allowance is not enough -> spender", RejectReason.NO_ALLOWANCE),
+    (
+        "not enough balance / allowance: the balance is not enough -> balance: 1, order amount: 2",
+        RejectReason.NO_BALANCE,
+    ),
+    (
+        "not enough balance / allowance: the allowance is not enough -> spender",
+        RejectReason.NO_ALLOWANCE,
+    ),
     ("Trading restricted in your region, please refer to available regions", RejectReason.GEOBLOCK),
     ("invalid nonce", RejectReason.PAYLOAD),
     ("invalid expiration", RejectReason.PAYLOAD),
     ("invalid signature", RejectReason.SIGNATURE),
     ("order_version_mismatch", RejectReason.VERSION),
     ("invalid amount for a marketable BUY order ($0.5), min size: $1", RejectReason.MIN_SIZE),
-    ("invalid amounts, the market buy orders maker amount supports a max accuracy of 2 decimals", RejectReason.AMOUNTS),
+    (
+        "invalid amounts, the market buy orders maker amount supports a max accuracy of 2 decimals",
+        RejectReason.AMOUNTS,
+    ),
     ("the market is not yet ready to process new orders", RejectReason.MARKET_NOT_READY),
     ("order canceled in the CTF exchange contract", RejectReason.EXCHANGE),
     ("the trade contains rounding issues", RejectReason.AMOUNTS),
-    ("the price of the taker's order has a discrepancy greater than allowed with the worst maker order", RejectReason.CROSSES_BOOK),
+    (
+        "the price of the taker's order has a discrepancy greater than allowed"
+        " with the worst maker order",
+        RejectReason.CROSSES_BOOK,
+    ),
 ]  # fmt: skip
 
 
@@ -78,7 +94,8 @@ def test_every_fragment_of_the_table_is_documented():
     "text",
     [
         "order couldn't be fully filled. FOK orders are fully filled or killed.",
-        "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.",
+        "no orders found to match with FAK order."
+        " FAK orders are partially filled or killed if no match is found.",
         "there are no matching orders",
     ],
 )

@@ -37,9 +37,16 @@ def fill(
 
 
 fills = st.lists(
-    st.tuples(st.sampled_from(list(Side)), st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**6),
-              st.integers(0, 3), st.sampled_from(list(Settlement))), max_size=12,
-).map(lambda rows: [fill(i, s, sh, u, f, d, st_) for i, (s, sh, u, f, d, st_) in enumerate(rows)])  # fmt: skip
+    st.tuples(
+        st.sampled_from(list(Side)),
+        st.integers(1, 10**9),
+        st.integers(0, 10**9),
+        st.integers(0, 10**6),
+        st.integers(0, 3),
+        st.sampled_from(list(Settlement)),
+    ),
+    max_size=12,
+).map(lambda rows: [fill(i, s, sh, u, f, d, st_) for i, (s, sh, u, f, d, st_) in enumerate(rows)])
 
 
 @given(fills, st.randoms())

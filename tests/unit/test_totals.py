@@ -1,4 +1,7 @@
-"""Law 7: groups by maximum. Any replay, order and loss of rows gives the exact totals or heals to them."""
+"""Law 7: groups by maximum.
+
+Any replay, order and loss of rows gives the exact totals or heals to them.
+"""
 
 from collections import Counter
 

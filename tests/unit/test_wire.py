@@ -15,8 +15,9 @@ from tests.samples import SAMPLES, needs_shared
 M = 1_000_000
 HEX = "0x" + "ab" * 32
 ACTIVITY = {
-    "type": "TRADE", "proxy_wallet": "0x" + "1" * 40, "condition_id": HEX, "token_id": "123", "side": "BUY", "size": 12.5,
-    "usdc_size": 6.25, "price": 0.5, "outcome": "Yes", "title": "t", "timestamp": 1_790_000_000, "transaction_hash": HEX,
+    "type": "TRADE", "proxy_wallet": "0x" + "1" * 40, "condition_id": HEX, "token_id": "123",
+    "side": "BUY", "size": 12.5, "usdc_size": 6.25, "price": 0.5, "outcome": "Yes", "title": "t",
+    "timestamp": 1_790_000_000, "transaction_hash": HEX,
 }  # fmt: skip
 MARKET = Market(HEX, ("123", "456"), ("Yes", "No"), 10_000, 5 * M, False, "v1", 70_000, 1, True)
 
@@ -39,9 +40,10 @@ def test_other_activity_is_no_trade(kind):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"side": "HOLD"}, "side"), ({"size": 0}, "size"), ({"size": -1}, "size"), ({"size": 1e30}, "size"),
-        ({"size": "NaN"}, "size"), ({"price": 1.01}, "price"), ({"price": "Infinity"}, "price"),
-        ({"timestamp": 12}, "timestamp"), ({"timestamp": 10**14}, "timestamp"), ({"token_id": "0x12"}, "token"),
+        ({"side": "HOLD"}, "side"), ({"size": 0}, "size"), ({"size": -1}, "size"),
+        ({"size": 1e30}, "size"), ({"size": "NaN"}, "size"), ({"price": 1.01}, "price"),
+        ({"price": "Infinity"}, "price"), ({"timestamp": 12}, "timestamp"),
+        ({"timestamp": 10**14}, "timestamp"), ({"token_id": "0x12"}, "token"),
         ({"token_id": str(2**256)}, "token"), ({"proxy_wallet": "0x12"}, "wallet"),
         ({"transaction_hash": "' OR 1=1"}, "transaction hash"), ({"condition_id": ""}, "condition"),
         ({"size": None}, "size"), ({"usdc_size": [1]}, "usdc_size"),
@@ -72,8 +74,11 @@ def test_no_bytes_raise_anything_but_bad_input(data):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5,
-)  # fmt: skip
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
 
 
 @given(st.sampled_from(sorted(ACTIVITY)), json_values)
@@ -126,8 +131,9 @@ def trade(**change):
         "side": "SELL",
     }
     body = {
-        "id": "t", "taker_order_id": "0xt", "market": HEX, "asset_id": "123", "side": "BUY", "size": "10", "price": "0.4",
-        "status": "TRADE_STATUS_MATCHED", "match_time": "1790000000", "maker_orders": [maker], "transaction_hash": "",
+        "id": "t", "taker_order_id": "0xt", "market": HEX, "asset_id": "123", "side": "BUY",
+        "size": "10", "price": "0.4", "status": "TRADE_STATUS_MATCHED", "match_time": "1790000000",
+        "maker_orders": [maker], "transaction_hash": "",
     }  # fmt: skip
     return wire.decode(json.dumps({**body, **change}).encode(), wire.Trade)
 

@@ -110,7 +110,10 @@ def _old_backup(scene: Scene) -> str:
     scene.rest()
     there = len(scene.on.truth()["orders"])
     expect(there == 3, f"three orders at the exchange, found {there}")
-    return "the trade that the backup did not know was booked to its own portfolio before anything was decided"
+    return (
+        "the trade that the backup did not know was booked to its own portfolio"
+        " before anything was decided"
+    )
 
 
 def _uncompared(scene: Scene) -> str:

@@ -6,10 +6,14 @@ from typing import Any
 from bot.lab.drill import Drill, Scene, expect
 
 _POST_ONLY = (
-    '{"error":"post-only mode: only post-only orders and cancels are allowed","code":"post_only_mode",'
+    '{"error":"post-only mode: only post-only orders and cancels are allowed",'
+    '"code":"post_only_mode",'
     '"retry_after_seconds":1}'
 )
-_CANCEL_ONLY = '{"error":"Trading is currently cancel-only. New orders are not accepted, but cancels are allowed."}'
+_CANCEL_ONLY = (
+    '{"error":"Trading is currently cancel-only. New orders are not accepted,'
+    ' but cancels are allowed."}'
+)
 _FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dropped": ("accepted, and the answer is lost", {"do": "drop"}),
     "error_after_accept": ("accepted, and answered HTTP 500", {"do": "error"}),
@@ -54,7 +58,10 @@ def _answer(scene: Scene, fault: dict[str, Any]) -> str:
         all(o["state"] == "filled" for o in orders),
         f"all filled, found {[o['state'] for o in orders]}",
     )
-    return f"{len(orders)} orders, sent {sum(o['sends'] for o in orders)} times, each once at the exchange, all filled"
+    return (
+        f"{len(orders)} orders, sent {sum(o['sends'] for o in orders)} times,"
+        " each once at the exchange, all filled"
+    )
 
 
 def _ten_lost_answers(scene: Scene) -> str:
@@ -98,15 +105,22 @@ def _lagging_lookups(scene: Scene) -> str:
     scene.trade()
     scene.copied(1)
     scene.until(lambda: scene.orders()[0]["state"] == "filled", "found in the end")
-    return f"sent {scene.orders()[0]['sends']} times, one order at the exchange, booked when lookups showed it"
+    return (
+        f"sent {scene.orders()[0]['sends']} times, one order at the exchange,"
+        " booked when lookups showed it"
+    )
 
 
 DRILLS = [
-    *(Drill(f"answers.{name}", what, partial(_answer, fault=fault)) for name, (what, fault) in _FAULTS.items()),
+    *(
+        Drill(f"answers.{name}", what, partial(_answer, fault=fault))
+        for name, (what, fault) in _FAULTS.items()
+    ),
     Drill("answers.ten_lost", "ten entries whose answers are all lost", _ten_lost_answers),
     Drill("answers.frozen", "the whole exchange freezes for eight seconds", _frozen),
     Drill(
-        "answers.lookups_lag", "an answer is lost, and lookups show nothing for ten seconds", _lagging_lookups,
+        "answers.lookups_lag", "an answer is lost, and lookups show nothing for ten seconds",
+        _lagging_lookups,
         {"execution": {"evidence_lag_s": 12, "timeout_s": 3}},
     ),
 ]  # fmt: skip

@@ -24,7 +24,10 @@ def _lookups(scene: Scene) -> None:
 
 
 def _earlier(scene: Scene) -> None:
-    """Kill an earlier life after its bytes have left, so that the next one has something in flight."""
+    """Kill an earlier life after its bytes have left.
+
+    Then the next one has something in flight.
+    """
     scene.on.arm("post.sent")
 
 

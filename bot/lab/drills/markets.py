@@ -1,4 +1,7 @@
-"""What may become of an order at the exchange: killed, partial, delayed, failed, closed, drained."""
+"""What may become of an order at the exchange.
+
+Killed, partial, delayed, failed, closed, drained.
+"""
 
 from functools import partial
 from typing import Any
@@ -115,7 +118,10 @@ def _allowance(scene: Scene) -> str:
     scene.do("allowance", allowed=False)
     for market in range(1, 6):
         scene.trade(market % 2, market)
-        scene.until(lambda n=market: len(scene.orders("state = 'rejected'")) >= n, "refused")  # type: ignore[misc]
+        scene.until(
+            lambda n=market: len(scene.orders("state = 'rejected'")) >= n,  # type: ignore[misc]
+            "refused",
+        )
     scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "the breaker trips")
     scene.trade(1, 0)
     scene.until(

@@ -16,13 +16,19 @@ _DEATH = 120
 def _honest(_: Scene) -> str:
     verdict = simulate.run(_HONEST_ORDERS, _SEED, death=_DEATH)
     expect(verdict.ok, f"nothing wrong, found {verdict.problems[:3]}")
-    return f"{verdict.orders} orders in {verdict.lives} lives of a simulated executor: nothing lost, nothing twice"
+    return (
+        f"{verdict.orders} orders in {verdict.lives} lives of a simulated executor:"
+        " nothing lost, nothing twice"
+    )
 
 
 def _caught(_: Scene, name: str) -> str:
     verdict = simulate.run(_BROKEN_ORDERS, _SEED, SABOTAGES[name][1], death=_DEATH)
     expect(verdict.duplicates or verdict.lost, "the checker to notice")
-    return f"caught: {verdict.duplicates} orders twice or never stored, {verdict.lost} leader trades lost"
+    return (
+        f"caught: {verdict.duplicates} orders twice or never stored,"
+        f" {verdict.lost} leader trades lost"
+    )
 
 
 DRILLS = [

@@ -1,4 +1,7 @@
-"""Disks that fill up, files that break, clocks that leap. Entries stop, the reason shows, nothing is lost."""
+"""Disks that fill up, files that break, clocks that leap.
+
+Entries stop, the reason shows, nothing is lost.
+"""
 
 import asyncio
 import os

@@ -80,12 +80,20 @@ def _all_lost(scene: Scene) -> str:
 
 DRILLS = [
     *(
-        Drill(f"streams.{channel}.{mode}", f"{of}: {what}", partial(_channel, channel=channel, mode=mode))
+        Drill(
+            f"streams.{channel}.{mode}", f"{of}: {what}",
+            partial(_channel, channel=channel, mode=mode),
+        )
         for channel, of in _CHANNELS.items() for mode, what in _MODES.items()
     ),
     Drill("feeds.gap", "the real-time stream loses rows for good", _gap),
     Drill("feeds.replay", "the real-time stream replays everything five times, backwards", _replay),
-    Drill("feeds.data_api_errors", "the Data API answers HTTP 500", partial(_data_api, do="status")),
-    Drill("feeds.data_api_empty", "the Data API answers as if nothing had happened", partial(_data_api, do="no_rows")),
+    Drill(
+        "feeds.data_api_errors", "the Data API answers HTTP 500", partial(_data_api, do="status")
+    ),
+    Drill(
+        "feeds.data_api_empty", "the Data API answers as if nothing had happened",
+        partial(_data_api, do="no_rows"),
+    ),
     Drill("feeds.all_lost", "every source is lost for longer than an entry may wait", _all_lost),
 ]  # fmt: skip

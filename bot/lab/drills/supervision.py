@@ -124,7 +124,10 @@ def _guards(scene: Scene) -> str:
     scene.do("allowance", allowed=False)
     for market in range(1, 6):
         scene.trade(market % 2, market)
-        scene.until(lambda n=market: len(scene.orders("state = 'rejected'")) >= n, "refused")  # type: ignore[misc]
+        scene.until(
+            lambda n=market: len(scene.orders("state = 'rejected'")) >= n,  # type: ignore[misc]
+            "refused",
+        )
     scene.until(lambda: scene.on.value("SELECT mode FROM control") == "paused", "the breaker trips")
     scene.struck()
     scene.on.end()

@@ -37,7 +37,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._skipping)
 
     def time(self) -> float:
-        """Return virtual seconds since the loop was made: small, so that microseconds are not lost in a float."""
+        """Return virtual seconds since the loop was made.
+
+        They are small, so that microseconds are not lost in a float.
+        """
         return self._skipping.passed
 
 

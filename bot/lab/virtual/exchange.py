@@ -31,8 +31,8 @@ PRICE = 500_000
 OWNER = "virtual"
 #: What may become of a POST, and how often, in percent.
 ANSWERS = {
-    "matched": 46, "lost_after": 12, "lost_before": 8, "busy": 8, "late": 6, "killed": 5, "killed_but_filled": 4,
-    "delayed": 4, "refused": 4, "unmatched": 3,
+    "matched": 46, "lost_after": 12, "lost_before": 8, "busy": 8, "late": 6, "killed": 5,
+    "killed_but_filled": 4, "delayed": 4, "refused": 4, "unmatched": 3,
 }  # fmt: skip
 #: What a cancel does: says so, says nothing, does not do it, or comes too late for a last fill.
 CANCELS = ("cancelled", "cancelled", "cancelled", "filled", "denied", "lost")
@@ -166,7 +166,7 @@ class VirtualExchange:
         return LiveOrder(order_id) if waiting else None
 
     async def cancel(self, order_id: OrderId) -> bool:
-        """Take an order off its book, or say so, or do so without saying; its last fill may come after."""
+        """Take an order off its book, or say so, or do so unsaid; its last fill may come after."""
         await self._lookup()
         found = self.orders.get(order_id)
         if found is None or not found.rests:
@@ -284,7 +284,7 @@ class VirtualExchange:
             self._match(taken, pieces)
 
     def _rests(self, taken: Taken) -> bool:
-        """Put a GTD sale that nobody takes into the book; return whether that is its end for now."""
+        """Put a GTD sale that nobody takes into the book; return whether that ends it for now."""
         order = taken.order
         if order.kind is not OrderKind.GTD:
             return False

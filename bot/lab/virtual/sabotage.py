@@ -1,4 +1,7 @@
-"""Laws broken on purpose: parts that only a simulation may use, to show that the checker can fail."""
+"""Laws broken on purpose.
+
+Parts that only a simulation may use, to show that the checker can fail.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -90,7 +93,8 @@ class OneTradeATransaction(Intake):
         group = dict(zip(("tx", "wallet", "token", "side"), fill.group, strict=True))
         other = scalar(
             tx,
-            "SELECT 1 FROM leader_trade WHERE tx = :tx AND NOT (wallet = :wallet AND token = :token AND side = :side)",
+            "SELECT 1 FROM leader_trade WHERE tx = :tx"
+            " AND NOT (wallet = :wallet AND token = :token AND side = :side)",
             **group,
         )
         return None if other else super()._fold(tx, source, fill, total, seen_us)

@@ -26,7 +26,8 @@ def run(
 
     One in `death` failpoints is the last thing that a process does.
     """
-    memory = Path("/dev/shm")  # noqa: S108 (a power cut is not simulated here: a disk would only be slow)
+    # A power cut is not simulated here: a disk would only be slow.
+    memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder) / "ledger-demo.db"
         return clock.run(_lives(path, orders_wanted, seed, broken or Broken(), death))

@@ -19,7 +19,8 @@ async def test_credits_are_cash_and_rows_of_ours():
         wallet = v.addresses["wallet"]
         rows = await v.activity(wallet, exclude_deposits_withdrawals="false")
         assert {row["type"]: round(row["usdc_size"] * M) for row in rows} == {
-            "YIELD": 1, "REWARD": 2_500_000, "MAKER_REBATE": 17, "DEPOSIT": 5 * M, "WITHDRAWAL": 3 * M,
+            "YIELD": 1, "REWARD": 2_500_000, "MAKER_REBATE": 17, "DEPOSIT": 5 * M,
+            "WITHDRAWAL": 3 * M,
         } == v.sim.truth()["credits"]  # fmt: skip
         assert all("token_id" not in row and "side" not in row for row in rows)
         # Deposits and withdrawals hide unless they are asked for.
@@ -38,8 +39,8 @@ async def test_credits_are_cash_and_rows_of_ours():
 @pytest.mark.parametrize(
     ("credit", "message"),
     [
-        ({"kind": "GIFT", "micros": 1}, "expected one of YIELD"), ({"kind": "YIELD", "micros": 0}, "above 0"),
-        ({"kind": "YIELD", "micros": 0.5}, "above 0"),
+        ({"kind": "GIFT", "micros": 1}, "expected one of YIELD"),
+        ({"kind": "YIELD", "micros": 0}, "above 0"), ({"kind": "YIELD", "micros": 0.5}, "above 0"),
     ],
 )  # fmt: skip
 async def test_a_credit_that_is_none_is_refused(credit, message):

@@ -87,8 +87,11 @@ async def test_a_market_is_found_by_each_of_its_names():
     async with venue() as v:
         market = v.market(1)
         for name, value in (
-            ("condition_ids", market.condition), ("clob_token_ids", market.tokens[1]), ("slug", market.slug),
-            ("question_ids", market.question), ("id", "2"),
-        ):  # fmt: skip
+            ("condition_ids", market.condition),
+            ("clob_token_ids", market.tokens[1]),
+            ("slug", market.slug),
+            ("question_ids", market.question),
+            ("id", "2"),
+        ):
             (row,) = (await v.get("/gamma/markets", **{name: value}))[1]
             assert row["conditionId"] == market.condition, name

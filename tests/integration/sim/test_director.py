@@ -73,10 +73,14 @@ async def test_healing_takes_back_what_an_order_has_made_worse(order, arguments)
 @pytest.mark.parametrize(
     ("order", "arguments", "message"),
     [
-        ("explode", {}, "no such order: explode"), ("trade", {"loudly": True}, "unexpected keyword"),
-        ("trade", {"market": 99}, "out of range"), ("mode", {"mode": "asleep"}, "expected one of open"),
-        ("region", {"orders": "eaten"}, "expected one of taken"), ("fault", {"on": "GET /", "do": "x"}, "expected one of reset"),
-        ("stream", {"channel": "user", "mode": "loud"}, "expected one of clean"), ("stream", {"channel": "x", "mode": "clean"}, "x"),
+        ("explode", {}, "no such order: explode"),
+        ("trade", {"loudly": True}, "unexpected keyword"),
+        ("trade", {"market": 99}, "out of range"),
+        ("mode", {"mode": "asleep"}, "expected one of open"),
+        ("region", {"orders": "eaten"}, "expected one of taken"),
+        ("fault", {"on": "GET /", "do": "x"}, "expected one of reset"),
+        ("stream", {"channel": "user", "mode": "loud"}, "expected one of clean"),
+        ("stream", {"channel": "x", "mode": "clean"}, "x"),
     ],
 )  # fmt: skip
 async def test_an_order_that_makes_no_sense_is_refused(order, arguments, message):

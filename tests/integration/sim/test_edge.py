@@ -1,4 +1,7 @@
-"""What stands between a client and the exchange: faults of single requests, pages, regions, limits."""
+"""What stands between a client and the exchange.
+
+Faults of single requests, pages, regions, limits.
+"""
 
 import asyncio
 import dataclasses

@@ -39,7 +39,8 @@ async def test_each_stage_shows_in_each_source():
             )
         assert seen == [
             (None, [], True), ("proposed", ["proposed"], True), ("disputed", ["disputed"], True),
-            ("proposed", ["proposed"], True), ("resolved", ["resolved"], True), ("resolved", ["resolved"], True),
+            ("proposed", ["proposed"], True), ("resolved", ["resolved"], True),
+            ("resolved", ["resolved"], True),
         ]  # fmt: skip
         (shown,) = await gamma(v, market, closed="true")
         assert json.loads(shown["outcomePrices"]) == ["1", "0"]
@@ -115,7 +116,10 @@ async def test_some_closed_rows_say_that_orders_are_accepted(lingers):
 
 @pytest.mark.parametrize(
     ("payouts", "winners", "split", "prices"),
-    [([1, 0], [True, False], False, [1, 0]), ([0, 1], [False, True], False, [0, 1]), ([1, 1], [False, False], True, [0.5, 0.5])],
+    [
+        ([1, 0], [True, False], False, [1, 0]), ([0, 1], [False, True], False, [0, 1]),
+        ([1, 1], [False, False], True, [0.5, 0.5]),
+    ],
 )  # fmt: skip
 async def test_payouts_show_in_the_clob_and_the_data_api(payouts, winners, split, prices):
     async with venue() as v:
@@ -135,7 +139,10 @@ async def test_payouts_show_in_the_clob_and_the_data_api(payouts, winners, split
 
 @pytest.mark.parametrize(
     ("life", "winner"),
-    [({"payouts": [0, 1]}, 1), ({"payouts": [1, 1]}, None), ({"payouts": [1, 0], "winner": False}, None)],
+    [
+        ({"payouts": [0, 1]}, 1), ({"payouts": [1, 1]}, None),
+        ({"payouts": [1, 0], "winner": False}, None),
+    ],
 )  # fmt: skip
 async def test_the_stream_names_a_winner_at_most(life, winner):
     async with venue() as v, v.listening("market") as custom:

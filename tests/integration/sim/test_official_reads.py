@@ -39,8 +39,9 @@ async def test_activity_of_every_kind():
             v, lambda c: list(c.list_activity(user=v.addresses["wallet"], page_size=3).iter_items())
         )
         assert sorted(type(row).__name__ for row in rows) == [
-            "DepositActivity", "MakerRebateActivity", "MergeActivity", "RedeemActivity", "RewardActivity", "SplitActivity",
-            "TakerRebateActivity", "TradeActivity", "WithdrawalActivity", "YieldActivity",
+            "DepositActivity", "MakerRebateActivity", "MergeActivity", "RedeemActivity",
+            "RewardActivity", "SplitActivity", "TakerRebateActivity", "TradeActivity",
+            "WithdrawalActivity", "YieldActivity",
         ]  # fmt: skip
         amounts = {row.type.value: row.amount for row in rows}
         assert (amounts["YIELD"], amounts["SPLIT"], amounts["MERGE"]) == (Decimal("1.5"), 5, 2)
@@ -87,17 +88,20 @@ async def test_resolutions_and_tokens():
         resolutions, by_event, references, by_condition = await read(
             v,
             lambda c: (
-                c.get_resolutions(condition_ids=conditions), c.get_resolutions(event_ids=[2]),
-                c.get_token_references(asset_ids=tokens), c.get_token_references(condition_ids=conditions),
+                c.get_resolutions(condition_ids=conditions),
+                c.get_resolutions(event_ids=[2]),
+                c.get_token_references(asset_ids=tokens),
+                c.get_token_references(condition_ids=conditions),
             ),
-        )  # fmt: skip
+        )
         assert [(r.status.value, r.was_disputed, r.payouts) for r in resolutions] == [
             ("disputed", True, None), ("resolved", False, (Decimal("0.5"), Decimal("0.5"))),
         ]  # fmt: skip
         assert [r.condition_id for r in by_event] == [v.market(1).condition]
         assert resolutions[1].transaction_hash == v.market(1).resolved_tx
         assert [(t.asset_id, t.resolved, t.final_price) for t in references] == [
-            (tokens[0], False, None), (tokens[1], True, Decimal("0.5")), (tokens[2], False, None), (tokens[3], False, None),
+            (tokens[0], False, None), (tokens[1], True, Decimal("0.5")), (tokens[2], False, None),
+            (tokens[3], False, None),
         ]  # fmt: skip
         assert [t.module.value for t in references] == ["v1_ctf", "v1_ctf", "neg_risk", "binary"]
         assert len(by_condition) == 6

@@ -1,4 +1,7 @@
-"""Orders whose answers are not the truth: killed and filled, cancelled and filled, live and gone."""
+"""Orders whose answers are not the truth.
+
+Killed and filled, cancelled and filled, live and gone.
+"""
 
 import dataclasses
 
@@ -115,8 +118,9 @@ async def test_a_cancelled_order_is_filled_all_the_same():
         digest = answer["orderID"]
         await v.do("quirk", do="cancel_filled", ms=HOUR)
         assert (await v.asked("DELETE", "/order", {"orderID": digest}))[1] == {
-            "canceled": [digest], "not_canceled": {},
-        }  # fmt: skip
+            "canceled": [digest],
+            "not_canceled": {},
+        }
         assert await v.trades() == []
         assert not v.sim.truth()["settled"]
         await v.do("heal")

@@ -101,8 +101,9 @@ async def test_the_stream_tells_at_once_what_the_index_shows_late():
         assert await v.positions(wallet) == []
         await v.do("lags", positions_ms=0)
         assert {row["condition_id"] for row in await v.positions(wallet)} == {
-            v.market(0).condition, v.market(1).condition,
-        }  # fmt: skip
+            v.market(0).condition,
+            v.market(1).condition,
+        }
         await v.do("heal")
         assert await v.positions(wallet) == []
 

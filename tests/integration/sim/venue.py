@@ -98,9 +98,17 @@ class Venue:
             return answer.status, json.loads(found) if found[:1] in "{[" else found
 
     def signed(
-        self, price: float, size: float, side: str = "BUY", kind: str = "GTC", *, market: int = 0,
-        outcome: int = 0, expiration: int = 0, post_only: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        price: float,
+        size: float,
+        side: str = "BUY",
+        kind: str = "GTC",
+        *,
+        market: int = 0,
+        outcome: int = 0,
+        expiration: int = 0,
+        post_only: bool = False,
+    ) -> dict[str, Any]:
         """Return the body of a POST /order; for a market BUY `size` is dollars."""
         asset, sides = self.market(market).tokens[outcome], {"BUY": Side.BUY, "SELL": Side.SELL}
         if kind in ("FAK", "FOK"):
@@ -171,9 +179,13 @@ class Venue:
         }
         return {
             "user": {"type": "user", "auth": auth},
-            "market": {"type": "market", "assets_ids": list(self.market().tokens), "custom_feature_enabled": True},
+            "market": {
+                "type": "market", "assets_ids": list(self.market().tokens),
+                "custom_feature_enabled": True,
+            },
             "rtds": {"action": "subscribe", "subscriptions": [
-                {"topic": "activity", "type": "trades"}, {"topic": "activity", "type": "orders_matched"},
+                {"topic": "activity", "type": "trades"},
+                {"topic": "activity", "type": "orders_matched"},
             ]},
         }[channel]  # fmt: skip
 
@@ -185,10 +197,12 @@ async def venue(plan: Plan = CALM) -> AsyncIterator[Venue]:
 
         def login() -> ClobClient:
             client = ClobClient(
-                host=addresses["clob_url"], chain_id=137, key=addresses["private_key"],
+                host=addresses["clob_url"],
+                chain_id=137,
+                key=addresses["private_key"],
                 signature_type=addresses["signature_type"],
                 funder=addresses["wallet"] if addresses["signature_type"] else None,
-            )  # fmt: skip
+            )
             client.set_api_creds(client.create_or_derive_api_key())
             return client
 

@@ -18,9 +18,20 @@ def market(**facts):
 
 def resting(where, price, shares, token=0, side="SELL"):
     return SimOrder(
-        id="0x1", account=Account("0x" + "1" * 40), owner_key="", market=where, token=where.tokens[token], side=side,
-        price=price, making=shares, taking=shares * price // M, kind="GTC", size=shares, number=0, created_s=0,
-    )  # fmt: skip
+        id="0x1",
+        account=Account("0x" + "1" * 40),
+        owner_key="",
+        market=where,
+        token=where.tokens[token],
+        side=side,
+        price=price,
+        making=shares,
+        taking=shares * price // M,
+        kind="GTC",
+        size=shares,
+        number=0,
+        created_s=0,
+    )
 
 
 @pytest.mark.parametrize(
