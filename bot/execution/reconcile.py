@@ -192,7 +192,7 @@ class Reconciler:
         return [], booked
 
     async def _redeemed(self, change: int) -> list[positions.Receivable]:
-        """Return which receivables collateral that came is the payment of: their shares are gone."""
+        """Return which receivables were paid by collateral that came: their shares are gone."""
         found = []
         owed = await self.ledger.look(positions.receivables, ASKED) if change > 0 else []
         for receivable in owed:

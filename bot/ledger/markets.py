@@ -113,7 +113,7 @@ def held(tx: Tx) -> list[tuple[ConditionId, tuple[TokenId, TokenId]]]:
 
 
 def held_without_facts(tx: Tx) -> set[str]:
-    """Return conditions that we hold something of and of which the exchange has told nothing yet."""
+    """Return conditions that we hold something of and whose facts nobody has told yet."""
     found = rows(
         tx,
         "SELECT DISTINCT condition FROM position WHERE shares <> 0"
