@@ -361,8 +361,7 @@ def attempt(rule: str, folder: Path) -> subprocess.CompletedProcess:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=ignore)
+            shutil.copytree(source, folder / name)  # compiled code too: but for one file it fits
         else:
             shutil.copy(source, folder)
     text = (folder / path).read_text()
