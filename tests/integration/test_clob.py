@@ -188,3 +188,11 @@ async def test_all_pages_of_trades_are_read(tmp_path):
         assert len((await r.clob.fills(market.condition, after_s=0)).fills) == len(
             r.sim.exchange.trades
         )
+
+
+async def test_balances_are_asked_slower_than_the_exchange_allows(tmp_path):
+    """Fifty updates per ten seconds are documented; whoever asks faster waits, and is refused."""
+    async with rig(tmp_path) as r:
+        r.sim.director.do_limits({})
+        await asyncio.gather(*(r.clob.shares(r.market().tokens[0]) for _ in range(56)))
+        assert (r.sim.limits.throttled, r.sim.limits.refused) == (0, 0)

@@ -10,7 +10,7 @@ from bot.report.audit import mismatches
 from bot.report.reader import read
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from tests.exits import entered, held, sold, waits
+from tests.exits import bids, empties, entered, exit_of, held, sold, waits
 from tests.rig import M, rig, steer, until
 
 
@@ -83,16 +83,16 @@ async def test_a_resume_tries_standing_exits_at_once(tmp_path):
 
 async def test_progress_begins_the_pauses_anew(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        await entered(r)
-        r.sim.director.mute_feed = True
-        story, where = r.sim.story, r.market()
-        story.depth = 1 * M
-        story.quote(where)
-        await r.ledger.transact(lambda tx: tx.execute("UPDATE intent SET tries = 5"))
-        await r.sees(Side.SELL)
-        await until(lambda: r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") > 1, "again")
-        assert sold(r) > 0
-        assert r.value("SELECT tries FROM intent WHERE kind = 'exit'") == 0
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=200 * M)  # too small to rest
+        await until(lambda: "bids" in waits(r), "nobody buys")
+        long = "UPDATE intent SET tries = 5 WHERE kind = 'exit'"
+        await r.ledger.transact(lambda tx: tx.execute(long))
+        bids(r, 490_000, 1)
+        await until(lambda: sold(r) > 0, "a part is sold")
+        await until(lambda: exit_of(r)["tries"] < 2, "and its looks are counted anew")
+        assert exit_of(r)["state"] == "open"
 
 
 async def test_our_clock_ahead_hides_none_of_our_trades(tmp_path):

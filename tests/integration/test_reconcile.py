@@ -4,6 +4,7 @@ What differs, what is adopted, what it must not change.
 """
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -11,10 +12,12 @@ from bot import report
 from bot.errors import SchemaMismatch
 from bot.execution.reconcile import Reconciler
 from bot.ledger import account
+from bot.ledger.db import Ledger
+from bot.ledger.files import backup
 from bot.model.market import Side
 from bot.report import audit
 from bot.runtime import now_us
-from tests.rig import M, rig, until
+from tests.rig import M, rig, stored_order, until
 
 
 async def settled_entry(r, **more) -> None:
@@ -41,8 +44,6 @@ async def test_an_equal_ledger_differs_in_nothing(tmp_path):
 
 async def test_balances_are_not_compared_while_an_order_is_in_flight(tmp_path):
     async with rig(tmp_path) as r:
-        from tests.rig import stored_order
-
         await stored_order(r, posted=True)
         r.sim.trader.collateral -= 5 * M
         found = await reconciler_of(r).compare(now_us=now_us())
@@ -230,3 +231,26 @@ async def test_a_ledger_of_another_wallet_is_refused(tmp_path):
             await r.ledger.transact(
                 lambda tx: account.open_account(tx, "0x" + "9" * 40, 1, now_us=1)
             )
+
+
+async def test_a_ledger_that_was_put_aside_says_whose_order_it_was(tmp_path):
+    async with rig(tmp_path) as r:
+        copy = tmp_path / "old.db"
+        async with r.working():
+            await settled_entry(r)
+            await asyncio.to_thread(backup, r.path, copy)
+            await r.sees(leader=1, market=1)
+            token = r.market(1).tokens[0]
+            bought = "SELECT COUNT(*) FROM position WHERE token = ?"
+            await until(lambda: r.value(bought, token), "what the backup does not know")
+            await r.settled()
+        # As `botctl db restore` leaves it beside the restored one.
+        await asyncio.to_thread(backup, r.path, copy.with_name(f"{copy.name}.before-restore-1"))
+        async with Ledger(copy).open() as ledger:
+            old = dataclasses.replace(r, path=copy, ledger=ledger)
+            await old.boots()
+            await old.execution.reconciler.compare(now_us=now_us())
+            owner = old.value("SELECT portfolio FROM position WHERE token = ?", token)
+            assert owner == f"mirror/{r.settings.leaders[1].wallet}"
+            assert sound(old) == []
+            old.assert_equal_to_exchange()

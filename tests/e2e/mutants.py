@@ -1,0 +1,348 @@
+"""The rules that are broken one at a time, and the test that must notice each.
+
+A line of the code that keeps a rule is replaced by one that does not.
+"""
+
+#: rule -> (file, the line that keeps it, the line that breaks it, the test that must notice)
+MUTANTS = {
+    "commits are synced": (
+        "bot/ledger/db.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF",
+        "tests/integration/test_power_cut.py::test_no_acknowledged_transaction_is_lost_in_a_power_cut",
+    ),
+    "transactions begin immediate": (
+        "bot/ledger/db.py", '"BEGIN IMMEDIATE"', '"BEGIN DEFERRED"',
+        "tests/integration/test_ledger.py::test_three_processes_that_read_and_write_lose_no_update",
+    ),
+    "a guard that raises says no": (
+        "bot/risk/guards.py", "        except Exception as error:  # a guard that cannot answer says no\n            return",
+        "        except Exception as error:\n            continue\n            return",
+        "tests/unit/test_risk.py::test_a_guard_that_raises_counts_as_no",
+    ),
+    "duplicated means landed": (
+        "bot/polymarket/outcomes.py", 'return Accepted("duplicate")', 'return Rejected(_R.PAYLOAD, "duplicated")',
+        "tests/unit/test_outcomes.py::test_duplicated_means_landed",
+    ),
+    "a server error proves nothing": (
+        "bot/polymarket/outcomes.py", 'return Unknown(f"HTTP {status}")\n    try', 'return Rejected(_R.EXCHANGE, "")\n    try',
+        "tests/unit/test_outcomes.py::test_a_server_error_proves_nothing",
+    ),
+    "facts are grouped by maximum": (
+        "bot/model/totals.py", "return max(totals.values(), default=(0, 0))", "return min(totals.values(), default=(0, 0))",
+        "tests/unit/test_totals.py::test_streams_never_exceed_and_complete_answers_always_reach_the_truth",
+    ),
+    "no byte leaves after the deadline": (
+        "bot/execution/send.py", "if sent_us >= order.deadline_us:", "if sent_us < 0:",
+        "tests/integration/test_recovery.py::test_no_byte_leaves_after_the_deadline",
+    ),
+    "a failed fill is taken back": (
+        "bot/execution/fills.py", "    if known is None or failed:\n        store(", "    if known is None:\n        store(",
+        "tests/integration/test_execution.py::test_a_failed_settlement_is_taken_back_once",
+    ),
+    "what is in flight counts against the caps": (
+        "bot/ledger/positions.py", 'flying = f"SELECT SUM(reserved) FROM', 'flying = f"SELECT 0 * SUM(reserved) FROM',
+        "tests/integration/test_execution.py::test_concurrent_signals_never_exceed_the_caps",
+    ),
+    "work that raises takes no neighbour with it": (
+        "bot/ledger/db.py", '        db.execute("ROLLBACK TO item")\n        db.execute("RELEASE item")\n        return error',
+        '        db.execute("RELEASE item")\n        return error',
+        "tests/integration/test_ledger.py::test_what_waits_together_commits_together_and_one_that_raises_is_undone_alone",
+    ),
+    "a state is changed from the state that was read": (
+        "bot/ledger/orders.py", " WHERE id = :id AND state = :old", " WHERE id = :id AND :old = :old",
+        "tests/integration/test_ledger.py::test_an_order_is_moved_only_from_the_state_it_was_read_in",
+    ),
+    "an ended order frees its budget once it is proven": (
+        "bot/execution/fills.py", "    if (order.matched or 0) - shares >= CENT:", "    if shares < 0:",
+        "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
+    ),
+    'pongs make nothing fresh': (
+        'bot/polymarket/books.py', 'time.monotonic() - self.stream.data_heard',
+        'time.monotonic() - self.stream.heard',
+        'tests/integration/test_unkind.py::test_a_channel_that_answers_pings_alone_makes_no_book_fresh',
+    ),
+    'a lapsed subscription is asked for again': (
+        'bot/polymarket/stream.py', 'last = self.heard if self.silence_s is None else self.data_heard',
+        'last = self.heard',
+        'tests/integration/test_unkind.py::test_a_lapsed_subscription_is_asked_for_again_though_pings_are_answered',
+    ),
+    'a page at login is weather': (
+        'bot/polymarket/clob.py', '            if not _refusal(reply):\n                raise Unavailable',
+        '            if reply.status >= 429:\n                raise Unavailable',
+        'tests/integration/test_unkind.py::test_a_page_at_login_is_weather_and_a_refusal_of_the_key_is_not',
+    ),
+    "an answer may be a millionth above its trades": (
+        "bot/execution/fills.py", "(order.matched or 0) - shares >= CENT", "(order.matched or 0) - shares > 0",
+        "tests/integration/test_unkind.py::test_an_answer_a_millionth_above_its_trades_ends_its_order",
+    ),
+    'one unreadable trade locks nothing': (
+        'bot/polymarket/clob.py', '                    unreadable.append(Unreadable(str(error), _named(bytes(row))))',
+        '                    raise Unavailable(str(error)) from None',
+        'tests/integration/test_unkind.py::test_one_unreadable_trade_locks_nothing_and_is_told',
+    ),
+    'amounts are decimal text': (
+        'bot/polymarket/outcomes.py', '    return (min(int(made * MICRO), maker_amount), int(took * MICRO)) if fits else (0, 0)',
+        '    scale = MICRO if fits else 1\n    return (min(int(made * scale), maker_amount), int(took * scale))',
+        'tests/unit/test_outcomes.py::test_amounts_are_decimal_text_and_what_does_not_fit_proves_nothing',
+    ),
+    'fees are cut, on the average price': (
+        'bot/model/fees.py', 'return int(exact // _STEP) * _STEP',
+        'return int((exact + _STEP // 2) // _STEP) * _STEP',
+        'tests/unit/test_wire.py::test_fees_are_cut_as_in_real_charges',
+    ),
+    'a funder is proven': (
+        'bot/polymarket/wallet.py', '    if funder in wallets[signature_type]:\n        return',
+        '    if funder:\n        return',
+        'tests/unit/test_wallet.py',
+    ),
+    'an unfinished story fails': (
+        'bot/lab/demo.py', 'problems = _unfinished(truth) + judgement.problems',
+        'problems = judgement.problems',
+        'tests/integration/test_unkind.py::test_a_story_that_was_not_finished_fails',
+    ),
+    'a crash loop stops entries alone': (
+        'bot/runtime.py', '                ControlMode.PAUSED,\n                reason=reason,',
+        '                ControlMode.HALTED,\n                reason=reason,',
+        'tests/integration/test_unkind.py::test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fault',
+    ),
+    'a reboot is no crash': (
+        'bot/runtime.py', 'limits.crash_window_s * MICRO, booted_us)',
+        'limits.crash_window_s * MICRO, booted_us - 10**9)',
+        'tests/integration/test_unkind.py::test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fault',
+    ),
+    'a pause is not cut short': (
+        'bot/ledger/control.py', 'AND COALESCE(until_us, :forever) >= COALESCE(:until, :forever)',
+        'AND 0 = COALESCE(:until, 1)',
+        'tests/integration/test_unkind.py::test_a_pause_is_never_cut_short_and_a_halt_keeps_its_first_reason',
+    ),
+    'a bought trade is shown as bought': (
+        'bot/report/lists.py', "ORDER BY COALESCE(e.verdict, '') = 'copied' DESC, s.seq DESC",
+        'ORDER BY s.seq DESC',
+        'tests/integration/test_unkind.py::test_a_trade_that_was_bought_and_grew_too_late_is_shown_as_bought',
+    ),
+    'a slow beat is no hang': (
+        'bot/report/status.py', '_gauge(b["detail"], "beat_s") or DEFAULT_BEAT_S',
+        'DEFAULT_BEAT_S',
+        'tests/integration/test_unkind.py::test_a_slow_beat_is_no_hang_and_locked_entries_are_on_the_first_screen',
+    ),
+    'reconcile agrees only when it knows': (
+        'bot/cli/maintain.py', '        return Unavailable.exit_code\n    say(',
+        '        return 0\n    say(',
+        'tests/integration/test_unkind.py::test_reconcile_says_that_it_agrees_only_when_it_knows',
+    ),
+    "last known facts serve exits": (
+        "bot/execution/drive.py", "        return await self.ledger.look(markets.last_known, intent.condition)",
+        "        return None",
+        "tests/integration/test_stories_1_to_14.py::test_story_8_an_exit_lives_on_the_last_known_facts",
+    ),
+    "each exit is driven on its own": (
+        "bot/execution/loop.py", "                self._spawn(name, self._attempt(intent, stopping))",
+        "                await self._driver.data.watch([intent.token], max_age_us=0)\n"
+        "                self._spawn(name, self._attempt(intent, stopping))",
+        "tests/integration/test_stories_1_to_14.py::test_story_8_a_hanging_market_delays_no_other_exit",
+    ),
+    "who is followed no more is followed out": (
+        "bot/ledger/leaders.py", '" THEN 2 ELSE 0 END"', '" THEN 0 ELSE 0 END"',
+        "tests/integration/test_stories_1_to_14.py::test_story_7_who_is_removed_is_followed_out",
+    ),
+    "what has settled is sold": (
+        "bot/execution/drive.py", "        if min(over, settled) < CENT:", "        if settled < over:",
+        "tests/integration/test_exits.py::test_a_fill_that_never_mines_holds_up_its_own_shares_only",
+    ),
+    'dust is nothing': (
+        'bot/ledger/positions.py', 'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT} AND token = "',
+        'f"SELECT SUM(shares) FROM position WHERE shares >= {CENT * 0} AND token = "',
+        'tests/integration/test_stories_1_to_14.py::test_story_12_dust_makes_no_side_taken',
+    ),
+    "a gate that stays shut asks the wallet": (
+        "bot/execution/drive.py", "            if there is None or abs(there - ours) >= CENT:", "            if ours < 0:",
+        "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
+    ),
+    "nothing is driven before the gate opens": (
+        "bot/execution/drive.py", "            if now < self.born_us + ALONE_S * MICRO:", "            if ours < 0:",
+        "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
+    ),
+    "a token with forgotten trades waits": (
+        "bot/execution/drive.py", "        return \"trades of this token that the ledger cannot read or does not know\"",
+        "        return None",
+        "tests/integration/test_exits.py::test_a_token_with_unread_trades_waits",
+    ),
+    "after doubt only the wallet lets an exit go on": (
+        "bot/execution/drive.py", "if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):",
+        "if intent.target < 0:",
+        "tests/integration/test_stories_1_to_14.py::test_story_11_after_an_unproven_attempt_only_the_wallets_word_lets_another_go",
+    ),
+    "one attempt is in flight": (
+        "migrations/versions/0003_state_not_events.py", "CREATE UNIQUE INDEX ux_orders_one_in_flight",
+        "CREATE INDEX ux_orders_one_in_flight",
+        "tests/integration/test_ledger.py::test_one_attempt_of_an_intent_is_in_flight",
+    ),
+    "an exit ends when it is reached": (
+        "bot/ledger/intents.py", "    over = maybe - standing.target >= CENT", "    over = maybe - standing.target >= 50_000_000",
+        "tests/integration/test_stories_24_to_30.py::test_story_26_what_has_settled_goes_the_rest_when_it_is_mined",
+    ),
+    "an exit stands again when its sale fails": (
+        "bot/execution/fills.py", "failed and not intents.reopen(tx, order, now_us=now_us):", "failed and order.attempt < 0:",
+        "tests/integration/test_execution.py::test_a_sale_that_fails_on_the_chain_is_sold_again",
+    ),
+    "the cover says how much": (
+        "bot/model/intent.py", "    return cover.shares * exposure // cover.leader", "    return min(cover.shares, exposure)",
+        "tests/unit/test_leave.py",
+    ),
+    "an increase that is passed over sets the cover anew": (
+        "bot/execution/leave.py", "        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
+        "        pass",
+        "tests/integration/test_stories_1_to_14.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
+    ),
+    "an ended entry sets the cover anew": (
+        "bot/ledger/intents.py", "            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)",
+        "            assert found",
+        "tests/integration/test_stories_1_to_14.py::test_story_2_half_a_filled_entry_follows_half_a_sale",
+    ),
+    "what rests ends by proof": (
+        "bot/execution/evidence.py", "        if order.cancelled_us is not None and began >= order.cancelled_us + lag:",
+        "        if began:",
+        "tests/integration/test_standing_exits.py::test_a_resting_order_is_ended_by_proof_alone",
+    ),
+    "a reached exit is not about what comes later": (
+        "bot/ledger/intents.py", "    standing = open_on(tx, portfolio, token)\n    if standing is None or standing.kind",
+        "    standing = latest_on(tx, portfolio, token)\n    if standing and standing.state is IntentState.REACHED:\n"
+        "        run(tx, \"UPDATE intent SET state = 'open' WHERE id = :id\", id=standing.id)\n"
+        "    if standing is None or standing.kind",
+        "tests/integration/test_foreign.py::test_a_reached_exit_is_not_about_shares_that_come_later",
+    ),
+    "shares that show late ask for a decision": (
+        "bot/execution/fills.py", "            correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)",
+        "            pass",
+        "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_follow_him_out",
+    ),
+    "an increase raises what rests": (
+        "bot/execution/loop.py", "                    await self._decider.raise_standing(signal)",
+        "                    pass",
+        "tests/integration/test_standing_exits.py::test_an_increase_raises_an_exit_that_rests",
+    ),
+    "doubt is about shares, not about an intent": (
+        "bot/ledger/intents.py", "SELECT doubted FROM orders WHERE portfolio = :portfolio AND token = :token",
+        "SELECT doubted FROM orders WHERE :portfolio = :token",
+        "tests/integration/test_standing_exits.py::test_doubt_outlives_its_intent",
+    ),
+    "an operator's close is his": (
+        "bot/execution/leave.py", "            if intents.asked_by_operator(tx, standing):", "            if standing.target < 0:",
+        "tests/integration/test_standing_exits.py::test_a_leader_changes_nothing_about_an_operators_close",
+    ),
+    "what was passed over is counted before a sale": (
+        "bot/execution/leave.py", "            for entry in signals.overtaken(tx, signal):", "            for entry in ():",
+        "tests/integration/test_standing_exits.py::test_covers_count_the_other_side_and_what_was_passed_over",
+    ),
+    "a foreign trade is known by itself": (
+        "bot/ledger/orders.py", "(mine.intent_id is not None or _booked(tx, one_fill.trade_id))", "mine",
+        "tests/integration/test_foreign.py::test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion",
+    ),
+    "a halt takes what rests off the book": (
+        "bot/execution/drive.py", "        return halted or old or intent is None", "        return old or intent is None",
+        "tests/integration/test_stories_24_to_30.py::test_story_27_halt_in_the_middle_of_an_exit",
+    ),
+    "a sale that is not decided yet is still to be followed": (
+        "bot/ledger/leaders.py", "+ int(pending or 0), 0)", "+ 0 * int(pending or 0), 0)",
+        "tests/integration/test_standing_exits.py::test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part",
+    ),
+    "we do not trade with ourselves": (
+        "bot/execution/decide.py", "exit_stands=intents.exit_stands_in(tx, signal.token)", "exit_stands=False",
+        "tests/integration/test_stories_1_to_14.py::test_story_14_we_do_not_trade_with_ourselves",
+    ),
+    "a close locks entries": (
+        "bot/execution/leave.py", "        control.lock(tx, control.position(portfolio, token), reason, until_us=until)",
+        "        assert until and reason",
+        "tests/integration/test_stories_24_to_30.py::test_story_28_an_operators_close_locks_entries",
+    ),
+    "an ended market is settled once": (
+        "bot/ledger/markets.py", """        " AND status <> 'ended'",""", """        "",""",
+        "tests/integration/test_resolution.py::test_an_end_is_stored_once",
+    ),
+    "a payout needs two who agree": (
+        "bot/polymarket/resolution.py", "        if by_gamma != by_clob:", "        if by_gamma == (0, 0):",
+        "tests/integration/test_resolution.py::test_a_market_ends_when_both_say_so",
+    ),
+    "a payout ends a position": (
+        "bot/execution/settle.py", "    intents.end_in_market(tx, ended.tokens, now_us=now_us)", "    assert intents",
+        "tests/integration/test_stories_1_to_14.py::test_story_9_a_market_that_ends_ends_our_position",
+    ),
+    "collateral is no credit while shares are missing": (
+        "bot/execution/reconcile.py", '        if [difference.kind for difference in wrong] != ["cash"]:',
+        '        if "cash" not in [difference.kind for difference in wrong]:',
+        "tests/integration/test_reconcile.py::test_collateral_is_no_credit_while_shares_are_missing",
+    ),
+    "a replaced executor drives no exit": (
+        "bot/execution/drive.py", "        control.fence(tx, self.boot_id)\n        intent, now", "        intent, now",
+        "tests/integration/test_standing_exits.py::test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing",
+    ),
+    "a replaced executor decides no exit": (
+        "bot/execution/leave.py", "        control.fence(tx, self.boot_id)\n", "",
+        "tests/integration/test_standing_exits.py::test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing",
+    ),
+    "a replaced executor cancels nothing": (
+        "bot/execution/drive.py", "        control.fence(tx, self.boot_id)\n        for order", "        for order",
+        "tests/integration/test_standing_exits.py::test_a_replaced_executor_cancels_nothing",
+    ),
+    "the wallet's word counts what is on its way": (
+        "bot/ledger/positions.py", "(CASE side WHEN 'BUY' THEN shares ELSE -shares END) FROM fill\"", "(0) FROM fill\"",
+        "tests/integration/test_standing_exits.py::test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet",
+    ),
+    "an exit keeps its part of an entry that ends after it": (
+        "bot/ledger/intents.py", "        if open_on(tx, order.portfolio, order.token):", "        if order is None:",
+        "tests/integration/test_standing_exits.py::test_an_exit_decided_before_its_entry_has_ended_keeps_its_part",
+    ),
+    "shares that come late count into the cover": (
+        "bot/execution/fills.py", "        intents.bought_late(tx, order, -change if failed else change, now_us=now_us)\n", "",
+        "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_by_half_follow_him_by_half",
+    ),
+    "a close locks entries of what is not held yet": (
+        "bot/execution/leave.py", "        control.lock(tx, control.position(portfolio, token)",
+        "        held and control.lock(tx, control.position(portfolio, token)",
+        "tests/integration/test_standing_exits.py::test_a_close_locks_entries_whether_or_not_anything_is_held_yet",
+    ),
+    "a sale in flight keeps entries out": (
+        "bot/ledger/intents.py", "token = :token AND side = 'SELL' AND {FLYING}", "token = :token AND side = 'NONE' AND {FLYING}",
+        "tests/integration/test_standing_exits.py::test_a_sale_that_may_rest_keeps_entries_out_when_its_exit_is_withdrawn",
+    ),
+    "what is gone is missed in proportion": (
+        "bot/execution/foreign.py", "else left * held.shares // total", "else min(left, held.shares)",
+        "tests/integration/test_foreign.py::test_shares_that_are_gone_are_missed_by_external_first_and_then_in_proportion",
+    ),
+    "what is redeemed is owed no more": (
+        "bot/execution/foreign.py", "    positions.redeemed(tx, paid.token, now_us=now_us)\n", "",
+        "tests/integration/test_resolution.py::test_what_somebody_redeems_is_owed_no_more_and_no_profit_again",
+    ),
+    "a position without facts ends with its market": (
+        "bot/execution/prefetch.py", "for condition, _ in used} | nameless", "for condition, _ in used}",
+        "tests/integration/test_resolution.py::test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same",
+    ),
+    "progress begins an exit's pauses anew": (
+        "bot/ledger/intents.py", "due_us = MIN(due_us, :now), tries = 0 WHERE", "due_us = MIN(due_us, :now) WHERE",
+        "tests/integration/test_exits.py::test_progress_begins_the_pauses_anew",
+    ),
+    "a resume lets standing exits look at once": (
+        "bot/ledger/control.py", "        intents.wake(tx, now_us=now_us)\n    return changed == 1", "        pass\n    return changed == 1",
+        "tests/integration/test_exits.py::test_a_resume_tries_standing_exits_at_once",
+    ),
+    "balances are asked slowly": (
+        "bot/polymarket/clob.py", "        await self._balances.acquire()\n", "",
+        "tests/integration/test_clob.py::test_balances_are_asked_slower_than_the_exchange_allows",
+    ),
+    "a restored ledger knows whose order it was": (
+        "bot/execution/reconcile.py", "await asyncio.to_thread(kept_owner, self.ledger.path, fill.order_id)", "None",
+        "tests/integration/test_reconcile.py::test_a_ledger_that_was_put_aside_says_whose_order_it_was",
+    ),
+    "an exit has a floor": (
+        "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
+        "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",
+    ),
+    "an exit needs a book that is not frozen": (
+        "bot/strategy/leave.py", "    if now_us - book.seen_us > s.book_max_age_s * MICRO:", "    if now_us < book.seen_us:",
+        "tests/unit/test_leave.py::test_an_exit_waits_and_says_for_what",
+    ),
+    "lookups are stamped with the exchange's time": (
+        'bot/execution/evidence.py', ' + min(self._venue.skew_s, 0)',
+        '',
+        'tests/integration/test_exits.py::test_our_clock_ahead_hides_none_of_our_trades',
+    ),
+}  # fmt: skip
