@@ -143,7 +143,8 @@ def _closed_exit(scene: Scene) -> str:
     scene.do("close", market=0, quotes=True)
     scene.trade(0, 0, side="SELL")
     scene.copied(2)
-    scene.until(lambda: scene.orders()[1]["state"] == "rejected", "the exit is refused")
+    refused = "side = 'SELL' AND state = 'rejected'"
+    scene.until(lambda: scene.orders(refused), "the exit is refused")
     scene.trade(1, 2)
     scene.copied(3)
     scene.rest()
