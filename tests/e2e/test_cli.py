@@ -159,7 +159,7 @@ def pids(home: Path) -> dict[str, int]:
 def readable_when_dead(bot) -> None:
     dead = botctl("status", *bot)
     assert dead.returncode == 3
-    assert "NOT RUNNING" in dead.stdout
+    assert "NOT RUNNING" in dead.stdout and "botctl up starts it" in dead.stdout
     for verb in ("positions", "orders", "trades", "daily", "leaders"):
         for flags in ((), ("--json",)):
             process = botctl(verb, *flags, *bot)
