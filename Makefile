@@ -16,9 +16,9 @@ test: $(VENV)/installed
 	rm -f .coverage .coverage.*
 	@echo "tests of whole programs beside those of parts: most of both is waiting"
 	@$(BIN)/coverage run -m pytest -q --durations=10 tests/e2e --ignore=tests/e2e/test_sabotage.py >.e2e.log 2>&1 & e2e=$$!; \
-	  trap 'kill -TERM $$e2e 2>/dev/null; wait $$e2e; exit 130' INT TERM; \
-	  $(BIN)/coverage run -m pytest -q --durations=10 tests/unit tests/integration tests/e2e/test_sabotage.py; parts=$$?; \
-	  wait $$e2e; programs=$$?; cat .e2e.log; exit $$((parts + programs))
+	  $(BIN)/coverage run -m pytest -q --durations=10 tests/unit tests/integration tests/e2e/test_sabotage.py & parts=$$!; \
+	  trap 'kill -TERM $$e2e $$parts 2>/dev/null; wait; exit 130' INT TERM; \
+	  wait $$parts; failed=$$?; wait $$e2e; failed=$$((failed + $$?)); cat .e2e.log; exit $$failed
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -1,10 +1,14 @@
 """Shared by all tests."""
 
 import os
+import signal
 
 import pytest
 
 import bot  # noqa: F401  (puts the safe SQLite in place before any test imports sqlite3)
+
+# Whoever ends a run ends it as Ctrl-C does: fixtures take their processes with them.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,8 @@ from bot import report
 from bot.cli.observe import Count, Full, ledger_path
 from bot.cli.output import Cli, cli, emit, short, table
 from bot.errors import UsageError
-from bot.model.intent import EXTERNAL, MANUAL, Portfolio, mirror
+from bot.model.amounts import CENT
+from bot.model.intent import EXTERNAL, MANUAL, IntentKind, Portfolio, mirror
 from bot.model.order import OrderKind
 from bot.model.signal import Wish
 from bot.model.units import decimal_text, printable, rfc3339
@@ -91,10 +92,20 @@ def close(
     ] = False,
     portfolio: Whose = None,
 ) -> None:
-    """Sell a position whole; nothing is bought of it for half an hour. Not while halted."""
+    """Sell a position whole, also one that is being bought. Not while halted.
+
+    Nothing is bought of it for half an hour.
+    """
     options = cli(context)
     with report.read(ledger_path(options)) as found:
-        held = [r for r in lists.positions(found) if r["shares_micros"] >= 10_000]
+        held = [r for r in lists.positions(found) if r["shares_micros"] >= CENT]
+        known = {(r["portfolio"], r["token"]) for r in held}
+        # What is being bought first may hold nothing yet, and is to be sold as well.
+        held += [
+            r
+            for r in lists.intents(found, 10_000)
+            if r["kind"] == IntentKind.ENTRY and (r["portfolio"], r["token"]) not in known
+        ]
         if found.value("SELECT mode FROM control") == "halted":
             raise UsageError("the bot is halted and sells nothing; botctl resume, then close again")
     rows = _chosen(held, "token", position, all_, portfolio, "positions")

@@ -65,5 +65,5 @@ def assemble(
     loop = Loop(
         ledger, decider, leaver, driver, poster, prover, settings, in_flight, doorbell, now_us
     )
-    reconciler = Reconciler(ledger, venue, signer.maker, prover.apply)
+    reconciler = Reconciler(ledger, venue, signer.maker, prover.apply, boot_id)
     return Execution(loop, decider, leaver, driver, poster, prover, reconciler, doorbell)

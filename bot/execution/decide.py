@@ -218,6 +218,7 @@ class Decider:
         return order
 
     def _pass(self, tx: Tx, signal: Signal, skip: Skip) -> None:
+        control.fence(tx, self.boot_id)
         self._record(tx, signal, skip.numbers, reason=skip.reason)
         passed_over(tx, signal, self.settings, now_us=self.now_us())
 

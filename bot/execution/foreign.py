@@ -128,11 +128,13 @@ def _losers(tx: Tx, token: str, missing: int) -> Iterator[tuple[Portfolio, int]]
         left, total = left - part, total - held.shares
 
 
-def redeem(tx: Tx, paid: positions.Receivable, *, now_us: int) -> str:
-    """Book that an ended market has paid, by whoever's hand: the gain was booked at its end."""
-    positions.redeemed(tx, paid.token, now_us=now_us)
-    account.move_opening(tx, paid.usdc, now_us=now_us)
-    text = f"{decimal_text(paid.usdc)} USDC redeemed for token {paid.token}"
+def redeem(tx: Tx, owed: positions.Receivable, *, now_us: int) -> str:
+    """Note that the shares of an ended market are gone, so that nothing is owed for them."""
+    positions.redeemed(tx, owed, now_us=now_us)
+    text = (
+        f"token {owed.token} of an ended market has left the wallet:"
+        f" {decimal_text(owed.usdc)} USDC are to be redeemed no more"
+    )
     control.record(tx, "executor", "account.redeemed", text, now_us=now_us)
     return text
 
@@ -145,7 +147,9 @@ def credit(tx: Tx, change: int, *, now_us: int) -> str:
     account.move_opening(tx, change, now_us=now_us)
     tally.count(tx, "cash", "credit" if change > 0 else "rounding", now_us=now_us)
     what = (
-        "came from elsewhere: a deposit, yield, reward or rebate" if change > 0 else "were rounded"
+        "came from elsewhere: a deposit, redemption, yield, reward or rebate"
+        if change > 0
+        else "were rounded"
     )
     text = f"{decimal_text(abs(change))} USDC {what}"
     control.record(tx, "executor", "account.credit", text, now_us=now_us)

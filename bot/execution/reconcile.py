@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from bot.errors import BotError
 from bot.execution import foreign
@@ -29,8 +29,9 @@ OVERLAP_S = 3600
 _UNREADABLE = "evidence:unreadable"
 #: Differences that fit into one frame of the queue.
 SHOWN = 50
-#: Of so many ended markets the wallet is asked when collateral has come: balances are asked slowly.
+#: Of so many tokens that are to be redeemed the wallet is asked each time.
 ASKED = 20
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,11 @@ class Reconciler:
     venue: OrderVenue
     wallet: str
     apply: Callable[[Evidence], Awaitable[None]]
+    boot_id: int
     _one: asyncio.Lock = field(
         default_factory=asyncio.Lock
     )  #: two at once would both book what both saw
+    _asked: str = ""  #: the last token asked of that is to be redeemed
 
     async def compare(self, *, now_us: int, balances: bool = True) -> Comparison:
         """Return the differences, and let alert and locks say what was found.
@@ -103,11 +106,12 @@ class Reconciler:
             balances and before is not None and await self.ledger.look(account.stillness) == before
         )
         if quiet and not coming:
+            booked += await self._collected(now_us)
             wrong, credited = await self._credit(wrong, now_us)
             booked += credited
         comparison = Comparison((*found, *(wrong if quiet else [])), quiet, tuple(booked))
         mark_s = None if coming or trades.unreadable else trades.newest_s - OVERLAP_S
-        await self.ledger.transact(_conclude, comparison, mark_s, trades.unreadable, now_us=now_us)
+        await self._write(_conclude, comparison, mark_s, trades.unreadable, now_us=now_us)
         return comparison
 
     async def _open_orders(self) -> list[Difference]:
@@ -145,7 +149,7 @@ class Reconciler:
     async def _book(self, fill: Fill, now_us: int) -> str:
         # A ledger that a restore has put aside may know whose order it was.
         owner = await asyncio.to_thread(kept_owner, self.ledger.path, fill.order_id)
-        return await self.ledger.transact(foreign.book, fill, owner, now_us=now_us)
+        return await self._write(foreign.book, fill, owner, now_us=now_us)
 
     async def _balances(self) -> list[Difference]:
         held = await self.ledger.look(positions.held_by_token)
@@ -180,50 +184,57 @@ class Reconciler:
         """
         if [difference.kind for difference in wrong] != ["cash"]:
             return wrong, []
-        change, booked = wrong[0].exchange - wrong[0].ledger, []
+        change = wrong[0].exchange - wrong[0].ledger
         fills_since = await self.ledger.look(account.fills_since_mark)
         if change < -foreign.ROUNDING * fills_since:
             return wrong, []
-        for paid in await self._redeemed(change):
-            booked.append(await self.ledger.transact(foreign.redeem, paid, now_us=now_us))
-            change -= paid.usdc
-        if change:
-            booked.append(await self.ledger.transact(foreign.credit, change, now_us=now_us))
-        return [], booked
+        return [], [await self._write(foreign.credit, change, now_us=now_us)]
 
-    async def _redeemed(self, change: int) -> list[positions.Receivable]:
-        """Return which receivables were paid by collateral that came: their shares are gone."""
-        found = []
-        owed = await self.ledger.look(positions.receivables, ASKED) if change > 0 else []
-        for receivable in owed:
-            fits = receivable.usdc <= change + foreign.ROUNDING
-            if fits and await self.venue.shares(receivable.token) < CENT:
-                found.append(receivable)
-                change -= receivable.usdc
-        return found
+    async def _collected(self, now_us: int) -> list[str]:
+        """Close what ended markets owe for shares that the wallet holds no more.
 
-    async def adopt(self, *, now_us: int) -> list[str]:
-        """Make balances agree that no trade explains; return what was booked, in words.
+        It was paid, or given away, by whoever's hand; the cash that came of it is a credit like
+        any other. Some are asked each time, in rotation: balances are asked slowly.
+        """
+        owed = await self.ledger.look(positions.receivables, self._asked, ASKED)
+        self._asked = owed[-1].token if len(owed) == ASKED else ""
+        gone = [owes for owes in owed if await self.venue.shares(owes.token) < CENT]
+        return [await self._write(foreign.redeem, owes, now_us=now_us) for owes in gone]
+
+    async def _write(self, work: Callable[..., R], *args: object, **kwargs: object) -> R:
+        """Run a ledger verb unless another executor has been started.
+
+        Both would book what both have seen.
+        """
+
+        def fenced(tx: Tx) -> R:
+            control.fence(tx, self.boot_id)
+            return work(tx, *args, **kwargs)
+
+        return await self.ledger.transact(fenced)
+
+    async def adopt(self, *, now_us: int) -> tuple[list[str], list[str]]:
+        """Make balances agree that no trade explains; return what was adopted, and what was booked.
 
         Shares and collateral that left are booked at cost, so that they make neither profit nor
         loss. Adopting twice changes nothing the second time.
         """
         async with self._one:
             comparison = await self._compare(now_us, True)
-            said = list(comparison.booked)
+            said = []
             # Balances explain themselves by trades that are still coming: not before those are
             # booked.
             wrong = [] if comparison.forgotten else comparison.differences
             for difference in wrong:
                 if difference.kind in ("shares", "cash"):
-                    await self.ledger.transact(_adopt_balance, difference, now_us)
+                    await self._write(_adopt_balance, difference, now_us)
                     said.append(difference.text)
-            return said
+            return said, list(comparison.booked)
 
     async def answer(self, *, adopt: bool, now_us: int) -> str:
         """Return what `botctl reconcile` prints, as JSON; adopted first if asked for."""
         try:
-            adopted = await self.adopt(now_us=now_us) if adopt else []
+            adopted, booked = await self.adopt(now_us=now_us) if adopt else ([], [])
             found = await self.compare(now_us=now_us)
         except BotError as error:
             return json.dumps({"error": str(error)})
@@ -243,7 +254,7 @@ class Reconciler:
                 "count": len(found.differences),
                 "quiet": found.quiet,
                 "adopted": adopted[:SHOWN],
-                "booked": found.booked[:SHOWN],
+                "booked": [*booked, *found.booked][:SHOWN],
             }
         )
 

@@ -12,6 +12,9 @@ from bot.model.pnl import Fold, fold
 from bot.model.position import Position
 from bot.model.signal import Signal
 
+#: What is to be redeemed: the words of the partial index.
+OWED = "redeemed_us IS NULL AND usdc <> 0"
+
 
 def store_position(
     tx: Tx, portfolio: str, condition: str, token: str, position: Position, *, now_us: int
@@ -149,27 +152,35 @@ def add_settlement(tx: Tx, held: InMarket, usdc: int, *, source: str, now_us: in
 
 @dataclass(frozen=True, slots=True)
 class Receivable:
-    """What an ended market pays for a token, whoever held it, until it is redeemed."""
+    """What an ended market owes for a token, whoever held it, as settled until `until_us`."""
 
     token: TokenId
     usdc: int
+    until_us: int
 
 
-def receivables(tx: Tx, limit: int) -> list[Receivable]:
-    """Return what is to be redeemed, the longest ended first."""
+def receivables(tx: Tx, after: str, limit: int) -> list[Receivable]:
+    """Return what is to be redeemed, by token from the one `after` on."""
     found = rows(
         tx,
-        "SELECT token, SUM(usdc) AS usdc FROM settlement WHERE redeemed_us IS NULL"
-        " GROUP BY token HAVING SUM(usdc) > 0 ORDER BY MIN(at_us), token LIMIT :limit",
+        "SELECT token, SUM(usdc) AS usdc, MAX(at_us) AS until_us FROM settlement"
+        f" WHERE {OWED} AND token > :after GROUP BY token ORDER BY token LIMIT :limit",
+        after=after,
         limit=limit,
     )
     return [Receivable(**row) for row in found]
 
 
-def redeemed(tx: Tx, token: str, *, now_us: int) -> None:
-    """Note that what an ended market owed for a token has been paid."""
-    sql = "UPDATE settlement SET redeemed_us = :now WHERE token = :token AND redeemed_us IS NULL"
-    run(tx, sql, now=now_us, token=token)
+def redeemed(tx: Tx, paid: Receivable, *, now_us: int) -> None:
+    """Note that what an ended market owed for a token is owed no more."""
+    run(
+        tx,
+        f"UPDATE settlement SET redeemed_us = :now WHERE {OWED} AND token = :token"
+        " AND at_us <= :until",
+        now=now_us,
+        token=paid.token,
+        until=paid.until_us,
+    )
 
 
 @dataclass(frozen=True, slots=True)

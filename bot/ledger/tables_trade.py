@@ -209,7 +209,12 @@ class SettlementRow(SQLModel, table=True):
     """What an ended market pays for a position: a receivable until it is redeemed."""
 
     __tablename__ = "settlement"
-    __table_args__ = STRICT
+    __table_args__ = (
+        Index(
+            "ix_settlement_owed", "token", sqlite_where=text("redeemed_us IS NULL AND usdc <> 0")
+        ),
+        STRICT,
+    )
     portfolio: str = _text(primary_key=True)
     token: str = _text(primary_key=True)
     at_us: int = _int(primary_key=True)

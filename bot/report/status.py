@@ -8,6 +8,7 @@ import psutil
 
 from bot.config.home import WORKERS
 from bot.ledger.orders import FLYING
+from bot.ledger.positions import OWED
 from bot.model.units import MICRO, printable, utc_day
 from bot.report.reader import Report
 
@@ -183,7 +184,7 @@ def _today(found: Report) -> Today:
         exposure_usdc_micros=found.value("SELECT COALESCE(SUM(cost), 0) FROM position"),
         cash_usdc_micros=found.value("SELECT COALESCE(SUM(cash), 0) FROM account"),
         receivable_usdc_micros=found.value(
-            "SELECT COALESCE(SUM(usdc), 0) FROM settlement WHERE redeemed_us IS NULL"
+            f"SELECT COALESCE(SUM(usdc), 0) FROM settlement WHERE {OWED}"
         ),
     )
 

@@ -46,7 +46,7 @@ class Settlement:
 
         What it moves is held already.
         """
-        step = {"MATCHED": "MINED", "MINED": "CONFIRMED"}.get(trade.status)
+        step = {"MATCHED": "MINED", "RETRYING": "MINED", "MINED": "CONFIRMED"}.get(trade.status)
         if step is not None:
             self._due.append((self.exchange.now_us + 1, trade, step))
 

@@ -10,6 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE settlement ADD COLUMN redeemed_us INTEGER")
+    op.execute("CREATE INDEX ix_settlement_owed ON settlement (token) WHERE redeemed_us IS NULL AND usdc <> 0")
     for column in ("leader_before", "leader_after", "leader_peak"):
         op.execute(f"ALTER TABLE signal DROP COLUMN {column}")
 

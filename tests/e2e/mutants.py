@@ -309,7 +309,7 @@ MUTANTS = {
         "tests/integration/test_foreign.py::test_shares_that_are_gone_are_missed_by_external_first_and_then_in_proportion",
     ),
     "what is redeemed is owed no more": (
-        "bot/execution/foreign.py", "    positions.redeemed(tx, paid.token, now_us=now_us)\n", "",
+        "bot/execution/foreign.py", "    positions.redeemed(tx, owed, now_us=now_us)\n", "",
         "tests/integration/test_resolution.py::test_what_somebody_redeems_is_owed_no_more_and_no_profit_again",
     ),
     "a position without facts ends with its market": (
@@ -331,6 +331,14 @@ MUTANTS = {
     "a restored ledger knows whose order it was": (
         "bot/execution/reconcile.py", "await asyncio.to_thread(kept_owner, self.ledger.path, fill.order_id)", "None",
         "tests/integration/test_reconcile.py::test_a_ledger_that_was_put_aside_says_whose_order_it_was",
+    ),
+    "what is being bought is closed as well": (
+        "bot/cli/positions.py", "if r[\"kind\"] == IntentKind.ENTRY and", "if r[\"kind\"] == \"\" and",
+        "tests/integration/test_wishes.py::test_what_is_being_bought_is_closed_as_well",
+    ),
+    "a replaced executor books nothing that it has seen": (
+        "bot/execution/reconcile.py", "            control.fence(tx, self.boot_id)\n", "",
+        "tests/integration/test_reconcile.py::test_a_replaced_executor_books_nothing",
     ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",

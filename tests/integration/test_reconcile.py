@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from bot import report
-from bot.errors import SchemaMismatch
+from bot.errors import InvariantBroken, SchemaMismatch
 from bot.execution.reconcile import Reconciler
 from bot.ledger import account
 from bot.ledger.db import Ledger
@@ -254,3 +254,16 @@ async def test_a_ledger_that_was_put_aside_says_whose_order_it_was(tmp_path):
             assert owner == f"mirror/{r.settings.leaders[1].wallet}"
             assert sound(old) == []
             old.assert_equal_to_exchange()
+
+
+async def test_a_replaced_executor_books_nothing(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await settled_entry(r)
+        old = reconciler_of(r)
+        await r.boots()
+        r.sim.trader.collateral += 40 * M
+        with pytest.raises(InvariantBroken):
+            await old.compare(now_us=now_us())
+        assert r.value("SELECT COUNT(*) FROM event WHERE kind = 'account.credit'") == 0
+        await reconciler_of(r).compare(now_us=now_us())
+        assert r.value("SELECT COUNT(*) FROM event WHERE kind = 'account.credit'") == 1

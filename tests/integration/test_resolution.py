@@ -121,6 +121,7 @@ async def test_what_somebody_redeems_is_owed_no_more_and_no_profit_again(tmp_pat
         r.sim.director.acts.do_credit("YIELD", 1 * M)
         found = await r.execution.reconciler.compare(now_us=now_us())
         assert found.differences == () and len(found.booked) == 2
+        assert "redeemed no more" in found.booked[0] and "came from elsewhere" in found.booked[1]
         assert r.value(owed) == 0
         assert r.value("SELECT cash FROM account") == cash + paid + 4 * M
         assert r.value("SELECT realized FROM daily_pnl") == profit
