@@ -27,6 +27,7 @@ from bot.errors import BotError, ConfigError, LedgerAway, LedgerError
 from bot.ledger import control
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.files import busy
+from bot.liveness import born_us
 from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
@@ -289,9 +290,7 @@ async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
             control.alert(tx, f"crash_loop:{worker}", "critical", text, now_us=at)
         else:
             control.clear_alerts(tx, set(), f"crash_loop:{worker}", now_us=at)
-        return control.boot(
-            tx, worker, os.getpid(), _started_us(), settings.fingerprint(), now_us=at
-        )
+        return control.boot(tx, worker, os.getpid(), born_us(), settings.fingerprint(), now_us=at)
 
     return await ledger.transact(begin)
 
@@ -303,13 +302,6 @@ def _unclean(tx: Tx, worker: str, limits: RuntimeSettings) -> int:
     booted_us = int(psutil.boot_time() * MICRO)
     since = max(now_us() - limits.crash_window_s * MICRO, booted_us)
     return control.unclean_boots(tx, worker, since)
-
-
-def _started_us() -> int:
-    import psutil
-
-    # With the start time a pid cannot be taken for another process that got the same number.
-    return int(psutil.Process().create_time() * MICRO)
 
 
 def _listen(stopping: asyncio.Event) -> None:

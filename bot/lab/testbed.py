@@ -24,7 +24,7 @@ from bot import failpoints, report, supervise
 from bot.config.home import WORKERS, Home
 from bot.errors import BotError, ConfigError, StateUnknown, TimedOut
 from bot.ledger.files import migrate
-from bot.model.units import MICRO
+from bot.liveness import living
 
 #: Generous: machines are shared and slow at times.
 READY_S = 120.0
@@ -109,16 +109,7 @@ class Testbed:
         boot = self.rows(
             "SELECT pid, pid_started_us FROM boot WHERE worker = ? ORDER BY id DESC LIMIT 1", worker
         )[0]
-        try:
-            process = psutil.Process(boot["pid"])
-            born_us = int(process.create_time() * MICRO)
-            ended = (
-                process.status() == psutil.STATUS_ZOMBIE
-                or abs(born_us - boot["pid_started_us"]) > 2 * MICRO
-            )
-        except psutil.NoSuchProcess:
-            return None
-        return None if ended else process
+        return living(boot["pid"], boot["pid_started_us"])
 
     def kill(self, worker: str, number: int = signal.SIGKILL) -> bool:
         """Send a signal to a worker's newest life; return whether there was one to receive it."""

@@ -14,11 +14,7 @@ from typing import Any
 
 from bot.errors import LedgerError, SchemaMismatch, StateUnknown
 from bot.ledger.db import SCHEMA
-from bot.model.units import MICRO, decimal_text, rfc3339
-
-#: A worker whose row is older than this many beats is not alive, whatever its pid says.
-STALE_BEATS = 5
-DAY_US = 86_400 * MICRO
+from bot.model.units import decimal_text, rfc3339
 
 
 def plain(value: Any) -> Any:

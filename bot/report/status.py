@@ -2,18 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-import psutil
-
+from bot import liveness
 from bot.config.home import WORKERS
 from bot.ledger.orders import FLYING
 from bot.ledger.positions import OWED
 from bot.model.units import MICRO, printable, utc_day
 from bot.report.reader import Report
 
-#: A worker whose row is older than this many beats is not alive, whatever its pid says.
-STALE_BEATS = 5
 DEFAULT_BEAT_S = 2
 DAY_US = 86_400 * MICRO
 
@@ -123,7 +119,8 @@ def _worker(found: Report, name: str) -> WorkerRow:
     )
     beat = max(0, found.now_us - b["beat_us"])
     # Each worker says with its beat how often it beats: that is a setting.
-    state = _worker_state(b, beat, _gauge(b["detail"], "beat_s") or DEFAULT_BEAT_S)
+    beat_s = _gauge(b["detail"], "beat_s") or DEFAULT_BEAT_S
+    state = liveness.state(b, beat_s, now_us=found.now_us)
     alive = state in ("running", "starting", "waiting", "stopping", "hung")
     progress = max(0, found.now_us - b["progress_us"]) if b["progress_us"] and alive else None
     return WorkerRow(
@@ -137,19 +134,6 @@ def _worker(found: Report, name: str) -> WorkerRow:
         pss_bytes=_gauge(b["detail"], "pss_bytes") if alive else None,
         detail=printable(b["detail"], 200),
     )
-
-
-def _worker_state(boot: dict[str, Any], beat_us: int, beat_s: int) -> str:
-    if boot["ended_us"] is not None:
-        return "stopped" if boot["exit_code"] == 0 else "failed"
-    try:
-        # A pid alone may belong to a stranger by now; the start time tells.
-        created = int(psutil.Process(boot["pid"]).create_time() * MICRO)
-    except psutil.Error:
-        return "killed"
-    if abs(created - boot["pid_started_us"]) > 2 * MICRO:
-        return "killed"
-    return "hung" if beat_us > STALE_BEATS * beat_s * MICRO else str(boot["state"])
 
 
 def _today(found: Report) -> Today:

@@ -99,6 +99,18 @@ class Acts:
         self._story.depth = shares * MICRO
         self._story.quote(self._market(market))
 
+    def do_best_bid(self, market: int, price: int = 0) -> None:
+        """Nobody bids more than `price` (micro-USDC) until `heal`.
+
+        0: they do again. The asks stay.
+        """
+        found = self._market(market)
+        if price:
+            self._story.best_bids[found.condition] = price
+        else:
+            self._story.best_bids.pop(found.condition, None)
+        self._story.quote(found)
+
     def do_tick(self, market: int, tick: int) -> None:
         """The tick changes; the exchange refuses the old one from now on."""
         found = self._market(market)

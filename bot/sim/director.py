@@ -65,6 +65,7 @@ class Director:
         self.mute_feed = False
         sim.trader.allowed, sim.trader.closed_only = True, False
         self._story.depth = DEPTH
+        self._story.best_bids.clear()
         for market in self._story.markets:
             market.accepting = not market.ended
             self._story.quote(market)

@@ -26,6 +26,7 @@ class Scenario:
     leaders: list[Account] = field(default_factory=list)
     depth: int = DEPTH
     mids: dict[str, int] = field(default_factory=dict)
+    best_bids: dict[str, int] = field(default_factory=dict)  #: where it is not a tick under the mid
 
     def __post_init__(self) -> None:
         rng = self.exchange.rng
@@ -60,8 +61,10 @@ class Scenario:
         if market.ended:
             return
         mid = self.mids[market.condition] // market.tick * market.tick
-        for i in range(1, LEVELS + 1):
-            for side, price in (("BUY", mid - i * market.tick), ("SELL", mid + i * market.tick)):
+        bid = self.best_bids.get(market.condition, mid - market.tick)
+        for i in range(LEVELS):
+            away = i * market.tick
+            for side, price in (("BUY", bid - away), ("SELL", mid + market.tick + away)):
                 if market.tick <= price <= MICRO - market.tick and self.depth:
                     self.exchange.inside(
                         self.maker, market.tokens[0], side, price, self.depth, "GTC"

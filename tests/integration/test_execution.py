@@ -9,7 +9,9 @@ from bot.ledger import account, control
 from bot.model.control import ControlMode
 from bot.model.market import Side
 from bot.runtime import now_us
+from bot.sim.faults import Rule
 from bot.sim.server import Plan
+from tests.exits import at
 from tests.rig import M, rig, steer, until
 
 
@@ -130,20 +132,13 @@ async def test_a_retried_settlement_ends_with_its_new_hash(tmp_path):
 
 
 async def test_a_killed_order_is_a_business_outcome(tmp_path):
-    async with rig(tmp_path) as r, r.working():
-        await r.books.watch(list(r.market().tokens), max_age_us=0)
-        await until(lambda: r.books.book(r.market().tokens[0]) is not None, "a book")
+    async with rig(tmp_path) as r:
         # The liquidity vanishes between the decision and the match.
-        original = r.clob.post
-
-        async def post(order):
-            r.sim.exchange.books[r.market().condition].orders.clear()
-            return await original(order)
-
-        r.clob.post = post
-        await r.sees()
-        await until(lambda: r.reasons() == ["copied"], "a decision")
-        await r.settled()
+        with at("decide.committed", r.sim.exchange.books[r.market().condition].orders.clear):
+            async with r.working():
+                await r.sees()
+                await until(lambda: r.reasons() == ["copied"], "a decision")
+                await r.settled()
         assert r.value("SELECT state FROM orders") == "cancelled"
         assert "killed" in r.value("SELECT reason FROM orders")
         assert r.value("SELECT errors FROM control") == 0
@@ -211,16 +206,11 @@ async def test_concurrent_signals_never_exceed_the_caps(tmp_path):
         rig(tmp_path, risk={"max_exposure_usdc": 35, "max_market_usdc": 35}) as r,
         r.working(),
     ):
-        original = r.clob.post
-
-        async def slow(order):
-            # Every signal is decided before the first fill is known: only reservations stand for
-            # it.
-            await until(lambda: len(r.reasons()) >= 12, "each leader's market decided")
-            return await original(order)
-
-        r.clob.post = slow
+        # Every signal is decided before the first fill is known: only reservations stand for it.
+        r.sim.faults.rules.append(Rule("POST /order", "hang", times=-1))
         await asyncio.gather(*(r.sees(market=i % 6, leader=i % 4) for i in range(24)))
+        await until(lambda: len(r.reasons()) >= 12, "each leader's market decided")
+        r.sim.faults.heal()
         await r.settled()
         assert r.value("SELECT SUM(cost) FROM position") <= 35 * M
         assert len(r.reasons()) == 24
@@ -313,17 +303,10 @@ async def test_decisions_keep_the_numbers_they_were_made_on(tmp_path):
 async def test_stopping_lets_what_is_being_sent_come_to_its_answer(tmp_path):
     async with rig(tmp_path) as r:
         async with r.working():
-            slow = asyncio.Event()
-            original = r.clob.post
-
-            async def post(order):
-                slow.set()
-                await asyncio.sleep(0.5)
-                return await original(order)
-
-            r.clob.post = post
+            slow = Rule("POST /order", "slow", seconds=0.5)
+            r.sim.faults.rules.append(slow)
             await r.sees()
-            await slow.wait()
+            await until(lambda: slow.struck, "it is being sent")
             await r.sees(market=1)
         assert r.value("SELECT state FROM orders") in ("open", "filled")
         assert r.value("SELECT COUNT(*) FROM orders") == 1

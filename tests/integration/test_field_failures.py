@@ -13,6 +13,7 @@ from bot.lab.drills import ALL
 from bot.model.amounts import limit_amounts
 from bot.model.market import Side
 from bot.model.order import Unknown
+from bot.sim.faults import Rule
 from tests.integration.test_recovery import Script
 from tests.rig import M, rig, until
 
@@ -70,13 +71,7 @@ def test_every_failure_has_its_proof(failure):
 
 async def test_three_deliveries_and_a_slow_post_make_one_order(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        original = r.clob.post
-
-        async def slow(order):
-            await asyncio.sleep(1.5)
-            return await original(order)
-
-        r.clob.post = slow
+        r.sim.faults.rules.append(Rule("POST /order", "slow", seconds=1.5))
         await r.sees(tx="0x" + "e" * 64)
         await until(lambda: r.reasons() == ["copied"], "a decision")
         for source in ("rtds:2", "data_api", "rtds:1"):

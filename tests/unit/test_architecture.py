@@ -15,7 +15,7 @@ STOREYS = {
     5: ("bot.report", "bot.watchdog"),
     4: ("bot.strategy", "bot.risk", "bot.supervise"),
     3: ("bot.polymarket", "bot.ledger", "bot.queue"),
-    2: ("bot.ports", "bot.config", "bot.logs"),
+    2: ("bot.ports", "bot.liveness", "bot.config", "bot.logs"),
     1: ("bot.model", "bot.errors", "bot.failpoints"),
     0: ("bot",),
 }

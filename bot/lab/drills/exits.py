@@ -133,10 +133,9 @@ def _standing(scene: Scene, how: str) -> str:
 def _collapse(scene: Scene, how: str) -> str:
     stake = hold(scene)
     stake.leave(how)
-    # The best bid on this tick is 0.40: more than 15 % under 0.49.
-    scene.do("tick", market=0, tick=100_000)
+    scene.do("best_bid", market=0, price=10_000)
     stake.untouched(8, "bids are below the floor")
-    scene.on.do("tick", market=0, tick=10_000)
+    scene.on.do("best_bid", market=0)
     stake.reached()
     return "nothing below the floor; sold when bids were back"
 
