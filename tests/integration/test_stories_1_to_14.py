@@ -156,7 +156,7 @@ async def test_story_7_who_is_removed_is_followed_out(tmp_path):
 async def test_story_8_an_exit_lives_on_the_last_known_facts(tmp_path, rule):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
-        r.clob._markets.clear()
+        r.clob.forget_market(r.market().condition)
         r.sim.faults.rules.append(Rule("GET /clob-markets", times=-1, **rule))
         await r.sees(Side.SELL)
         await until(lambda: held(r) < 10_000, "sold all the same")
