@@ -15,13 +15,11 @@ RECENT_US = 86_400 * MICRO
 async def prefetch(ledger: Ledger, books: Books, clob: Clob, *, now_us: int) -> None:
     """Fetch what the exchange tells of markets in use, and store the facts.
 
-    Of what we hold in markets of which the ledger knows no facts, those too: nobody could tell
-    otherwise how they end.
+    Without facts of what we hold nobody could tell how its market ends.
     """
     used = await ledger.look(leaders.recent_markets, now_us - RECENT_US)
-    nameless = await ledger.look(markets.held_without_facts)
     tokens: list[TokenId] = []
-    for condition in {condition for condition, _ in used} | nameless:
+    for condition in {condition for condition, _ in used}:
         try:
             found = await clob.refresh_market(condition)
         except Unavailable:

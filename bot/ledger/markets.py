@@ -112,16 +112,6 @@ def held(tx: Tx) -> list[tuple[ConditionId, tuple[TokenId, TokenId]]]:
     return [(ConditionId(c), (TokenId(t[0]), TokenId(t[1]))) for c, t in tokens.items()]
 
 
-def held_without_facts(tx: Tx) -> set[str]:
-    """Return conditions that we hold something of and whose facts nobody has told yet."""
-    found = rows(
-        tx,
-        "SELECT DISTINCT condition FROM position WHERE shares <> 0"
-        " AND condition NOT IN (SELECT condition FROM market)",
-    )
-    return {row["condition"] for row in found}
-
-
 def to_settle(tx: Tx) -> list[str]:
     """Return ended markets in which something is held, or wished, still."""
     found = rows(

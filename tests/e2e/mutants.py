@@ -313,7 +313,7 @@ MUTANTS = {
         "tests/integration/test_resolution.py::test_what_somebody_redeems_is_owed_no_more_and_no_profit_again",
     ),
     "a position without facts ends with its market": (
-        "bot/execution/prefetch.py", "for condition, _ in used} | nameless", "for condition, _ in used}",
+        "bot/execution/prefetch.py", "            await ledger.transact(markets.learn, found, now_us=now_us)\n", "",
         "tests/integration/test_resolution.py::test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same",
     ),
     "progress begins an exit's pauses anew": (

@@ -90,9 +90,6 @@ async def test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the
         await entered(r)
         ends(r)
         await r.ledger.transact(lambda tx: tx.execute("DELETE FROM market"))
-        await r.ledger.transact(
-            lambda tx: tx.execute("UPDATE leader_trade SET traded_s = 0, seen_us = 0")
-        )
         r.clob.forget_market(r.market().condition)
         await prefetch(r.ledger, r.books, r.clob, now_us=now_us())
         life = MarketLife(r.ledger, resolutions, lambda _: r.execution.doorbell.set(), now_us)
