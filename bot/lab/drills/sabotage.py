@@ -8,7 +8,7 @@ from bot.lab.virtual.sabotage import SABOTAGES
 
 _SEED = 11
 #: A broken law shows soon, and the more is placed twice the longer every life takes.
-_HONEST_ORDERS, _BROKEN_ORDERS = 300, 80
+_HONEST_ORDERS, _BROKEN_ORDERS = 150, 80
 #: Lives are short here: a law that matters when a process dies needs many deaths.
 _DEATH = 120
 
