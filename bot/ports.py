@@ -78,6 +78,10 @@ class MarketData(Protocol):
         """Return a book, or None if it was never seen."""
         ...
 
+    def last_bid(self, token: TokenId) -> int | None:
+        """Return the best bid last seen, or None if none was seen in this life."""
+        ...
+
 
 class Strategy(Protocol):
     """Decides what one signal should become. Pure: same view, same answer."""

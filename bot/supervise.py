@@ -107,7 +107,7 @@ def start(
             [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration",
              str(CONF)],
             env=variables, cwd=home.path, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
-            start_new_session=True,
+            start_new_session=True, umask=0o077,
         )  # fmt: skip
     deadline = time.monotonic() + timeout_s
     while not _answers(home):

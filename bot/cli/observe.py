@@ -182,12 +182,12 @@ def positions(context: typer.Context, full: Full = False) -> None:
                 (
                     r["label"] or short(r["portfolio"].removeprefix("mirror/"), full),
                     short(r["token"], full),
-                    printable(r["outcome"], 20),
+                    printable(r["outcome"] or "–", 20),
                     decimal_text(r["shares_micros"]),
                     decimal_text(r["average_price_micros"]),
                     money(r["cost_usdc_micros"]),
                     money(r["realized_usdc_micros"], signed=True),
-                    printable(r["title"], 60),
+                    printable(r["title"] or "–", 60),
                 )
                 for r in rows
             ],

@@ -88,7 +88,8 @@ def close(
     position: Named = None,
     all_: All = False,
     any_price: Annotated[
-        bool, typer.Option("--at-any-price", help="take any bid, not only those above the floor")
+        bool,
+        typer.Option("--at-any-price", help="take any bid; else none 15 % under what was last bid"),
     ] = False,
     portfolio: Whose = None,
 ) -> None:
@@ -187,7 +188,10 @@ def _chosen(
     if portfolio is not None:
         wanted = portfolio.removeprefix("mirror/").lower()
         found = [
-            r for r in found if r["portfolio"].removeprefix("mirror/").lower().startswith(wanted)
+            r
+            for r in found
+            if r["portfolio"].removeprefix("mirror/").lower().startswith(wanted)
+            or str(r.get("label") or "").lower() == wanted
         ]
     if len(found) == 1:
         return found

@@ -47,8 +47,13 @@ class Leaver:
     settings: Settings
     boot_id: int
 
-    def decide(self, tx: Tx, signal_id: str, *, now_us: int) -> Decided | None:
+    def decide(
+        self, tx: Tx, signal_id: str, *, bid: int | None = None, now_us: int
+    ) -> Decided | None:
         """Store the decision of a signal that asks for an exit, and return it.
+
+        `bid` is what was last bid for its token: the floor of an exit whose leader tells no price
+        counts from it. Without one the first fresh bid will do.
 
         None: it is decided already, or it asks for no exit: it is an entry's. Raises
         InvariantBroken if another executor has been started on this ledger.
@@ -58,7 +63,7 @@ class Leaver:
         if signal is None:
             return None
         if signal.kind is SignalKind.OPERATOR:
-            return self._obey(tx, signal, now_us)
+            return self._obey(tx, signal, bid, now_us)
         token: TokenId | None = signal.token
         if signal.kind is SignalKind.INCREASE:
             # Buying the other side reduces his net exposure: an exit, and never an entry.
@@ -71,14 +76,16 @@ class Leaver:
             for entry in signals.overtaken(tx, signal):
                 self._record(tx, entry, Skip(SkipReason.LEADER_LEFT, {}), now_us)
                 passed_over(tx, entry, self.settings, now_us=now_us)
-        found = self._follow(tx, signal, token, now_us)
+        found = self._follow(tx, signal, token, bid, now_us)
         if (other := positions.other_token(tx, signal)) is not None and other != token:
             # He sold of the other side: what he holds of ours, net of it, is more.
             cover_anew(tx, signal, other, now_us=now_us)
         failpoints.reach("leave.written")
         return found
 
-    def _follow(self, tx: Tx, signal: Signal, token: TokenId, now_us: int) -> Decided:
+    def _follow(
+        self, tx: Tx, signal: Signal, token: TokenId, bid: int | None, now_us: int
+    ) -> Decided:
         portfolio, standing = signal.portfolio, intents.open_on(tx, signal.portfolio, token)
         held = positions.shares_of(tx, portfolio, token)
         coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
@@ -105,6 +112,7 @@ class Leaver:
             if intents.asked_by_operator(tx, standing):
                 # What the operator has asked for stands: it only ever falls, and at his price.
                 target, price = min(target, standing.target), standing.price
+        price = bid if price is None else price
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)
 
@@ -140,7 +148,7 @@ class Leaver:
             now_us=now_us,
         )
 
-    def _obey(self, tx: Tx, signal: Signal, now_us: int) -> Decided:
+    def _obey(self, tx: Tx, signal: Signal, bid: int | None, now_us: int) -> Decided:
         portfolio, token = signal.portfolio, signal.token
         if signal.note.startswith(Wish.ASSIGN):
             owner = Portfolio(signal.note.removeprefix(f"{Wish.ASSIGN} "))
@@ -162,6 +170,7 @@ class Leaver:
         if held + coming < CENT:
             return self._record(tx, signal, Skip(SkipReason.NOT_HELD, numbers), now_us)
         price = standing.price if standing and standing.kind is IntentKind.EXIT else None
+        price = bid if price is None else price
         price = 0 if signal.note == Wish.CLOSE_AT_ANY_PRICE else price
         intent = self._exit_at(tx, signal, token, standing, (0, price), now_us)
         intents.take_over(tx, intent, signal.id)

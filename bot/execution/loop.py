@@ -130,7 +130,12 @@ class Loop:
         for signal in pending:
             if stopping.is_set() or signal.id not in departing:
                 continue
-            found = await self._ledger.transact(self._leaver.decide, signal.id, now_us=self._now())
+            found = await self._ledger.transact(
+                self._leaver.decide,
+                signal.id,
+                bid=self._driver.data.last_bid(signal.token),
+                now_us=self._now(),
+            )
             if found is not None:
                 failpoints.reach("leave.committed")
                 left.add(signal.id)

@@ -217,11 +217,15 @@ def budget(tx: Tx, condition: str, day: str) -> Budget:
 
 
 def held_by_token(tx: Tx) -> list[tuple[TokenId, ConditionId, int]]:
-    """Return (token, condition, shares) of everything we hold, whoever it is for."""
+    """Return (token, condition, shares) of what we hold in markets that trade, whoever it is for.
+
+    Where a market has ended the wallet keeps what is settled here, until it is redeemed.
+    """
     found = rows(
         tx,
-        "SELECT token, condition, SUM(shares) AS shares FROM position GROUP BY token, condition"
-        " HAVING SUM(shares) <> 0",
+        "SELECT token, condition, SUM(shares) AS shares FROM position"
+        " WHERE condition NOT IN (SELECT condition FROM market WHERE status = 'ended')"
+        " GROUP BY token, condition HAVING SUM(shares) <> 0",
     )
     return [(TokenId(r["token"]), ConditionId(r["condition"]), r["shares"]) for r in found]
 

@@ -39,6 +39,7 @@ class Books:
     def __init__(self, url: str, clob: Clob, *, now_us: Callable[[], int]) -> None:
         self._clob, self._now = clob, now_us
         self._levels: dict[TokenId, tuple[dict[int, int], dict[int, int], int]] = {}
+        self._last_bids: dict[TokenId, int] = {}
         self._watched: dict[TokenId, None] = {}
         self._fetching: set[asyncio.Task[None]] = set()
         self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
@@ -70,6 +71,7 @@ class Books:
             for token in list(self._watched)[: max(0, len(self._watched) - MAX_TOKENS)]:
                 del self._watched[token]
                 self._levels.pop(token, None)
+                self._last_bids.pop(token, None)
         oldest = self._now() - max_age_us
         stale = [t for t in wanted if (found := self.book(t)) is None or found.seen_us < oldest]
         if stale:
@@ -90,6 +92,10 @@ class Books:
                 seen_us, self._now() - int((time.monotonic() - self.stream.data_heard) * MICRO)
             )
         return Book(tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), seen_us)
+
+    def last_bid(self, token: TokenId) -> int | None:
+        """Return the best bid last seen, or None if none was seen since it is watched."""
+        return self._last_bids.get(token)
 
     def _subscription(self) -> list[str]:
         # Events between two connections are gone, so no book of before is current.
@@ -114,6 +120,8 @@ class Books:
     def _replace(self, token: TokenId, book: Book) -> None:
         if token in self._watched:
             self._levels[token] = (dict(book.bids), dict(book.asks), book.seen_us)
+            if book.bids:
+                self._last_bids[token] = book.bids[0][0]
 
     async def _on_frame(self, text: str) -> None:
         try:
@@ -141,3 +149,5 @@ class Books:
             else:
                 side.pop(price, None)
             self._levels[TokenId(change.asset_id)] = (levels[0], levels[1], self._now())
+            if levels[0]:
+                self._last_bids[TokenId(change.asset_id)] = max(levels[0])

@@ -340,6 +340,14 @@ MUTANTS = {
         "bot/execution/reconcile.py", "            control.fence(tx, self.boot_id)\n", "",
         "tests/integration/test_reconcile.py::test_a_replaced_executor_books_nothing",
     ),
+    "what has ended is compared no more": (
+        "bot/ledger/positions.py", "(SELECT condition FROM market WHERE status = 'ended')", "('')",
+        "tests/integration/test_resolution.py::test_what_is_bought_by_hand_before_the_end_is_settled_once",
+    ),
+    "a close's floor counts from what was last bid": (
+        "bot/execution/leave.py", "        price = bid if price is None else price\n        price = 0", "        price = 0",
+        "tests/integration/test_wishes.py::test_a_close_does_not_follow_a_collapse_down",
+    ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
         "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",

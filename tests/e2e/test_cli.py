@@ -102,11 +102,8 @@ def test_a_running_bot_is_seen_steered_and_stopped(bot):
 
     assert "paused" in botctl("pause", "--for", "2h", "--reason", "lunch", *bot).stdout
     now = answer(botctl("status", "--json", *bot))
-    assert (now["control"], now["control_reason"], now["control_actor"]) == (
-        "paused",
-        "lunch",
-        "operator",
-    )
+    said = (now["control"], now["control_reason"], now["control_actor"])
+    assert said == ("paused", "lunch", "operator")
     assert botctl("halt", *bot).returncode == 0
     refused = botctl("pause", *bot)
     assert (
@@ -138,6 +135,7 @@ def secrets_are_nowhere(home: Path) -> None:
         if path.is_file() and path.name != "key":
             content = path.read_bytes()
             assert key.encode() not in content and bytes.fromhex(key) not in content, path
+            assert path.name == "config.toml" or path.stat().st_mode & 0o077 == 0, path
     for worker, pid in pids(home).items():
         assert key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         environment = Path(f"/proc/{pid}/environ")

@@ -124,3 +124,24 @@ async def test_what_somebody_redeems_is_owed_no_more_and_no_profit_again(tmp_pat
         assert r.value("SELECT realized FROM daily_pnl") == profit
         assert_lawful(r)
         r.assert_equal_to_exchange()
+
+
+async def test_what_is_bought_by_hand_before_the_end_is_settled_once(tmp_path):
+    """The wallet keeps what is settled here until it is redeemed: that is no difference."""
+    async with rig(tmp_path) as r, asking(r) as resolutions, r.working():
+        await entered(r)
+        r.sim.director.acts.do_by_hand(0, 7)
+        await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+        ends(r)
+        life = MarketLife(r.ledger, resolutions, lambda _: r.execution.doorbell.set(), now_us)
+        await life.look()
+        await until(lambda: r.value("SELECT 1 FROM settlement"), "settled")
+        adopted, booked = await r.execution.reconciler.adopt(now_us=now_us())
+        assert adopted == [] and len(booked) == 1
+        r.execution.doorbell.set()
+        await until(lambda: r.value("SELECT COUNT(*) FROM settlement") == 2, "the hand's as well")
+        found = await r.execution.reconciler.compare(now_us=now_us())
+        assert found.differences == ()
+        owed = "SELECT SUM(usdc) FROM settlement WHERE redeemed_us IS NULL"
+        assert r.value(owed) == r.sim.trader.shares[r.market().tokens[0]]
+        assert_lawful(r)

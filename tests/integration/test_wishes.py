@@ -13,7 +13,21 @@ from bot.config.home import Home
 from bot.errors import UsageError
 from bot.model.control import ControlMode
 from bot.model.market import Side
-from tests.exits import decided, entered, follower, held
+from bot.model.signal import Wish
+from tests.exits import (
+    CENT,
+    RESTS,
+    bids,
+    decided,
+    empties,
+    entered,
+    exit_of,
+    follower,
+    held,
+    rests_at,
+    sold,
+    wishes,
+)
 from tests.rig import M, rig, steer, stored_order, until
 
 
@@ -55,3 +69,20 @@ async def test_nothing_is_closed_while_halted(tmp_path, capsys):
         assert "closing: 1" in capsys.readouterr().out
         assert r.value("SELECT COUNT(*) FROM signal WHERE kind = 'operator'") == 1
         assert r.value("SELECT COUNT(*) FROM fill WHERE side = ?", str(Side.SELL)) == 0
+
+
+async def test_a_close_does_not_follow_a_collapse_down(tmp_path):
+    """Its floor counts from what was last bid before it, not from what is bid first after it."""
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        await empties(r)
+        await wishes(r, Wish.CLOSE)
+        await until(lambda: r.value(RESTS), "it rests")
+        bids(r, 20_000, 400)
+        least = r.value("SELECT price FROM orders WHERE kind = 'GTD'")
+        assert least > 350_000 and exit_of(r)["price"] > 400_000
+        await until(lambda: r.books.book(r.market().tokens[0]).bids, "they are seen")
+        assert sold(r) == 0
+        bids(r, 480_000, 400)
+        await rests_at(r, ours % CENT)
+        assert r.value("SELECT MIN(usdc * 1000000 / shares) FROM fill WHERE side = 'SELL'") >= least

@@ -229,6 +229,10 @@ class VirtualExchange:
         bids = () if token in self.dry else ((PRICE - 10_000, deep),)
         return Book(bids, ((PRICE, deep),), int(self.now_s() * MICRO))
 
+    def last_bid(self, token: TokenId) -> int | None:
+        """Bids are always the same, where there are any."""
+        return PRICE - 10_000
+
     def dries_up(self, token: TokenId, seconds: float) -> None:
         """Let nobody bid for a token for a while; what rests then is taken when bids are back."""
         if token not in self.dry:
