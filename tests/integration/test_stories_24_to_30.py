@@ -115,10 +115,12 @@ async def test_story_28_an_operators_close_locks_entries(tmp_path):
 
 async def test_story_28_a_close_stands_while_the_leader_buys(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        await entered(r, shares=1000 * M)
+        ours = await entered(r, shares=1000 * M)
         await empties(r)
+        bids(r, 490_000, ours // M - 3)
         await wishes(r, Wish.CLOSE)
-        await decided(r, 2)
+        # What is left is too little to rest: nothing is in flight, and his purchase is decided.
+        await until(lambda: "bids" in waits(r), "a part is sold, and nobody buys the rest")
         await r.sees(shares=500 * M)
         await decided(r, 3)
         assert exit_of(r)["target"] == 0 and exit_of(r)["state"] == "open"
