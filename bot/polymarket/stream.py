@@ -29,7 +29,7 @@ class Stream:
     ping_s: float
     reconnect_s: float = 30  #: without any frame for this long: connect anew
     silence_s: float | None = None
-    """Without *data* for this long: subscribe again, and connect anew after `reconnect_s` of it.
+    """Without *data* for this long, each time: subscribe again; connect anew after `reconnect_s`.
     A lapsed subscription answers pings for ever. None where quiet is normal."""
     epoch: int = 0  #: connections made so far; rows of different epochs may overlap
     heard: float = 0.0  #: monotonic time of the last frame, PONG included: the socket lives
@@ -87,20 +87,19 @@ class Stream:
             keeper.cancel()
 
     async def _keep(self, socket: ClientConnection) -> None:
-        resubscribed: float | None = None  #: which silence has been answered
+        asked = 0.0  #: when the subscription was last asked for again: it may lapse once more
         while True:
             await asyncio.sleep(self.ping_s)
             try:
                 await socket.send("PING")
                 last = self.heard if self.silence_s is None else self.data_heard
-                quiet = time.monotonic() - last
+                now = time.monotonic()
+                quiet = now - last
                 if quiet >= self.reconnect_s:
                     logger.warning("stream.silent", url=self.url, seconds=int(quiet))
                     await socket.close(1001, "silent")
-                elif (
-                    self.silence_s is not None and quiet >= self.silence_s and resubscribed != last
-                ):
-                    resubscribed = last
+                elif self.silence_s is not None and now - max(last, asked) >= self.silence_s:
+                    asked = now
                     for text in self.subscribe():
                         await socket.send(text)
             except WebSocketException:
