@@ -201,6 +201,7 @@ def _closed(scene: Scene, how: str) -> str:
     stake.leave(how)
     stake.bids(0)
     scene.faults += 1
+    stake.exit_price = 450_000  # a close counts from what was last bid: the ladder's last rung
     said = botctl(scene, "close", stake.token[:12], "--portfolio", stake.wallet)
     expect("closing: 1" in said, f"the position to be closed, said {said[:200]!a}")
     stake.bids()
