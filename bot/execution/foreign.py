@@ -30,11 +30,13 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
     fill = fill if fill.matched_us else replace(fill, matched_us=now_us)
     alone = owner or (EXTERNAL if fill.side is Side.BUY else None)
     shared = {alone: fill.shares} if alone else _from_whom(tx, fill)
+    rest = fill
     for portfolio, shares in shared.items():
         # The order's own id stays with whoever it was first booked to; each other owner has one of
         # his own.
         ident = _order_of(tx, fill, portfolio)
-        piece = _part(fill, shares, ident)
+        piece = replace(_part(rest, shares), order_id=OrderId(ident))
+        rest = _less(rest, piece)
         _store(tx, piece, portfolio, now_us=now_us)
         _uncover(tx, fill, portfolio, now_us=now_us)
     whose = ", ".join(
@@ -65,9 +67,16 @@ def _order_of(tx: Tx, fill: Fill, portfolio: Portfolio) -> str:
     return fill.order_id if own else _ident(f"{fill.order_id}|{portfolio}")
 
 
-def _part(fill: Fill, shares: int, ident: str) -> Fill:
+def _part(fill: Fill, shares: int) -> Fill:
+    """Return so many shares of a fill, with their part of what they cost: all of it for all."""
     usdc, fee = fill.usdc * shares // fill.shares, fill.fee * shares // fill.shares
-    return replace(fill, order_id=OrderId(ident), shares=shares, usdc=usdc, fee=fee)
+    return replace(fill, shares=shares, usdc=usdc, fee=fee)
+
+
+def _less(fill: Fill, part: Fill) -> Fill:
+    return replace(
+        fill, shares=fill.shares - part.shares, usdc=fill.usdc - part.usdc, fee=fill.fee - part.fee
+    )
 
 
 def _uncover(tx: Tx, fill: Fill, portfolio: Portfolio, *, now_us: int) -> None:

@@ -46,7 +46,9 @@ def attempt(
         slipped = book.bids[0][0] - s.exit_slip_ticks * market.tick
         price = max(floor_to_tick(max(slipped, 0), market.tick), least)
         return Sale(OrderKind.FAK, price, size)
-    return Sale(OrderKind.GTD, least, size) if size >= market.min_shares else NO_BIDS
+    # At any price nothing rests: whoever bids fifty cents would have it for one.
+    rests = left_at != 0 and size >= market.min_shares
+    return Sale(OrderKind.GTD, least, size) if rests else NO_BIDS
 
 
 def floor(left_at: int, tick: int, ratio: int) -> int:

@@ -56,7 +56,7 @@ async def test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion(tmp_pat
                 token,
                 Side.SELL,
                 sold_now,
-                sold_now // 2,
+                sold_now // 2 + 1,
                 0,
                 Settlement.CONFIRMED,
                 None,
@@ -67,6 +67,8 @@ async def test_a_sale_by_hand_in_two_trades_takes_from_all_in_proportion(tmp_pat
             assert len(await r.ledger.look(orders.ours, [fill])) == 1, "known from now on"
         assert abs(shares(r, 0) - shares(r, 1)) < CENT
         assert shares(r, 0) + shares(r, 1) == both - 16 * M
+        sales = r.value("SELECT SUM(usdc) FROM fill WHERE side = 'SELL'")
+        assert sales == 8 * M + 2, "to the micro-dollar, however it is divided"
         assert_lawful(r)
 
 

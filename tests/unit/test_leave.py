@@ -97,6 +97,7 @@ def test_where_he_left_at_no_price_the_first_fresh_bid_counts():
 
 def test_at_any_price_any_bid_will_do():
     assert sale(left_at=0, book=replace(BOOK, bids=((10_000, M),))).price == 10_000
+    assert sale(left_at=0, book=replace(BOOK, bids=())) == NO_BIDS, "a tick is no price to rest at"
 
 
 @given(st.integers(1, 99), st.integers(1, 99), st.sampled_from([1_000, 10_000]))
