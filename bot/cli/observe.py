@@ -164,9 +164,14 @@ def _row(*cells: str) -> str:
 
 
 def positions(context: typer.Context, full: Full = False) -> None:
-    """What is held, per leader and outcome token."""
-    rows = _read(context, lambda found: lists.positions(found))
-    if not _json(context, "positions", rows):
+    """What is held, per leader and outcome token, and what ended markets are to pay."""
+    rows, owed = _read(context, lambda found: (lists.positions(found), lists.receivables(found)))
+    if cli(context).json:
+        emit({"positions": rows, "to_redeem": owed})
+        return
+    if owed:
+        _to_redeem(owed, full)
+    if rows or not owed:
         table(
             (
                 "FOR",
@@ -193,6 +198,26 @@ def positions(context: typer.Context, full: Full = False) -> None:
             ],
             right=("SHARES", "AVG PRICE", "COST USDC", "REALISED"),
         )
+
+
+def _to_redeem(rows: list[dict[str, Any]], full: bool) -> None:
+    say("to redeem on the exchange's page; the next comparison sees that it is done")
+    table(
+        ("FOR", "TO REDEEM", "OUTCOME", "SHARES", "PAYS USDC", "ENDED", "MARKET"),
+        [
+            (
+                r["label"] or short(r["portfolio"].removeprefix("mirror/"), full),
+                short(r["token"], full),
+                printable(r["outcome"] or "–", 20),
+                decimal_text(r["shares_micros"]),
+                money(r["payout_usdc_micros"]),
+                rfc3339(r["settled_us"])[5:16],
+                printable(r["title"] or "–", 60),
+            )
+            for r in rows
+        ],
+        right=("SHARES", "PAYS USDC"),
+    )
 
 
 def orders(

@@ -99,8 +99,8 @@ def close(
     """
     options = cli(context)
     with report.read(ledger_path(options)) as found:
-        held = [r for r in lists.positions(found) if r["shares_micros"] >= CENT]
-        known = {(r["portfolio"], r["token"]) for r in held}
+        held = lists.positions(found)
+        known = {(r["portfolio"], r["token"]) for r in held if not _is_dust(r)}
         # What is being bought first may hold nothing yet, and is to be sold as well.
         held += [
             r
@@ -109,7 +109,7 @@ def close(
         ]
         if found.value("SELECT mode FROM control") == "halted":
             raise UsageError("the bot is halted and sells nothing; botctl resume, then close again")
-    rows = _chosen(held, "token", position, all_, portfolio, "positions")
+    rows = _chosen(held, "token", position, all_, portfolio, "positions", _is_dust)
     wish = Wish.CLOSE_AT_ANY_PRICE if any_price else Wish.CLOSE
     targets = [(r["portfolio"], r["condition"], r["token"]) for r in rows]
     _ask(options, targets, str(wish), "closing")
@@ -123,16 +123,9 @@ def cancel(
     """Take a resting order off its book and end what it was for; the position stays."""
     options = cli(context)
     with report.read(ledger_path(options)) as found:
-        flying = [
-            r
-            for r in lists.orders(found, 10_000)
-            if r["state"] in ("posting", "unknown", "open") and r["intent_id"] is not None
-        ]
-    rows = _chosen(flying, "id", order, all_, None, "orders")
-    if not all_ and any(r["kind"] != OrderKind.GTD for r in rows):
-        raise UsageError("that order rests in no book: it ends by itself within seconds")
-    rests = [r for r in rows if r["kind"] == OrderKind.GTD]
-    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rests]
+        known = lists.orders(found, 10_000)
+    rows = _chosen(known, "id", order, all_, None, "orders", _rests_not)
+    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rows]
     _ask(options, targets, str(Wish.CANCEL), "cancelling")
 
 
@@ -144,11 +137,28 @@ def assign(
     """Give a position that nobody here has bought to a leader's portfolio, or to `manual`."""
     options = cli(context)
     with report.read(ledger_path(options)) as found:
-        held = [r for r in lists.positions(found) if r["portfolio"] == EXTERNAL]
+        held = lists.positions(found)
         owner = _owner(portfolio, lists.leaders(found))
-    rows = _chosen(held, "token", position, False, None, "positions")
+    rows = _chosen(held, "token", position, False, None, "positions", _is_owned)
     targets = [(EXTERNAL, r["condition"], r["token"]) for r in rows]
     _ask(options, targets, f"{Wish.ASSIGN} {owner}", f"assigning to {owner}")
+
+
+def _is_dust(row: dict[str, Any]) -> str | None:
+    small = row.get("shares_micros", CENT) < CENT
+    return "a position of less than 0.01 share: it counts as nothing" if small else None
+
+
+def _rests_not(row: dict[str, Any]) -> str | None:
+    if row["state"] not in ("posting", "unknown", "open"):
+        return f"an order that has ended: {row['state']}"
+    rests = row["kind"] == OrderKind.GTD
+    return None if rests else "an order that rests in no book: it ends by itself within seconds"
+
+
+def _is_owned(row: dict[str, Any]) -> str | None:
+    owner = row["portfolio"]
+    return None if owner == EXTERNAL else f"a position of {owner}: only external ones are assigned"
 
 
 def _owner(named: str, leaders: list[dict[str, Any]]) -> Portfolio:
@@ -176,32 +186,34 @@ def _chosen(
     all_: bool,
     portfolio: str | None,
     verb: str,
+    unfit: Callable[[dict[str, Any]], str | None],
 ) -> list[dict[str, Any]]:
-    """Return the one row whose `key` begins like `named`, or all of them."""
+    """Return the one row whose `key` begins like `named`, or all, of those that are not unfit."""
     if all_ == (named is not None):
         raise UsageError(f"expected an id, or --all; botctl {verb} lists them")
     if named is None:
-        return rows
+        return [r for r in rows if unfit(r) is None]
     if len(named) < _LEAST or not named.isalnum():
         raise UsageError(f"expected at least {_LEAST} characters of an id, found {named[:60]!a}")
-    found = [r for r in rows if str(r[key]).lower().startswith(named.lower())]
+    like = [r for r in rows if str(r[key]).lower().startswith(named.lower())]
     if portfolio is not None:
-        wanted = portfolio.removeprefix("mirror/").lower()
-        found = [
-            r
-            for r in found
-            if r["portfolio"].removeprefix("mirror/").lower().startswith(wanted)
-            or str(r.get("label") or "").lower() == wanted
-        ]
+        like = [r for r in like if _belongs(r, portfolio.removeprefix("mirror/").lower())]
+    found = [r for r in like if unfit(r) is None]
     if len(found) == 1:
         return found
-    what = (
-        "nothing"
-        if not found
-        else f"{len(found)} rows ({', '.join(sorted({r['portfolio'] for r in found}))})"
-    )
-    fix = "give more characters, or --portfolio" if found else f"botctl {verb} lists what there is"
-    raise UsageError(f"{named[:60]!a} names {what}; {fix}")
+    if like and not found:
+        raise UsageError(f"{named[:60]!a} names {unfit(like[0])}")
+    if not found:
+        raise UsageError(f"{named[:60]!a} names nothing; botctl {verb} lists what there is")
+    whose = ", ".join(sorted({r["portfolio"] for r in found}))
+    same = len({r[key] for r in found}) == 1
+    fix = "say whose with --portfolio" if same else "give more characters"
+    raise UsageError(f"{named[:60]!a} names {len(found)} rows ({whose}); {fix}")
+
+
+def _belongs(row: dict[str, Any], wanted: str) -> bool:
+    owner = row["portfolio"].removeprefix("mirror/").lower()
+    return bool(owner.startswith(wanted) or str(row.get("label") or "").lower() == wanted)
 
 
 def _ask(options: Cli, targets: Sequence[Target], note: str, doing: str) -> None:

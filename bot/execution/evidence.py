@@ -85,6 +85,7 @@ class Prover:
             self._in_flight.heard[order.id] = self._now()
             if fresh.state is not OrderState.OPEN:
                 await self._ledger.transact(_moved, fresh, OrderState.OPEN, now_us=self._now())
+                self._news()
         elif found.unreadable:
             # One of the rows that nobody could read may be its fill.
             logger.warning(
@@ -104,6 +105,7 @@ class Prover:
         failpoints.reach("cancel.answered")
         if cancelled:
             await self._ledger.transact(orders.note_cancelled, order.id, now_us=self._now())
+            self._news()
             failpoints.reach("cancel.committed")
 
     async def _unseen(self, order: Order, began: int) -> None:
@@ -125,15 +127,18 @@ class Prover:
                 await self._ledger.transact(
                     fills.finish, order, evidence_complete=True, now_us=self._now()
                 )
+                self._news()
         elif self._now() < order.deadline_us:
             await self._send_again(order)
         elif began >= max(order.deadline_us, landed_by) + lag:
             await self._ledger.transact(_expired, order, now_us=self._now())
+            self._news()
 
     async def _send_again(self, order: Order) -> None:
         # The same bytes: the exchange answers Duplicated if an earlier send has landed.
         if not await self._ledger.look(_halted, now_us=self._now()):
             await self._poster.send(order, again=True)
+            self._news()
 
     def _off_the_book(self, order: Order, began: int, lag: int) -> bool:
         """Return whether a book has dropped a resting order.

@@ -176,16 +176,19 @@ class Loop:
             logger.info("signal.skipped", signal=signal.id, reason=found.reason)
         return True
 
-    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[None, None, None], *, rings: bool = True) -> None:
+        """Let work run beside the loop. `rings`: its end is news; a lookup tells its own."""
         task = asyncio.create_task(work, name=f"work:{name}")
         self._tasks[name] = task
-        task.add_done_callback(lambda done: self._done(name, done))
+        task.add_done_callback(lambda done: self._done(name, done, rings))
 
-    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+    def _done(self, name: str, task: asyncio.Task[None], rings: bool) -> None:
         self._tasks.pop(name, None)
-        self._doorbell.set()
+        if rings:
+            self._doorbell.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
+            self._doorbell.set()
             logger.error("task.failed", task=name, error=f"{type(error).__name__}: {error}")
 
     async def _settle(self, *, first: bool = False) -> None:
@@ -200,7 +203,7 @@ class Loop:
         far = now + FAR_US
         due = [o for o in flying if o.id not in busy and not now < not_before.get(o.id, 0) < far]
         for order in due:
-            self._spawn(order.id, self._prover.resolve(order))
+            self._spawn(order.id, self._prover.resolve(order), rings=False)
         if first and due:
             logger.info("recovery", orders=len(due))
             failpoints.reach("recovery.begun")
@@ -214,4 +217,4 @@ class Loop:
         for condition in sorted({fill.condition for fill in unsettled}):
             oldest = min(f.matched_us for f in unsettled if f.condition == condition)
             if (name := f"fills:{condition}") not in self._tasks:
-                self._spawn(name, self._prover.settle(condition, oldest))
+                self._spawn(name, self._prover.settle(condition, oldest), rings=False)

@@ -170,12 +170,15 @@ def fence(tx: Tx, boot_id: int) -> None:
 
 
 def stalled(tx: Tx, since_us: int) -> list[str]:
-    """Return workers that lived before `since_us` and have got no work done since."""
+    """Return workers that lived before `since_us`, still beat, and have got no work done since.
+
+    One that does not beat any more is hung or gone: a restored ledger has such lives.
+    """
     found = rows(
         tx,
         "SELECT worker FROM boot b WHERE ended_us IS NULL"
         " AND id = (SELECT MAX(id) FROM boot WHERE worker = b.worker)"
-        " AND started_us < :since AND COALESCE(progress_us, 0) < :since",
+        " AND started_us < :since AND beat_us >= :since AND COALESCE(progress_us, 0) < :since",
         since=since_us,
     )
     return [row["worker"] for row in found]

@@ -38,7 +38,9 @@ def decide(
         "decided_us": now_us,
     }
     insert(tx, "decision", values)
-    tally.count(tx, "decision", str(reason or values["verdict"]), now_us=now_us)
+    # What was asked for here copies nobody, whatever came of it.
+    what = values["verdict"] if signal.trade_id else "done"
+    tally.count(tx, "decision", str(reason or what), now_us=now_us)
     run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
 
 
@@ -226,13 +228,14 @@ def moving(tx: Tx, portfolio: str, condition: str) -> bool:
 
 def moving_positions(tx: Tx) -> set[tuple[str, str]]:
     """Return (portfolio, condition) of every order in flight."""
-    found = rows(tx, f"SELECT DISTINCT portfolio, condition FROM orders WHERE {FLYING}")
+    # No DISTINCT: for its sake SQLite would read the index of all orders there ever were.
+    found = rows(tx, f"SELECT portfolio, condition FROM orders WHERE {FLYING}")
     return {(row["portfolio"], row["condition"]) for row in found}
 
 
 def moving_tokens(tx: Tx) -> set[tuple[str, str]]:
     """Return (portfolio, token) of every order in flight."""
-    found = rows(tx, f"SELECT DISTINCT portfolio, token FROM orders WHERE {FLYING}")
+    found = rows(tx, f"SELECT portfolio, token FROM orders WHERE {FLYING}")
     return {(row["portfolio"], row["token"]) for row in found}
 
 

@@ -2,24 +2,40 @@
 
 from typing import Any
 
+from bot.ledger.positions import OWED
 from bot.model.units import MICRO, utc_day
 from bot.report.reader import Report
 
 DAY_US = 86_400 * MICRO
 
 
+def _named(row: str) -> str:
+    """Return the columns that name the market of a row with a token, as some leader trade did."""
+    of_token = f"FROM leader_trade n WHERE n.token = {row}.token LIMIT 1"
+    return f"(SELECT n.title {of_token}) AS title, (SELECT n.outcome {of_token}) AS outcome"
+
+
 def positions(found: Report) -> list[dict[str, Any]]:
     """Return what we hold, one row per leader and token."""
     return found.rows(
         "SELECT p.portfolio, l.wallet AS leader, l.label, p.token, p.condition,"
-        " (SELECT t.title FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS title,"
-        " (SELECT t.outcome FROM leader_trade t WHERE t.token = p.token LIMIT 1) AS outcome,"
-        " p.shares AS shares_micros, p.cost AS cost_usdc_micros,"
+        f" {_named('p')}, p.shares AS shares_micros, p.cost AS cost_usdc_micros,"
         " p.realized AS realized_usdc_micros,"
         " CASE WHEN p.shares > 0 THEN p.cost * 1000000 / p.shares ELSE 0 END"
         " AS average_price_micros, p.updated_us"
         " FROM position p LEFT JOIN leader l ON 'mirror/' || l.wallet = p.portfolio"
         " WHERE p.shares <> 0 ORDER BY p.cost DESC"
+    )
+
+
+def receivables(found: Report) -> list[dict[str, Any]]:
+    """Return what ended markets owe that nobody has redeemed yet, by portfolio and token."""
+    return found.rows(
+        "SELECT s.portfolio, MAX(l.label) AS label, s.token, MAX(s.condition) AS condition,"
+        f" {_named('s')}, SUM(s.shares) AS shares_micros, SUM(s.usdc) AS payout_usdc_micros,"
+        " MAX(s.at_us) AS settled_us"
+        " FROM settlement s LEFT JOIN leader l ON 'mirror/' || l.wallet = s.portfolio"
+        f" WHERE {OWED} GROUP BY s.portfolio, s.token ORDER BY payout_usdc_micros DESC"
     )
 
 
@@ -30,7 +46,11 @@ def orders(found: Report, limit: int, *, unknown: bool = False) -> list[dict[str
         "SELECT o.id, o.state, o.side, o.kind, o.price AS price_micros,"
         " o.maker_amount AS offered_micros, o.token, o.condition, o.portfolio,"
         " l.wallet AS leader, o.intent_id, o.attempt, o.created_us, o.deadline_us,"
-        " o.sent_us, o.sends, o.cancel_us, o.cancelled_us, o.reason, t.title, t.outcome,"
+        " o.sent_us, o.sends, o.cancel_us, o.cancelled_us, o.reason,"
+        # What a leader's trade has not begun, an operator's close, is named by any trade.
+        " COALESCE(t.title, (SELECT n.title FROM leader_trade n WHERE n.token = o.token LIMIT 1))"
+        " AS title, COALESCE(t.outcome,"
+        "  (SELECT n.outcome FROM leader_trade n WHERE n.token = o.token LIMIT 1)) AS outcome,"
         " (SELECT COALESCE(SUM(f.shares), 0) FROM fill f"
         " WHERE f.order_id = o.id AND f.settlement <> 'failed')"
         " AS filled_shares_micros FROM orders o"
@@ -74,8 +94,7 @@ def intents(found: Report, limit: int, *, ended: bool = False) -> list[dict[str,
         " i.ended_us, (SELECT COUNT(*) FROM orders o WHERE o.intent_id = i.id) AS attempts,"
         " (SELECT o.state FROM orders o WHERE o.intent_id = i.id"
         " ORDER BY o.attempt DESC LIMIT 1) AS last_order,"
-        " (SELECT t.title FROM leader_trade t WHERE t.token = i.token LIMIT 1) AS title,"
-        " (SELECT t.outcome FROM leader_trade t WHERE t.token = i.token LIMIT 1) AS outcome"
+        f" {_named('i')}"
         " FROM intent i LEFT JOIN leader l ON 'mirror/' || l.wallet = i.portfolio"
         " LEFT JOIN position p ON p.portfolio = i.portfolio AND p.token = i.token"
         f" WHERE {where} LIMIT ?",
@@ -110,7 +129,9 @@ def leaders(found: Report) -> list[dict[str, Any]]:
         "SELECT l.wallet AS leader, l.label, l.active,"
         " l.watch_start_s * 1000000 AS watched_since_us,"
         " (SELECT COUNT(*) FROM leader_trade t WHERE t.wallet = l.wallet) AS trades,"
-        " (SELECT COUNT(*) FROM orders o WHERE o.portfolio = 'mirror/' || l.wallet) AS copied,"
+        " (SELECT COUNT(DISTINCT t.id) FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
+        " JOIN decision d ON d.signal_id = s.id"
+        " WHERE t.wallet = l.wallet AND d.verdict = 'copied') AS copied,"
         " (SELECT COALESCE(SUM(p.cost), 0) FROM position p"
         " WHERE p.portfolio = 'mirror/' || l.wallet)"
         "  AS stake_usdc_micros,"

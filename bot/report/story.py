@@ -1,4 +1,4 @@
-"""The story of one leader trade: seen, decided on which numbers, ordered, filled."""
+"""The story of a leader trade, a wish or an order: why it is there, and what became of it."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from bot.report.reader import Report
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the story of a leader trade."""
+    """One line of a story."""
 
     step: str
     at_us: int
@@ -21,9 +21,10 @@ class Step:
 
 
 def why(found: Report, ident: str) -> list[Step]:
-    """Return the story of a leader trade, given the start of a tx, signal or order id.
+    """Return the story that the start of a tx, signal or order id names.
 
-    Raises UsageError if nothing, or more than one transaction, begins like that.
+    It begins with a leader's trade; with a wish of the operator's, or a correction; or with an
+    order that nobody here has decided. Raises UsageError if nothing, or more than one, begins so.
     """
     text = ident.strip().lower()
     if len(text) < 6 or not text.removeprefix("0x").isalnum():
@@ -40,13 +41,40 @@ def why(found: Report, ident: str) -> list[Step]:
         like,
         like,
     )
-    if not trades:
+    # Standing exits may be changed by several: only what no trade began is told from there.
+    wishes = [] if trades else _wishes(found, like)
+    orders = [] if trades or wishes else _foreign(found, like)
+    count = len({t["tx"] for t in trades}) + len(wishes) + len(orders)
+    if count == 0:
         raise UsageError(
             f"why: nothing in the ledger begins with {text[:80]}; botctl trades lists what was seen"
         )
-    if len({t["tx"] for t in trades}) > 1:
-        raise UsageError(f"why: {len(trades)} trades begin with {text[:80]}; give more characters")
-    return [step for trade in trades for step in _story(found, trade)]
+    if count > 1:
+        raise UsageError(f"why: {count} stories begin with {text[:80]}; give more characters")
+    told = [step for trade in trades for step in _story(found, trade)]
+    told += [step for wish in wishes for step in _wished(found, wish)]
+    return told + [step for order in orders for step in _ordered(found, order)]
+
+
+def _wishes(found: Report, like: str) -> list[dict[str, Any]]:
+    return found.rows(
+        "SELECT DISTINCT s.* FROM signal s LEFT JOIN decision d ON d.signal_id = s.id"
+        " LEFT JOIN orders o ON o.intent_id = d.intent_id"
+        " WHERE s.trade_id IS NULL AND (s.id LIKE ? OR o.id LIKE ?) ORDER BY s.seen_us LIMIT 50",
+        like,
+        like,
+    )
+
+
+def _foreign(found: Report, like: str) -> list[dict[str, Any]]:
+    return found.rows("SELECT * FROM orders WHERE intent_id IS NULL AND id LIKE ? LIMIT 50", like)
+
+
+def _wished(found: Report, wish: dict[str, Any]) -> Iterator[Step]:
+    what = wish["note"] or "shares have come or gone outside an entry"
+    where = f"token {wish['token']} of {wish['portfolio']}"
+    yield Step(wish["kind"], wish["seen_us"], f"{what}: {where}")
+    yield from _decided(found, wish["id"])
 
 
 def _story(found: Report, trade: dict[str, Any]) -> Iterator[Step]:
@@ -78,7 +106,7 @@ def _story(found: Report, trade: dict[str, Any]) -> Iterator[Step]:
 def _decided(found: Report, signal_id: str) -> Iterator[Step]:
     for decision in found.rows("SELECT * FROM decision WHERE signal_id = ?", signal_id):
         numbers = json.loads(decision["numbers"])
-        reason = decision["reason"] or "copied"
+        reason = decision["reason"] or decision["verdict"]
         shown = ", ".join(f"{k} {_number(k, v)}" for k, v in numbers.items())
         yield Step(
             decision["verdict"],
@@ -106,12 +134,14 @@ def _intended(found: Report, intent: dict[str, Any]) -> Iterator[Step]:
 
 
 def _ordered(found: Report, order: dict[str, Any]) -> Iterator[Step]:
-    price = decimal_text(order["price"])
-    what = (
-        f"{order['side']} {order['kind']} order {order['id']} at {price},"
-        f" attempt {order['attempt']}"
-    )
-    yield Step("signed", order["created_us"], what)
+    what = f"{order['side']} {order['kind']} order {order['id']}"
+    if order["intent_id"] is None:
+        what = f"{order['side']} order {order['id']} of this wallet that nobody here has decided"
+        yield Step("found", order["created_us"], f"{what}: booked to {order['portfolio']}")
+    else:
+        price = decimal_text(order["price"])
+        what += f" at {price}, attempt {order['attempt']}"
+        yield Step("signed", order["created_us"], what)
     if order["sent_us"]:
         yield Step(
             "posted", order["sent_us"], f"sent {order['sends']} time{'s' * (order['sends'] > 1)}"
