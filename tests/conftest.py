@@ -4,8 +4,12 @@ import os
 import signal
 
 import pytest
+from hypothesis import Phase, settings
 
 import bot  # noqa: F401  (puts the safe SQLite in place before any test imports sqlite3)
+
+# Where a test is meant to fail, the smallest example that makes it is of no interest.
+settings.register_profile("sabotage", phases=[Phase.explicit, Phase.generate], database=None)
 
 # Whoever ends a run ends it as Ctrl-C does: fixtures take their processes with them.
 signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from bot import failpoints
 from bot.ledger import signals
 from bot.model.intent import Portfolio, mirror
+from bot.model.signal import Wish
 from bot.report import laws
 from bot.report.audit import mismatches
 from bot.report.reader import read
@@ -65,6 +66,8 @@ async def decided(r: Rig, number: int) -> None:
 async def wishes(r: Rig, wish: str, portfolio: str = "") -> None:
     """Let the operator ask something about a portfolio's shares of the first token."""
     key = (portfolio or follower(r), r.market().condition, r.market().tokens[0])
+    if wish == Wish.CANCEL:
+        wish = f"{wish} {r.value(RESTS.replace('1', 'id', 1))}"
     await r.ledger.transact(signals.ask, *key, str(wish), now_us=now_us())
     r.execution.doorbell.set()
 

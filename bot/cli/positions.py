@@ -111,8 +111,7 @@ def close(
             raise UsageError("the bot is halted and sells nothing; botctl resume, then close again")
     rows = _chosen(held, "token", position, all_, portfolio, "positions", _is_dust)
     wish = Wish.CLOSE_AT_ANY_PRICE if any_price else Wish.CLOSE
-    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rows]
-    _ask(options, targets, str(wish), "closing")
+    _ask(options, [(_where(r), str(wish)) for r in rows], "closing")
 
 
 def cancel(
@@ -125,8 +124,7 @@ def cancel(
     with report.read(ledger_path(options)) as found:
         known = lists.orders(found, 10_000)
     rows = _chosen(known, "id", order, all_, None, "orders", _rests_not)
-    targets = [(r["portfolio"], r["condition"], r["token"]) for r in rows]
-    _ask(options, targets, str(Wish.CANCEL), "cancelling")
+    _ask(options, [(_where(r), f"{Wish.CANCEL} {r['id']}") for r in rows], "cancelling")
 
 
 def assign(
@@ -140,8 +138,7 @@ def assign(
         held = lists.positions(found)
         owner = _owner(portfolio, lists.leaders(found))
     rows = _chosen(held, "token", position, False, None, "positions", _is_owned)
-    targets = [(EXTERNAL, r["condition"], r["token"]) for r in rows]
-    _ask(options, targets, f"{Wish.ASSIGN} {owner}", f"assigning to {owner}")
+    _ask(options, [(_where(r), f"{Wish.ASSIGN} {owner}") for r in rows], f"assigning to {owner}")
 
 
 def _is_dust(row: dict[str, Any]) -> str | None:
@@ -216,24 +213,27 @@ def _belongs(row: dict[str, Any], wanted: str) -> bool:
     return bool(owner.startswith(wanted) or str(row.get("label") or "").lower() == wanted)
 
 
-def _ask(options: Cli, targets: Sequence[Target], note: str, doing: str) -> None:
-    if not targets:
+def _where(row: dict[str, Any]) -> Target:
+    return row["portfolio"], row["condition"], row["token"]
+
+
+def _ask(options: Cli, wishes: Sequence[tuple[Target, str]], doing: str) -> None:
+    if not wishes:
         raise UsageError("nothing to do: there is none")
-    asyncio.run(_store(options, targets, note))
+    asyncio.run(_store(options, wishes))
     if options.json:
-        emit({"ok": True, "asked": len(targets), "wish": note})
+        emit({"ok": True, "asked": len(wishes), "wishes": [note for _, note in wishes]})
     else:
-        print(f"{doing}: {len(targets)}; botctl intents shows how it goes on")
+        print(f"{doing}: {len(wishes)}; botctl intents shows how it goes on")
 
 
-async def _store(options: Cli, targets: Sequence[Target], note: str) -> None:
+async def _store(options: Cli, wishes: Sequence[tuple[Target, str]]) -> None:
     from bot.ledger import signals
     from bot.ledger.db import Ledger, Tx
 
     def store(tx: Tx) -> None:
-        for portfolio, condition, token in targets:
-            now_us = time.time_ns() // 1000
-            signals.ask(tx, portfolio, condition, token, note, now_us=now_us)
+        for where, note in wishes:
+            signals.ask(tx, *where, note, now_us=time.time_ns() // 1000)
 
     async with Ledger(ledger_path(options)).open() as ledger:
         await ledger.transact(store)

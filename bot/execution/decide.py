@@ -87,13 +87,13 @@ class Decider:
 
     async def raise_standing(self, signal: Signal) -> None:
         """Let a standing exit know what an increase that cannot be decided yet means for it."""
-        if await self.ledger.look(raised, signal, self.settings) is None:
+        if await self.ledger.look(raised, signal, self.settings, signal.token) is None:
             return  # as it was at the last look: no transaction for nothing
 
         def write(tx: Tx) -> None:
             control.fence(tx, self.boot_id)
             if (fresh := signals.undecided(tx, signal.id)) is not None:
-                raise_exit(tx, fresh, self.settings, now_us=self.now_us())
+                raise_exit(tx, fresh, self.settings, fresh.token, now_us=self.now_us())
 
         await self.ledger.transact(write)
 
@@ -128,7 +128,7 @@ class Decider:
         signal = signals.undecided(tx, signal_id)
         if signal is None:
             return Later.GONE
-        raise_exit(tx, signal, self.settings, now_us=self.now_us())
+        raise_exit(tx, signal, self.settings, signal.token, now_us=self.now_us())
         if orders.moving(tx, signal.portfolio, signal.condition):
             return Later.BUSY
         found = self._wanted(tx, signal, seen)

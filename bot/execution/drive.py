@@ -42,6 +42,7 @@ class Found:
     market: Market | None
     book: Book
     wallet_shares: int | None  #: None: not asked, or no answer
+    whole: int  #: what proved the wallet whole when it was asked
     skew_s: int
     owner: str
 
@@ -90,12 +91,13 @@ class Driver:
         with suppress(Unavailable):
             max_age_us = self.settings.strategy.book_max_age_s * MICRO
             await look.watch(self.data, [intent.token], max_age_us=max_age_us)
-        shares = None
+        at, shares = self.now_us(), None
+        whole = await self.ledger.look(positions.whole_in_wallet, intent.token, now_us=at)
         if await self.ledger.look(_asks_wallet, intent, now_us=self.now_us()):
             shares = await look.in_wallet(self.venue, intent.token)
         failpoints.reach("drive.begun")
         book = look.book(self.data, intent.token)
-        found = Found(market, book, shares, self.venue.skew_s, self.venue.owner)
+        found = Found(market, book, shares, whole, self.venue.skew_s, self.venue.owner)
         order = await self.ledger.transact(self._attempt, intent.id, found, stopping)
         failpoints.reach("drive.committed")
         return order
@@ -140,14 +142,15 @@ class Driver:
         now = self.now_us()
         if control.read(tx, now_us=now).mode is ControlMode.HALTED:
             return "halted by the operator: botctl resume", 60
-        ours = positions.settled_in_wallet(tx, intent.token)
-        there = seen.wallet_shares
+        whole = positions.whole_in_wallet(tx, intent.token, now_us=now)
+        # An answer is about the moment at which it was asked for: what has moved since voids it.
+        there = seen.wallet_shares if whole == seen.whole else None
         if (what := _gate(tx, intent, now_us=now)) is not None:
             if now < self.born_us + ALONE_S * MICRO:
                 return what, 5
-            if there is None or abs(there - ours) >= CENT:
+            if there is None or abs(there - whole) >= CENT:
                 return f"{what}: the wallet differs", None
-        if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):
+        if intents.doubted(tx, intent) and (there is None or there + CENT <= whole):
             # The attempt before may have sold what another portfolio would be sold for now.
             return "proof of the attempt before: the wallet has less than the portfolios", None
         if seen.market is None:

@@ -8,7 +8,7 @@ from bot import failpoints
 from bot.config.schema import Settings
 from bot.errors import Unavailable
 from bot.execution import fills
-from bot.execution.send import InFlight, Poster
+from bot.execution.send import FAR_US, InFlight, Poster
 from bot.ledger import control, orders
 from bot.ledger.db import Ledger, Tx
 from bot.model.control import ControlMode
@@ -123,7 +123,10 @@ class Prover:
         if order.state is OrderState.OPEN:
             heard = self._in_flight.heard.get(order.id)
             since = max(self._in_flight.born_us, landed_by) if heard is None else heard
-            if began >= since + lag:
+            if since > began + FAR_US:
+                # The clock was set back: the lag counts from here.
+                self._in_flight.heard[order.id] = began
+            elif began >= since + lag:
                 await self._ledger.transact(
                     fills.finish, order, evidence_complete=True, now_us=self._now()
                 )

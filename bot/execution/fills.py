@@ -13,7 +13,7 @@ from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.control import ControlMode
 from bot.model.fill import FINAL, Fill, Settlement
-from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
+from bot.model.intent import EXTERNAL, Portfolio, leader_of
 from bot.model.market import Side
 from bot.model.order import IN_FLIGHT, Order, OrderKind, OrderState
 from bot.model.pnl import Day, Fold
@@ -128,9 +128,9 @@ def assign(tx: Tx, condition: str, token: str, owner: Portfolio, *, now_us: int)
         store(tx, portfolio, condition, token, fold, now_us=now_us)
     wallet = leader_of(owner)
     if wallet is not None:
-        held = max(positions.shares_of(tx, owner, token), 0)
+        given = positions.shares_of(tx, owner, token) - before[1].position.shares
         exposure = leaders.exposure_decided(tx, wallet, condition, token)
-        intents.set_cover(tx, owner, token, Cover(held, exposure), now_us=now_us)
+        intents.joined(tx, owner, token, given, exposure, now_us=now_us)
 
 
 def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> OrderState | None:

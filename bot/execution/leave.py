@@ -79,6 +79,7 @@ class Leaver:
         found = self._follow(tx, signal, token, bid, now_us)
         if (other := positions.other_token(tx, signal)) is not None and other != token:
             # He sold of the other side: what he holds of ours, net of it, is more.
+            raise_exit(tx, signal, self.settings, other, now_us=now_us)
             cover_anew(tx, signal, other, now_us=now_us)
         failpoints.reach("leave.written")
         return found
@@ -88,7 +89,7 @@ class Leaver:
     ) -> Decided:
         portfolio, standing = signal.portfolio, intents.open_on(tx, signal.portfolio, token)
         held = positions.shares_of(tx, portfolio, token)
-        coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
+        coming = intents.coming(tx, portfolio, token)
         exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
         cover = intents.cover(tx, portfolio, token)
         numbers: dict[str, int | str | None] = {
@@ -112,6 +113,9 @@ class Leaver:
             if intents.asked_by_operator(tx, standing):
                 # What the operator has asked for stands: it only ever falls, and at his price.
                 target, price = min(target, standing.target), standing.price
+        elif price is None and (before := intents.latest_on(tx, portfolio, token)) is not None:
+            # Shares that came late follow him at the price at which he had left.
+            price = before.price if before.kind is IntentKind.EXIT else None
         price = bid if price is None else price
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)
@@ -154,14 +158,11 @@ class Leaver:
             owner = Portfolio(signal.note.removeprefix(f"{Wish.ASSIGN} "))
             fills.assign(tx, signal.condition, token, owner, now_us=now_us)
             return self._record(tx, signal, Done.DONE, now_us, {"owner": owner})
+        if signal.note.startswith(Wish.CANCEL):
+            return self._cancel(tx, signal, now_us)
         standing = intents.open_on(tx, portfolio, token)
-        if signal.note == Wish.CANCEL:
-            if standing is None:
-                return self._record(tx, signal, Skip(SkipReason.NOT_HELD, {}), now_us)
-            intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=now_us, why="operator")
-            return self._record(tx, signal, standing, now_us)
         held = positions.shares_of(tx, portfolio, token)
-        coming = sum(n for side, n in intents.flying(tx, portfolio, token) if side == "BUY")
+        coming = intents.coming(tx, portfolio, token)
         numbers: Numbers = {"held": held, "exit_target": 0}
         # Whether or not anything is held yet: what is on its way in must not come after this.
         until = now_us + CLOSED_S * MICRO
@@ -175,6 +176,21 @@ class Leaver:
         intent = self._exit_at(tx, signal, token, standing, (0, price), now_us)
         intents.take_over(tx, intent, signal.id)
         return self._record(tx, signal, intent, now_us, numbers)
+
+    def _cancel(self, tx: Tx, signal: Signal, now_us: int) -> Decided:
+        """Take one order off its book, and end what it is for: never another intent than its own.
+
+        Where that has ended already, another may stand by now, which nobody asked to end.
+        """
+        order = orders.order(tx, signal.note.removeprefix(f"{Wish.CANCEL} "))
+        if order is None:
+            return self._record(tx, signal, Skip(SkipReason.NOT_HELD, {}), now_us)
+        orders.ask_cancel(tx, order.id, now_us=now_us)
+        intent = intents.get(tx, order.intent_id)
+        if intent is None or intent.state is not IntentState.OPEN:
+            return self._record(tx, signal, Done.DONE, now_us)
+        intents.finish(tx, intent, IntentState.WITHDRAWN, now_us=now_us, why="operator")
+        return self._record(tx, signal, intent, now_us)
 
     def _record(
         self,
@@ -204,33 +220,44 @@ def passed_over(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> N
     portfolio, token = signal.portfolio, signal.token
     if leader_of(portfolio) is None:
         return
-    raise_exit(tx, signal, settings, now_us=now_us)
+    raise_exit(tx, signal, settings, token, now_us=now_us)
     cover_anew(tx, signal, token, now_us=now_us)
 
 
 def cover_anew(tx: Tx, signal: Signal, token: TokenId, *, now_us: int) -> None:
-    """Set a cover to what we hold, or are about to, and to what the leader holds now."""
+    """Set a cover to what we hold, or are about to, and to what the leader holds now.
+
+    While an exit stands, what is still to be sold is no part of that. Its target and his holding
+    have the cover's own proportion, so the cover stays as it is; only where it would be owed more
+    than we have does it begin anew from what we have.
+    """
     portfolio, wallet = signal.portfolio, leader_of(signal.portfolio)
-    standing = intents.open_on(tx, portfolio, token)
-    ours = standing.target if standing else positions.shares_of(tx, portfolio, token)
-    if wallet and ours >= CENT and (standing is None or standing.kind is IntentKind.EXIT):
-        exposure = leaders.exposure_decided(tx, wallet, signal.condition, token)
-        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
+    standing, before = intents.open_on(tx, portfolio, token), intents.cover(tx, portfolio, token)
+    ours = positions.shares_of(tx, portfolio, token) + intents.coming(tx, portfolio, token)
+    if wallet is None or ours < CENT or (standing and standing.kind is IntentKind.ENTRY):
+        return
+    exposure = leaders.exposure_decided(tx, wallet, signal.condition, token)
+    if standing is not None:
+        if before is None or before.leader <= 0:
+            return
+        if before.shares * exposure <= ours * before.leader:
+            return
+    intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
 
 
-def raise_exit(tx: Tx, signal: Signal, settings: Settings, *, now_us: int) -> None:
-    """Give a standing exit of an increased token the target of what the leader holds now."""
-    found = raised(tx, signal, settings)
+def raise_exit(tx: Tx, signal: Signal, settings: Settings, token: TokenId, *, now_us: int) -> None:
+    """Give the standing exit of a token the target of what the leader holds of it now."""
+    found = raised(tx, signal, settings, token)
     if found is None:
         return
     standing, target = found
     intents.change(tx, standing, target=target, price=standing.price, now_us=now_us)
-    intents.review(tx, signal.portfolio, signal.token, now_us=now_us)
+    intents.review(tx, signal.portfolio, token, now_us=now_us)
 
 
-def raised(tx: Tx, signal: Signal, settings: Settings) -> tuple[Intent, int] | None:
-    """Return the exit whose target an increase raises, and to what; None where it raises none."""
-    portfolio, token = signal.portfolio, signal.token
+def raised(tx: Tx, signal: Signal, settings: Settings, token: TokenId) -> tuple[Intent, int] | None:
+    """Return the exit of a token whose target is higher by now, and what it is; None if none is."""
+    portfolio = signal.portfolio
     standing = intents.open_on(tx, portfolio, token)
     if standing is None or standing.kind is not IntentKind.EXIT:
         return None

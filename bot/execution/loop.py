@@ -15,7 +15,7 @@ from bot.execution.decide import Decider, Later
 from bot.execution.drive import Driver
 from bot.execution.evidence import Prover
 from bot.execution.leave import Leaver
-from bot.execution.send import InFlight, Poster
+from bot.execution.send import FAR_US, InFlight, Poster
 from bot.execution.settle import settle
 from bot.ledger import intents, markets, orders, signals
 from bot.ledger.db import Ledger
@@ -30,8 +30,6 @@ logger = structlog.get_logger(__name__)
 BATCH = 1000
 #: A pass whose entries wait for somebody's answers for longer ends before the next one.
 SLOW_US = MICRO // 2
-#: No pause of this loop is longer: the longest that an exchange may ask for is an hour.
-FAR_US = 4000 * MICRO
 
 
 class Loop:

@@ -35,6 +35,9 @@ logger = structlog.get_logger(__name__)
 
 #: Business outcomes: they say nothing against us or the exchange.
 _NO_ERROR = frozenset({RejectReason.MARKET_NOT_READY, RejectReason.CROSSES_BOOK})
+#: Nothing here is put off for longer: bytes may be sent for five minutes at most, answers take one.
+#: What is further away was noted before a clock was set back.
+FAR_US = 600 * MICRO
 
 
 @dataclass(slots=True)

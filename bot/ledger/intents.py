@@ -160,12 +160,14 @@ def wake(tx: Tx, *, now_us: int) -> None:
 def doubted(tx: Tx, intent: Intent) -> bool:
     """Return whether the end of the last sale of its (portfolio, token) was once in doubt (law 2).
 
-    Of whatever intent it was: the shares that may have gone are the same.
+    Of whatever intent it was: the shares that may have gone are the same. The last is told by
+    numbers, not by a clock that may have been set.
     """
     found = scalar(
         tx,
         "SELECT doubted FROM orders WHERE portfolio = :portfolio AND token = :token"
-        " AND side = 'SELL' ORDER BY created_us DESC, attempt DESC LIMIT 1",
+        " AND side = 'SELL' AND intent_id IS NOT NULL"
+        " ORDER BY intent_id DESC, attempt DESC LIMIT 1",
         portfolio=intent.portfolio,
         token=intent.token,
     )
@@ -193,6 +195,11 @@ def flying(tx: Tx, portfolio: str, token: str) -> list[tuple[str, int]]:
         token=token,
     )
     return [(row["side"], row["shares"]) for row in found]
+
+
+def coming(tx: Tx, portfolio: str, token: str) -> int:
+    """Return the shares that purchases of a (portfolio, token) in flight may bring."""
+    return sum(shares for side, shares in flying(tx, portfolio, token) if side == "BUY")
 
 
 def _held(tx: Tx, portfolio: str, token: str) -> int:
@@ -264,6 +271,21 @@ def _recover(tx: Tx, portfolio: str, token: str, shares: int, *, now_us: int) ->
     if standing is not None and standing.kind is IntentKind.EXIT and before.shares > 0:
         target = standing.target * shares // before.shares
         change(tx, standing, target=target, price=standing.price, now_us=now_us)
+
+
+def joined(tx: Tx, portfolio: str, token: str, shares: int, exposure: int, *, now_us: int) -> None:
+    """Count shares that were given to a leader's portfolio into its cover: they follow him too.
+
+    What was there before an exit that stands has its part of it sold still; what joins it is kept
+    in the proportion in which he is kept from now on.
+    """
+    before, standing = cover(tx, portfolio, token), open_on(tx, portfolio, token)
+    if standing is None or standing.kind is not IntentKind.EXIT:
+        held = max(_held(tx, portfolio, token), 0)
+        set_cover(tx, portfolio, token, Cover(held, exposure), now_us=now_us)
+    elif before is not None and exposure > 0:
+        kept = before.shares + shares * before.leader // exposure
+        _recover(tx, portfolio, token, kept, now_us=now_us)
 
 
 def ended(tx: Tx, order: Order, exposure: int, *, now_us: int) -> None:

@@ -11,7 +11,10 @@ from bot.model.market import ConditionId, TokenId
 from bot.model.pnl import Fold, fold
 from bot.model.position import Position
 from bot.model.signal import Signal
+from bot.model.units import MICRO
 
+#: Shares that were matched so long ago and have not arrived do not come soon.
+STUCK_S = 600
 #: What is to be redeemed: the words of the partial index.
 OWED = "redeemed_us IS NULL AND usdc <> 0"
 
@@ -261,16 +264,23 @@ def shares_of(tx: Tx, portfolio: str, token: str) -> int:
     return int(found or 0)
 
 
-def settled_in_wallet(tx: Tx, token: str) -> int:
-    """Return what the wallet must have of a token on the chain.
+def whole_in_wallet(tx: Tx, token: str, *, now_us: int) -> int:
+    """Return the least that proves a wallet whole: that nothing was sold which nobody here knows.
 
-    All portfolios, less what arrives, plus what leaves.
+    What all portfolios hold, what is leaving and may be there still, and what may be bought. Less
+    than that proves nothing while shares are on their way in: those that have arrived may stand
+    in for others that have gone. Shares that have not arrived for ten minutes are stuck: they
+    hold up nothing but themselves.
     """
     found = scalar(
         tx,
         "SELECT COALESCE((SELECT SUM(shares) FROM position WHERE token = :token), 0)"
-        " - COALESCE((SELECT SUM(CASE side WHEN 'BUY' THEN shares ELSE -shares END) FROM fill"
-        f"  WHERE token = :token AND {UNSETTLED} AND settlement <> 'mined'), 0)",
+        " + COALESCE((SELECT SUM(CASE WHEN side = 'SELL' THEN shares"
+        "  WHEN matched_us < :stuck THEN -shares ELSE 0 END) FROM fill"
+        f"  WHERE token = :token AND {UNSETTLED} AND settlement <> 'mined'), 0)"
+        " + COALESCE((SELECT SUM(taker_amount) FROM orders WHERE token = :token"
+        f"  AND side = 'BUY' AND {FLYING}), 0)",
         token=token,
+        stuck=now_us - STUCK_S * MICRO,
     )
     return int(found)

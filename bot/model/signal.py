@@ -22,7 +22,7 @@ class Wish(StrEnum):
 
     CLOSE = "close"  #: sell it all, not below the floor
     CLOSE_AT_ANY_PRICE = "close at any price"
-    CANCEL = "cancel"  #: let what stands be
+    CANCEL = "cancel"  #: take the order named after it off its book, and end what it is for
     ASSIGN = "assign"  #: give what is external to the portfolio named after it
 
 

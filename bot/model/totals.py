@@ -7,6 +7,7 @@ has a running total for it; the group is their maximum, and only its growth is e
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from bot.model.intent import DUST_SHARES
 from bot.model.leader import Holding, LeaderFill
 from bot.model.market import Side
 
@@ -55,11 +56,11 @@ def moved(held: Holding, side: Side, shares: int) -> Holding:
     """Return a leader's holding after buying or selling.
 
     Sums are signed, because a sale may be seen before its purchase; readers take less than
-    zero for zero. The peak begins anew when everything has been sold.
+    zero for zero. The peak begins anew where he had left: a whole sale may leave dust behind.
     """
     signed = shares if side is Side.BUY else -shares
-    after = held.shares + signed
-    return Holding(after, held.watched + signed, max(held.peak if held.shares > 0 else 0, after, 0))
+    after, peak = held.shares + signed, held.peak if held.shares >= DUST_SHARES else 0
+    return Holding(after, held.watched + signed, max(peak, after, 0))
 
 
 def signal_id(group: Group, cumulative: Total) -> str:

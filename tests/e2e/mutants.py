@@ -154,11 +154,11 @@ MUTANTS = {
         'tests/integration/test_stories_1_to_14.py::test_story_12_dust_makes_no_side_taken',
     ),
     "a gate that stays shut asks the wallet": (
-        "bot/execution/drive.py", "            if there is None or abs(there - ours) >= CENT:", "            if ours < 0:",
+        "bot/execution/drive.py", "            if there is None or abs(there - whole) >= CENT:", "            if whole < 0:",
         "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "nothing is driven before the gate opens": (
-        "bot/execution/drive.py", "            if now < self.born_us + ALONE_S * MICRO:", "            if ours < 0:",
+        "bot/execution/drive.py", "            if now < self.born_us + ALONE_S * MICRO:", "            if whole < 0:",
         "tests/integration/test_stories_24_to_30.py::test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_word",
     ),
     "a token with forgotten trades waits": (
@@ -167,7 +167,7 @@ MUTANTS = {
         "tests/integration/test_exits.py::test_a_token_with_unread_trades_waits",
     ),
     "after doubt only the wallet lets an exit go on": (
-        "bot/execution/drive.py", "if intents.doubted(tx, intent) and (there is None or there + CENT <= ours):",
+        "bot/execution/drive.py", "if intents.doubted(tx, intent) and (there is None or there + CENT <= whole):",
         "if intent.target < 0:",
         "tests/integration/test_stories_1_to_14.py::test_story_11_after_an_unproven_attempt_only_the_wallets_word_lets_another_go",
     ),
@@ -189,8 +189,8 @@ MUTANTS = {
         "tests/unit/test_leave.py",
     ),
     "an increase that is passed over sets the cover anew": (
-        "bot/execution/leave.py", "        intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
-        "        pass",
+        "bot/execution/leave.py", "    intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
+        "    pass",
         "tests/integration/test_stories_1_to_14.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
     ),
     "an ended entry sets the cover anew": (
@@ -284,8 +284,8 @@ MUTANTS = {
         "tests/integration/test_standing_exits.py::test_a_replaced_executor_cancels_nothing",
     ),
     "the wallet's word counts what is on its way": (
-        "bot/ledger/positions.py", "(CASE side WHEN 'BUY' THEN shares ELSE -shares END) FROM fill\"", "(0) FROM fill\"",
-        "tests/integration/test_standing_exits.py::test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet",
+        "bot/ledger/positions.py", "SUM(CASE WHEN side = 'SELL' THEN shares\"", "SUM(CASE WHEN side = 'SELL' THEN 0\"",
+        "tests/integration/test_standing_exits.py::test_a_wallet_is_whole_with_all_that_may_be_in_it",
     ),
     "an exit keeps its part of an entry that ends after it": (
         "bot/ledger/intents.py", "        if open_on(tx, order.portfolio, order.token):", "        if order is None:",
@@ -347,6 +347,22 @@ MUTANTS = {
     "a close's floor counts from what was last bid": (
         "bot/execution/leave.py", "        price = bid if price is None else price\n        price = 0", "        price = 0",
         "tests/integration/test_wishes.py::test_a_close_does_not_follow_a_collapse_down",
+    ),
+    "an exit that stands has a cover that a pair of trades leaves alone": (
+        "bot/execution/leave.py", "        if before.shares * exposure <= ours * before.leader:", "        if exposure < 0:",
+        "tests/integration/test_covers.py::test_a_purchase_and_a_sale_that_overtakes_it_leave_the_proportion",
+    ),
+    "a wallet's word is about the moment it was asked for": (
+        "bot/execution/drive.py", "if whole == seen.whole else None", "if whole else None",
+        "tests/integration/test_covers.py::test_a_wallets_word_is_about_the_moment_at_which_it_was_asked_for",
+    ),
+    "dust keeps no peak": (
+        "bot/model/totals.py", "held.shares >= DUST_SHARES else 0", "held.shares > 0 else 0",
+        "tests/integration/test_covers.py::test_whoever_left_dust_has_left",
+    ),
+    "a cancel ends its own order's exit": (
+        "bot/execution/leave.py", "        intent = intents.get(tx, order.intent_id)\n", "        intent = intents.open_on(tx, signal.portfolio, signal.token)\n",
+        "tests/integration/test_covers.py::test_a_cancel_ends_what_its_order_is_for_and_nothing_that_came_after",
     ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",

@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.mutants import MUTANTS
 
+QUICK = ("--hypothesis-profile", "sabotage")
 ROOT = Path(__file__).parents[2]
 COPIED = ("bot", "workers", "migrations", "tests", "pyproject.toml", "supervisord.conf")
 
@@ -44,7 +45,7 @@ def attempt(rule: str, folder: Path) -> subprocess.CompletedProcess:
     (folder / path).write_text(text.replace(line, broken))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *QUICK, test],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(folder), "COPYBOT_TEST_PATIENCE_S": "6"},
         capture_output=True,

@@ -6,7 +6,8 @@ import pytest
 
 from bot.errors import InvariantBroken
 from bot.execution import fills
-from bot.ledger import control, intents, orders, signals
+from bot.ledger import control, intents, orders, positions, signals
+from bot.ledger.db import Tx
 from bot.model.control import ControlMode
 from bot.model.intent import IntentKind
 from bot.model.market import Side
@@ -28,6 +29,7 @@ from tests.exits import (
     rests_at,
     shares,
     sold,
+    waits,
     wishes,
 )
 from tests.rig import M, rig, steer, stored_order, until
@@ -270,27 +272,43 @@ async def test_a_replaced_executor_cancels_nothing(tmp_path):
         assert r.value("SELECT cancel_us FROM orders WHERE kind = 'GTD'") is not None
 
 
-@pytest.mark.parametrize("on_its_way", ["in", "out"])
-async def test_what_is_on_its_way_to_the_chain_is_no_difference_of_the_wallet(tmp_path, on_its_way):
+@pytest.mark.parametrize("on_its_way", ["in", "in for long", "out"])
+async def test_a_wallet_is_whole_with_all_that_may_be_in_it(tmp_path, on_its_way):
     """A gate that stays shut.
 
-    The wallet's word counts what has not arrived, and what has not left.
+    What has not left must be there. What comes in may stand in for what has gone: until it is
+    there, or has not come for long, the wallet proves nothing.
     """
     async with rig(tmp_path) as r, r.working():
         mine = await entered(r, shares=1000 * M, leader=0)
         await entered(r, shares=1000 * M, leader=1)
         r.sim.director.do_settle(ways=["STUCK"])
-        if on_its_way == "in":
-            await r.sees(shares=1000 * M, leader=1)
-        else:
-            await r.sees(Side.SELL, shares=1000 * M, leader=1)
+        side = Side.SELL if on_its_way == "out" else Side.BUY
+        await r.sees(side, shares=1000 * M, leader=1)
         await until(lambda: r.sim.exchange.settlement.stuck, "matched, and not mined")
         await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 3, "and booked")
+        flying = "SELECT 1 FROM orders WHERE state IN ('posting', 'unknown', 'open')"
+        await until(lambda: not r.value(flying), "its order has ended")
+        if on_its_way == "in for long":
+            await r.ledger.transact(_long_ago)
         await r.ledger.transact(control.lock, control.UNCOMPARED, "not compared")
         r.execution.driver.born_us -= 60 * M
         await r.sees(Side.SELL, shares=1000 * M, leader=0)
+        if on_its_way == "in":
+            await until(lambda: "the wallet differs" in waits(r), "it waits for what comes in")
+            r.sim.director.do_release(way="MINED")
+            mined = "SELECT COUNT(*) FROM fill WHERE settlement IN ('mined', 'confirmed')"
+            await until(lambda: r.value(mined) == 3, "it has come")
+            await r.ledger.transact(intents.wake, now_us=now_us())
         await until(lambda: shares(r, 0) < CENT, "it goes alone")
         assert mine > 19 * M
         r.sim.director.do_release(way="MINED")
         await r.ledger.transact(control.unlock, control.UNCOMPARED)
         await r.settled()
+
+
+def _long_ago(tx: Tx) -> None:
+    tx.execute(
+        "UPDATE fill SET matched_us = matched_us - ? WHERE settlement = 'matched'",
+        (positions.STUCK_S * M,),
+    )

@@ -22,6 +22,7 @@ from bot.lab.virtual.exchange import OWNER, PRICE, VirtualExchange
 from bot.ledger import account, control, leaders, signals
 from bot.ledger.db import Ledger, Tx, rows
 from bot.ledger.files import migrate
+from bot.ledger.orders import FLYING
 from bot.model.control import ControlMode
 from bot.model.leader import LeaderFill
 from bot.model.market import ConditionId, Market, Side, TokenId
@@ -301,12 +302,17 @@ def _steer(tx: Tx, halted: bool, *, now_us: int) -> None:
 
 def _ask(tx: Tx, which: float, wish: Wish, *, now_us: int) -> int:
     """Ask for something of one of the positions; return how many there were to ask for."""
-    held = rows(tx, "SELECT portfolio, condition, token FROM position WHERE shares >= 10000")
-    if not held:
+    cancels = wish is Wish.CANCEL
+    there = "position WHERE shares >= 10000"
+    resting = f"orders WHERE kind = 'GTD' AND {FLYING}"
+    which_one = f"SELECT portfolio, condition, token, {'id' if cancels else 'shares'} AS what FROM"
+    found = rows(tx, f"{which_one} {resting if cancels else there}")
+    if not found:
         return 0
-    chosen = held[int(which * len(held))]
+    chosen = found[int(which * len(found))]
     place = (chosen["portfolio"], chosen["condition"], chosen["token"])
-    signals.ask(tx, *place, str(wish), now_us=now_us)
+    note = f"{wish} {chosen['what']}" if cancels else str(wish)
+    signals.ask(tx, *place, note, now_us=now_us)
     return 1
 
 

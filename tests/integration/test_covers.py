@@ -1,0 +1,232 @@
+"""Covers and the wallet's word where things happen at once: found by an independent look."""
+
+from typing import Any
+
+from bot.execution import fills, foreign
+from bot.ledger import intents, orders, signals
+from bot.ledger.db import Tx
+from bot.model.intent import EXTERNAL
+from bot.model.market import Side
+from bot.model.signal import Wish
+from bot.runtime import now_us
+from bot.sim.faults import Rule
+from tests.exits import (
+    CENT,
+    RESTS,
+    deaf,
+    decided,
+    empties,
+    entered,
+    exit_of,
+    follower,
+    held,
+    shares,
+    waits,
+    wishes,
+)
+from tests.rig import M, Rig, rig, stored_order, until
+
+
+async def leaves(r: Rig) -> None:
+    """Decide what asks for an exit, before any entry, as the loop does."""
+    for signal in await r.ledger.look(signals.pending, 100):
+        await r.ledger.transact(r.execution.leaver.decide, signal.id, now_us=now_us())
+
+
+async def test_a_purchase_and_a_sale_that_overtakes_it_leave_the_proportion(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=1000 * M)
+        await r.sees(Side.SELL, shares=500 * M)
+        await leaves(r)
+        for _ in range(3):
+            await r.sees(shares=250 * M)
+            await r.sees(Side.SELL, shares=250 * M)
+            await leaves(r)
+            assert abs(exit_of(r)["target"] - ours // 2) < CENT, "he holds half of what he held"
+
+
+async def test_the_same_while_our_entry_is_on_its_way(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=True)  # he bought 100
+        await r.sees(Side.SELL, shares=50 * M)
+        await leaves(r)
+        await r.sees(shares=10 * M)
+        await r.sees(Side.SELL, shares=10 * M)
+        await leaves(r)
+        await until(lambda: r.sim.exchange.trades, "a trade")
+        await r.execution.prover.resolve(order)
+        fresh = await r.ledger.look(orders.order, order.id)
+        await r.ledger.transact(fills.finish, fresh, evidence_complete=True, now_us=now_us())
+        assert held(r) > M
+        assert abs(exit_of(r)["target"] - held(r) // 2) < 2 * CENT, "he holds 50 of 100"
+
+
+async def test_a_purchase_that_fails_under_a_standing_exit_takes_its_part_alone(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        r.sim.director.do_settle(ways=["STUCK+FAILED"])
+        await r.sees(shares=1000 * M)
+        await until(lambda: r.sim.exchange.settlement.stuck, "stuck")
+        await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 2, "booked")
+        flying = "SELECT 1 FROM orders WHERE state IN ('posting', 'unknown', 'open')"
+        await until(lambda: not r.value(flying), "ended")
+        await empties(r)
+        await r.sees(Side.SELL, shares=1000 * M)  # half
+        await until(lambda: r.value(RESTS), "it rests")
+        await r.sees(shares=100 * M)
+        await r.sees(Side.SELL, shares=100 * M)
+        await decided(r, 5)
+        r.sim.director.do_release()
+        await until(lambda: r.value("SELECT 1 FROM fill WHERE settlement = 'failed'"), "fails")
+        assert abs(exit_of(r)["target"] - held(r) // 2) < 2 * CENT
+
+
+async def test_an_exit_is_never_owed_more_than_we_hold(tmp_path):
+    """While our sale rests he comes back with more than ever: only what we hold follows him out."""
+    async with rig(tmp_path) as r, r.working():
+        ours = await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=500 * M)
+        await until(lambda: r.value(RESTS), "it rests")
+        await r.sees(shares=1500 * M)
+        await r.sees(Side.SELL, shares=500 * M)
+        await decided(r, 4)
+        assert abs(exit_of(r)["target"] - ours * 3 // 4) < 2 * CENT, "1,500 of 2,000 are left"
+        await r.sees(Side.SELL, shares=750 * M)
+        await decided(r, 5)
+        assert abs(exit_of(r)["target"] - ours * 3 // 8) < 2 * CENT, "750 of 2,000"
+
+
+async def test_what_is_assigned_under_a_standing_exit_follows_him_too(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=1000 * M)
+        await r.sees(Side.SELL, shares=500 * M)
+        await leaves(r)
+        where = (r.market().condition, r.market().tokens[0])
+        await r.ledger.transact(foreign.move_shares, EXTERNAL, *where, 1 * M, now_us=now_us())
+        await wishes(r, f"{Wish.ASSIGN} {follower(r)}", EXTERNAL)
+        await leaves(r)
+        assert abs(exit_of(r)["target"] - (ours // 2 + M)) < CENT
+        await r.sees(Side.SELL, shares=250 * M)
+        await leaves(r)
+        assert abs(exit_of(r)["target"] - (ours // 4 + M // 2)) < CENT, "half of what was left"
+
+
+async def test_an_exit_by_the_other_half_is_raised_when_that_is_sold(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=1000 * M)
+        await r.sees(shares=500 * M, outcome=1)
+        await leaves(r)
+        assert abs(exit_of(r)["target"] - ours // 2) < CENT
+        await r.sees(Side.SELL, shares=500 * M, outcome=1)
+        await leaves(r)
+        assert exit_of(r)["target"] >= ours - CENT, "his net exposure is whole again"
+
+
+async def test_whoever_left_dust_has_left(tmp_path):
+    """His peak of long ago makes no full exit of one percent."""
+    async with rig(tmp_path) as r, r.working():
+        await r.sees(shares=100_000 * M, age_s=600)
+        await decided(r, 1)
+        await r.sees(Side.SELL, shares=100_000 * M - 4_000)
+        await decided(r, 2)
+        ours = await entered(r, shares=4000 * M)
+        await r.sees(Side.SELL, shares=40 * M)
+        await decided(r, 4)
+        await r.settled()
+        assert held(r) > ours * 9 // 10
+
+
+async def test_a_cancel_ends_what_its_order_is_for_and_nothing_that_came_after(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=500 * M)
+        await until(lambda: r.value(RESTS), "an exit rests")
+        r.sim.director.do_quirk("cancel_denied", times=-1)
+        await wishes(r, Wish.CANCEL)
+        await decided(r, 3)
+        await r.sees(Side.SELL, shares=500 * M)  # he leaves altogether
+        await decided(r, 4)
+        await wishes(r, Wish.CANCEL)  # of the same order, which rests still
+        await decided(r, 5)
+        assert (exit_of(r)["state"], exit_of(r)["target"]) == ("open", 0)
+        r.sim.exchange.quirks.waiting.clear()
+
+
+async def test_doubt_is_told_by_numbers_and_not_by_a_clock(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+            await r.sees(Side.SELL, shares=500 * M)
+            await decided(r, 2)
+            await r.settled()
+            await r.sees(Side.SELL, shares=250 * M)
+            await decided(r, 3)
+            await r.settled()
+
+        def leapt(tx: Tx) -> bool:
+            tx.execute("UPDATE orders SET created_us = created_us + 1e10 WHERE intent_id = 2")
+            tx.execute("UPDATE orders SET doubted = 1 WHERE intent_id = 3")
+            newest = intents.latest_on(tx, follower(r), r.market().tokens[0])
+            return newest is not None and intents.doubted(tx, newest)
+
+        assert await r.ledger.transact(leapt)
+
+
+class SlowWallet:
+    """The exchange, but that its first answer about shares takes until something has happened."""
+
+    def __init__(self, venue: Any, meanwhile: Any) -> None:
+        self._venue, self._meanwhile, self.asked = venue, meanwhile, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+    async def shares(self, token: Any) -> int:
+        found = await self._venue.shares(token)
+        if self._meanwhile is not None and not self.asked:
+            self.asked = True
+            await self._meanwhile()
+        return found
+
+
+async def test_a_wallets_word_is_about_the_moment_at_which_it_was_asked_for(tmp_path):
+    """A's sale is done and nobody knows it; B's settles while the wallet's answer is on its way."""
+    brief = {"validity_s": 2, "timeout_s": 2}
+    async with rig(tmp_path, execution=brief) as r:
+        mined = "SELECT 1 FROM fill WHERE side = 'SELL' AND settlement IN ('mined', 'confirmed')"
+
+        async def meanwhile() -> None:
+            r.sim.director.do_release(way="MINED")
+            await until(lambda: r.value(mined), "B's sale is mined")
+
+        venue = SlowWallet(r.clob, None)
+        async with r.working(venue):
+            for n in (0, 1, 2):
+                await entered(r, shares=1000 * M, leader=n)
+            r.sim.faults.rules.append(Rule("POST /order", "drop", where='"SELL"'))
+            r.sim.director.do_lookups(lag_ms=3_600_000)
+            deaf(r)
+            await r.sees(Side.SELL, shares=1000 * M, leader=0)
+            await until(lambda: "the wallet has less" in waits(r), "expired, no second attempt")
+            await until(lambda: r.sim.truth()["settled"], "A's sale is final at the exchange")
+            r.sim.director.do_stream("user", "clean")
+            r.sim.director.do_settle(ways=["STUCK"])
+            await r.sees(Side.SELL, shares=1000 * M, leader=1)
+            await until(lambda: r.sim.exchange.settlement.stuck, "B's sale is stuck")
+            await until(lambda: shares(r, 1) < CENT, "and booked")
+            tries = exit_of(r)["tries"]
+            venue._meanwhile = meanwhile
+            await r.ledger.transact(intents.wake, now_us=now_us())
+            r.execution.doorbell.set()
+            await until(lambda: venue.asked and r.value(mined), "asked, and B's sale is mined")
+            await until(lambda: exit_of(r)["tries"] != tries or waits(r), "A has looked")
+            await r.ledger.transact(intents.wake, now_us=now_us())
+            woken = exit_of(r)["due_us"]
+            r.execution.doorbell.set()
+            await until(lambda: exit_of(r)["due_us"] > woken, "and looked again")
+            assert r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") == 2, "A sold once"
