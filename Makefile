@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COVERED := $(BIN)/coverage run -m pytest -q --durations=10
 
 demo: $(VENV)/installed
 	@$(BIN)/botctl demo
@@ -14,11 +15,13 @@ test: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	rm -f .coverage .coverage.*
-	@echo "tests of whole programs beside those of parts: most of both is waiting"
-	@$(BIN)/coverage run -m pytest -q --durations=10 tests/e2e --ignore=tests/e2e/test_sabotage.py >.e2e.log 2>&1 & e2e=$$!; \
-	  $(BIN)/coverage run -m pytest -q --durations=10 tests/unit tests/integration tests/e2e/test_sabotage.py & parts=$$!; \
-	  trap 'kill -TERM $$e2e $$parts 2>/dev/null; wait; exit 130' INT TERM; \
-	  wait $$parts; failed=$$?; wait $$e2e; failed=$$((failed + $$?)); cat .e2e.log; exit $$failed
+	@echo "tests of whole programs, and of broken rules, beside those of parts: most of all three is waiting"
+	@$(COVERED) tests/e2e --ignore=tests/e2e/test_sabotage.py >.e2e.log 2>&1 & e2e=$$!; \
+	  $(BIN)/python -m pytest -q tests/e2e/test_sabotage.py >.sabotage.log 2>&1 & broken=$$!; \
+	  $(COVERED) tests/unit tests/integration & parts=$$!; \
+	  trap 'kill -TERM $$e2e $$broken $$parts 2>/dev/null; wait; exit 130' INT TERM; \
+	  wait $$parts; failed=$$?; wait $$broken; failed=$$((failed + $$?)); wait $$e2e; failed=$$((failed + $$?)); \
+	  cat .sabotage.log .e2e.log; exit $$failed
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

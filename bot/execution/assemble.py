@@ -38,6 +38,7 @@ class Execution:
     poster: Poster
     prover: Prover
     reconciler: Reconciler
+    in_flight: InFlight
     doorbell: asyncio.Event
 
 
@@ -66,4 +67,4 @@ def assemble(
         ledger, decider, leaver, driver, poster, prover, settings, in_flight, doorbell, now_us
     )
     reconciler = Reconciler(ledger, venue, signer.maker, prover.apply, boot_id)
-    return Execution(loop, decider, leaver, driver, poster, prover, reconciler, doorbell)
+    return Execution(loop, decider, leaver, driver, poster, prover, reconciler, in_flight, doorbell)

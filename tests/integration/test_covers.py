@@ -177,6 +177,21 @@ async def test_doubt_is_told_by_numbers_and_not_by_a_clock(tmp_path):
         assert await r.ledger.transact(leapt)
 
 
+async def test_a_clock_that_was_set_back_puts_no_evidence_off(tmp_path):
+    """What was noted an hour ahead is from before: lag and pauses count from now on."""
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        r.sim.director.do_quirk("killed_late", ms=300)
+        deaf(r)
+        await r.sees(Side.SELL, shares=1000 * M)
+        killed = "SELECT id FROM orders WHERE side = 'SELL' AND state = 'open'"
+        await until(lambda: r.value(killed), "killed, says the answer")
+        noted, ident = r.execution.in_flight, r.value(killed)
+        noted.heard[ident] = noted.not_before[ident] = now_us() + 3600 * M
+        await until(lambda: held(r) < CENT, "its late fill is looked up")
+        await r.settled()
+
+
 class SlowWallet:
     """The exchange, but that its first answer about shares takes until something has happened."""
 
