@@ -154,8 +154,9 @@ def _rests_not(row: dict[str, Any]) -> str | None:
 
 
 def _is_owned(row: dict[str, Any]) -> str | None:
-    owner = row["portfolio"]
-    return None if owner == EXTERNAL else f"a position of {owner}: only external ones are assigned"
+    if row["portfolio"] != EXTERNAL:
+        return f"a position of {row['portfolio']}: only external ones are assigned"
+    return _is_dust(row)
 
 
 def _owner(named: str, leaders: list[dict[str, Any]]) -> Portfolio:
@@ -188,13 +189,13 @@ def _chosen(
     """Return the one row whose `key` begins like `named`, or all, of those that are not unfit."""
     if all_ == (named is not None):
         raise UsageError(f"expected an id, or --all; botctl {verb} lists them")
+    if portfolio is not None:
+        rows = [r for r in rows if _belongs(r, portfolio.removeprefix("mirror/").lower())]
     if named is None:
         return [r for r in rows if unfit(r) is None]
     if len(named) < _LEAST or not named.isalnum():
         raise UsageError(f"expected at least {_LEAST} characters of an id, found {named[:60]!a}")
     like = [r for r in rows if str(r[key]).lower().startswith(named.lower())]
-    if portfolio is not None:
-        like = [r for r in like if _belongs(r, portfolio.removeprefix("mirror/").lower())]
     found = [r for r in like if unfit(r) is None]
     if len(found) == 1:
         return found

@@ -42,7 +42,7 @@ class Found:
     market: Market | None
     book: Book
     wallet_shares: int | None  #: None: not asked, or no answer
-    whole: int  #: what proved the wallet whole when it was asked
+    whole: int | None  #: what proved the wallet whole when it was asked; None: nothing would
     skew_s: int
     owner: str
 
@@ -91,8 +91,10 @@ class Driver:
         with suppress(Unavailable):
             max_age_us = self.settings.strategy.book_max_age_s * MICRO
             await look.watch(self.data, [intent.token], max_age_us=max_age_us)
-        at, shares = self.now_us(), None
-        whole = await self.ledger.look(positions.whole_in_wallet, intent.token, now_us=at)
+        at, skew_s, shares = self.now_us(), self.venue.skew_s, None
+        whole = await self.ledger.look(
+            positions.whole_in_wallet, intent.token, now_us=at, skew_s=skew_s
+        )
         if await self.ledger.look(_asks_wallet, intent, now_us=self.now_us()):
             shares = await look.in_wallet(self.venue, intent.token)
         failpoints.reach("drive.begun")
@@ -142,17 +144,15 @@ class Driver:
         now = self.now_us()
         if control.read(tx, now_us=now).mode is ControlMode.HALTED:
             return "halted by the operator: botctl resume", 60
-        whole = positions.whole_in_wallet(tx, intent.token, now_us=now)
-        # An answer is about the moment at which it was asked for: what has moved since voids it.
-        there = seen.wallet_shares if whole == seen.whole else None
         if (what := _gate(tx, intent, now_us=now)) is not None:
             if now < self.born_us + ALONE_S * MICRO:
                 return what, 5
-            if there is None or abs(there - whole) >= CENT:
-                return f"{what}: the wallet differs", None
-        if intents.doubted(tx, intent) and (there is None or there + CENT <= whole):
-            # The attempt before may have sold what another portfolio would be sold for now.
-            return "proof of the attempt before: the wallet has less than the portfolios", None
+            if (less := _wallet(tx, intent, seen, now, exactly=True)) is not None:
+                return f"{what}: {less}", None
+        # The attempt before may have sold what another portfolio would be sold for now.
+        doubted = intents.doubted(tx, intent)
+        if doubted and (less := _wallet(tx, intent, seen, now, exactly=False)) is not None:
+            return f"proof of the attempt before: {less}", None
         if seen.market is None:
             return "the market's facts: nobody has told them yet", None
         return None
@@ -238,6 +238,20 @@ def _gate(tx: Tx, intent: Intent, *, now_us: int) -> str | None:
     if control.locked(tx, [f"{control.IN_TOKEN}{intent.token}"], now_us=now_us) is not None:
         return "trades of this token that the ledger cannot read or does not know"
     return None
+
+
+def _wallet(tx: Tx, intent: Intent, seen: Found, now_us: int, *, exactly: bool) -> str | None:
+    """Return why the wallet's word does not let an exit go, or None where it does."""
+    whole = positions.whole_in_wallet(tx, intent.token, now_us=now_us, skew_s=seen.skew_s)
+    # An answer is about the moment at which it was asked for: what has moved since voids it.
+    if whole is None or whole != seen.whole:
+        return "shares of its token are being bought or have just moved"
+    if seen.wallet_shares is None:
+        return "the wallet does not answer"
+    if seen.wallet_shares + CENT <= whole:
+        return "the wallet has less than the portfolios"
+    more = exactly and seen.wallet_shares >= whole + CENT
+    return "the wallet has more than the portfolios" if more else None
 
 
 def _asks_wallet(tx: Tx, intent: Intent, *, now_us: int) -> bool:

@@ -138,8 +138,9 @@ class Prover:
             self._news()
 
     async def _send_again(self, order: Order) -> None:
-        # The same bytes: the exchange answers Duplicated if an earlier send has landed.
-        if not await self._ledger.look(_halted, now_us=self._now()):
+        # The same bytes: the exchange answers Duplicated if an earlier send has landed. What was
+        # asked to go is not sent: an exchange that has forgotten it would let it rest anew.
+        if order.cancel_us is None and not await self._ledger.look(_halted, now_us=self._now()):
             await self._poster.send(order, again=True)
             self._news()
 

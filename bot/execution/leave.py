@@ -114,8 +114,9 @@ class Leaver:
                 # What the operator has asked for stands: it only ever falls, and at his price.
                 target, price = min(target, standing.target), standing.price
         elif price is None and (before := intents.latest_on(tx, portfolio, token)) is not None:
-            # Shares that came late follow him at the price at which he had left.
-            price = before.price if before.kind is IntentKind.EXIT else None
+            # Shares that came late follow him at the price at which he had left: never at any
+            # price, which was wished for others.
+            price = (before.price or None) if before.kind is IntentKind.EXIT else None
         price = bid if price is None else price
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)

@@ -111,8 +111,13 @@ def change(tx: Tx, intent: Intent, *, target: int, price: int | None, now_us: in
 
 def _soon(tx: Tx, intent: Intent, now_us: int) -> None:
     """Let an exit look at once, and count its looks from there."""
-    sql = "UPDATE intent SET due_us = MIN(due_us, :now), tries = 0 WHERE id = :id"
-    run(tx, sql, now=now_us, id=intent.id)
+    run(
+        tx,
+        "UPDATE intent SET due_us = CASE WHEN due_us < :now THEN due_us ELSE :now END, tries = 0"
+        " WHERE id = :id",
+        now=now_us,
+        id=intent.id,
+    )
 
 
 def finish(tx: Tx, intent: Intent, state: IntentState, *, now_us: int, why: str = "") -> None:
@@ -284,7 +289,7 @@ def joined(tx: Tx, portfolio: str, token: str, shares: int, exposure: int, *, no
         held = max(_held(tx, portfolio, token), 0)
         set_cover(tx, portfolio, token, Cover(held, exposure), now_us=now_us)
     elif before is not None and exposure > 0:
-        kept = before.shares + shares * before.leader // exposure
+        kept = max(before.shares + shares * before.leader // exposure, 0)
         _recover(tx, portfolio, token, kept, now_us=now_us)
 
 

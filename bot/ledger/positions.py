@@ -264,23 +264,36 @@ def shares_of(tx: Tx, portfolio: str, token: str) -> int:
     return int(found or 0)
 
 
-def whole_in_wallet(tx: Tx, token: str, *, now_us: int) -> int:
+def whole_in_wallet(tx: Tx, token: str, *, now_us: int, skew_s: int) -> int | None:
     """Return the least that proves a wallet whole: that nothing was sold which nobody here knows.
 
-    What all portfolios hold, what is leaving and may be there still, and what may be bought. Less
-    than that proves nothing while shares are on their way in: those that have arrived may stand
-    in for others that have gone. Shares that have not arrived for ten minutes are stuck: they
-    hold up nothing but themselves.
+    What all portfolios hold, and what is leaving and may be there still. Less than that proves
+    nothing while shares are on their way in: those that have arrived may stand in for others that
+    have gone. Shares that have not arrived for ten minutes are stuck, and hold up nothing but
+    themselves. `skew_s` is the exchange's clock less ours.
+
+    None: nothing would prove it. A purchase is in flight, or has ended in doubt lately and shows
+    no fill: how many shares it brings, and whether they are there, nobody knows.
     """
+    stuck_us = now_us - STUCK_S * MICRO
+    maybe = scalar(
+        tx,
+        f"SELECT 1 FROM orders WHERE token = :token AND side = 'BUY' AND {FLYING}"
+        " UNION ALL SELECT 1 FROM orders o WHERE o.created_us > :stuck AND o.token = :token"
+        " AND o.side = 'BUY' AND o.doubted = 1"
+        " AND NOT EXISTS (SELECT 1 FROM fill f WHERE f.order_id = o.id) LIMIT 1",
+        token=token,
+        stuck=stuck_us,
+    )
+    if maybe is not None:
+        return None
     found = scalar(
         tx,
         "SELECT COALESCE((SELECT SUM(shares) FROM position WHERE token = :token), 0)"
         " + COALESCE((SELECT SUM(CASE WHEN side = 'SELL' THEN shares"
         "  WHEN matched_us < :stuck THEN -shares ELSE 0 END) FROM fill"
-        f"  WHERE token = :token AND {UNSETTLED} AND settlement <> 'mined'), 0)"
-        " + COALESCE((SELECT SUM(taker_amount) FROM orders WHERE token = :token"
-        f"  AND side = 'BUY' AND {FLYING}), 0)",
+        f"  WHERE token = :token AND {UNSETTLED} AND settlement <> 'mined'), 0)",
         token=token,
-        stuck=now_us - STUCK_S * MICRO,
+        stuck=stuck_us + skew_s * MICRO,
     )
     return int(found)

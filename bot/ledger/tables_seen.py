@@ -45,6 +45,7 @@ class LeaderTrade(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("tx", "wallet", "token", "side"),
         Index("ix_leader_trade_seen", "seen_us"),
+        Index("ix_leader_trade_token", "token"),
         STRICT,
     )
     id: int | None = Field(default=None, primary_key=True)

@@ -31,17 +31,13 @@ def why(found: Report, ident: str) -> list[Step]:
         raise UsageError(
             f"why: expected at least 6 characters of a tx, signal or order id, found {ident[:40]!a}"
         )
-    like = text + "%"
+    like = _begun_by(found, text) or text + "%"
     trades = found.rows(
         "SELECT DISTINCT t.* FROM leader_trade t LEFT JOIN signal s ON s.trade_id = t.id"
-        " LEFT JOIN decision d ON d.signal_id = s.id"
-        " LEFT JOIN orders o ON o.intent_id = d.intent_id"
-        " WHERE t.tx LIKE ? OR s.id LIKE ? OR o.id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
-        like,
+        " WHERE t.tx LIKE ? OR s.id LIKE ? ORDER BY t.seen_us, t.id LIMIT 50",
         like,
         like,
     )
-    # Standing exits may be changed by several: only what no trade began is told from there.
     wishes = [] if trades else _wishes(found, like)
     orders = [] if trades or wishes else _foreign(found, like)
     count = len({t["tx"] for t in trades}) + len(wishes) + len(orders)
@@ -56,13 +52,21 @@ def why(found: Report, ident: str) -> list[Step]:
     return told + [step for order in orders for step in _ordered(found, order)]
 
 
+def _begun_by(found: Report, text: str) -> str | None:
+    """Return the id of the signal for which the one order that begins with `text` was made.
+
+    Several signals may have changed the intent that it is an attempt of.
+    """
+    orders = found.rows(
+        "SELECT i.signal_id FROM orders o JOIN intent i ON i.id = o.intent_id WHERE o.id LIKE ?",
+        text + "%",
+    )
+    return orders[0]["signal_id"] if len(orders) == 1 else None
+
+
 def _wishes(found: Report, like: str) -> list[dict[str, Any]]:
     return found.rows(
-        "SELECT DISTINCT s.* FROM signal s LEFT JOIN decision d ON d.signal_id = s.id"
-        " LEFT JOIN orders o ON o.intent_id = d.intent_id"
-        " WHERE s.trade_id IS NULL AND (s.id LIKE ? OR o.id LIKE ?) ORDER BY s.seen_us LIMIT 50",
-        like,
-        like,
+        "SELECT * FROM signal WHERE trade_id IS NULL AND id LIKE ? ORDER BY seen_us LIMIT 50", like
     )
 
 

@@ -1,6 +1,4 @@
-"""Covers and the wallet's word where things happen at once: found by an independent look."""
-
-from typing import Any
+"""Covers where things happen at once: found by an independent look."""
 
 from bot.execution import fills, foreign
 from bot.ledger import intents, orders, signals
@@ -9,7 +7,6 @@ from bot.model.intent import EXTERNAL
 from bot.model.market import Side
 from bot.model.signal import Wish
 from bot.runtime import now_us
-from bot.sim.faults import Rule
 from tests.exits import (
     CENT,
     RESTS,
@@ -20,8 +17,6 @@ from tests.exits import (
     exit_of,
     follower,
     held,
-    shares,
-    waits,
     wishes,
 )
 from tests.rig import M, Rig, rig, stored_order, until
@@ -114,6 +109,19 @@ async def test_what_is_assigned_under_a_standing_exit_follows_him_too(tmp_path):
         assert abs(exit_of(r)["target"] - (ours // 4 + M // 2)) < CENT, "half of what was left"
 
 
+async def test_a_short_that_is_assigned_asks_for_no_less_than_nothing(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+        await r.sees(Side.SELL, shares=900 * M)
+        await leaves(r)
+        where = (r.market().condition, r.market().tokens[0])
+        await r.ledger.transact(foreign.move_shares, EXTERNAL, *where, -15 * M, now_us=now_us())
+        await wishes(r, f"{Wish.ASSIGN} {follower(r)}", EXTERNAL)
+        await leaves(r)
+        assert exit_of(r)["target"] == 0
+
+
 async def test_an_exit_by_the_other_half_is_raised_when_that_is_sold(tmp_path):
     async with rig(tmp_path) as r:
         async with r.working():
@@ -190,58 +198,3 @@ async def test_a_clock_that_was_set_back_puts_no_evidence_off(tmp_path):
         noted.heard[ident] = noted.not_before[ident] = now_us() + 3600 * M
         await until(lambda: held(r) < CENT, "its late fill is looked up")
         await r.settled()
-
-
-class SlowWallet:
-    """The exchange, but that its first answer about shares takes until something has happened."""
-
-    def __init__(self, venue: Any, meanwhile: Any) -> None:
-        self._venue, self._meanwhile, self.asked = venue, meanwhile, False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._venue, name)
-
-    async def shares(self, token: Any) -> int:
-        found = await self._venue.shares(token)
-        if self._meanwhile is not None and not self.asked:
-            self.asked = True
-            await self._meanwhile()
-        return found
-
-
-async def test_a_wallets_word_is_about_the_moment_at_which_it_was_asked_for(tmp_path):
-    """A's sale is done and nobody knows it; B's settles while the wallet's answer is on its way."""
-    brief = {"validity_s": 2, "timeout_s": 2}
-    async with rig(tmp_path, execution=brief) as r:
-        mined = "SELECT 1 FROM fill WHERE side = 'SELL' AND settlement IN ('mined', 'confirmed')"
-
-        async def meanwhile() -> None:
-            r.sim.director.do_release(way="MINED")
-            await until(lambda: r.value(mined), "B's sale is mined")
-
-        venue = SlowWallet(r.clob, None)
-        async with r.working(venue):
-            for n in (0, 1, 2):
-                await entered(r, shares=1000 * M, leader=n)
-            r.sim.faults.rules.append(Rule("POST /order", "drop", where='"SELL"'))
-            r.sim.director.do_lookups(lag_ms=3_600_000)
-            deaf(r)
-            await r.sees(Side.SELL, shares=1000 * M, leader=0)
-            await until(lambda: "the wallet has less" in waits(r), "expired, no second attempt")
-            await until(lambda: r.sim.truth()["settled"], "A's sale is final at the exchange")
-            r.sim.director.do_stream("user", "clean")
-            r.sim.director.do_settle(ways=["STUCK"])
-            await r.sees(Side.SELL, shares=1000 * M, leader=1)
-            await until(lambda: r.sim.exchange.settlement.stuck, "B's sale is stuck")
-            await until(lambda: shares(r, 1) < CENT, "and booked")
-            tries = exit_of(r)["tries"]
-            venue._meanwhile = meanwhile
-            await r.ledger.transact(intents.wake, now_us=now_us())
-            r.execution.doorbell.set()
-            await until(lambda: venue.asked and r.value(mined), "asked, and B's sale is mined")
-            await until(lambda: exit_of(r)["tries"] != tries or waits(r), "A has looked")
-            await r.ledger.transact(intents.wake, now_us=now_us())
-            woken = exit_of(r)["due_us"]
-            r.execution.doorbell.set()
-            await until(lambda: exit_of(r)["due_us"] > woken, "and looked again")
-            assert r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") == 2, "A sold once"

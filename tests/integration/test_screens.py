@@ -18,7 +18,7 @@ from bot.model.signal import Wish
 from bot.report import lists, story
 from bot.report.status import status
 from bot.runtime import now_us
-from tests.exits import entered, held, sold, wishes
+from tests.exits import RESTS, decided, empties, entered, follower, held, sold, wishes
 from tests.integration.test_wishes import at
 from tests.rig import M, Rig, rig, stored_order, until
 
@@ -52,6 +52,18 @@ async def test_a_close_has_a_story_and_a_market_and_copies_nobody(tmp_path):
         assert seen(r.path, status).today.copied == 1
         [leader] = [x for x in seen(r.path, lists.leaders) if x["leader"] == r.leader]
         assert leader["copied"] == 1
+
+
+async def test_an_exit_that_several_have_changed_is_told_from_what_began_it(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await empties(r)
+        await r.sees(Side.SELL, shares=500 * M)
+        await until(lambda: r.value(RESTS), "it rests")
+        await r.sees(Side.SELL, shares=250 * M)
+        await decided(r, 3)
+        order = r.value("SELECT id FROM orders WHERE kind = 'GTD'")
+        assert steps(r.path, order)[:4] == ["seen", "source", "queued", "copied"]
 
 
 async def test_a_foreign_order_has_a_story(tmp_path):
@@ -94,6 +106,12 @@ async def test_a_wish_that_does_not_fit_says_why(tmp_path):
         await until(lambda: r.value(two) == 2, "two hold it")
         with pytest.raises(UsageError, match="say whose with --portfolio"):
             await asyncio.to_thread(verbs.close, where, position=token[:12])
+        asked = "SELECT portfolio FROM signal WHERE kind = 'operator' ORDER BY seen_us DESC LIMIT 1"
+        count = r.value("SELECT COUNT(*) FROM signal WHERE kind = 'operator'")
+        one = follower(r, 2)
+        await asyncio.to_thread(verbs.close, where, all_=True, portfolio=one)
+        assert r.value("SELECT COUNT(*) FROM signal WHERE kind = 'operator'") == count + 1
+        assert r.value(asked) == one
 
 
 async def test_dust_is_called_dust(tmp_path):

@@ -295,7 +295,7 @@ async def test_a_wallet_is_whole_with_all_that_may_be_in_it(tmp_path, on_its_way
         r.execution.driver.born_us -= 60 * M
         await r.sees(Side.SELL, shares=1000 * M, leader=0)
         if on_its_way == "in":
-            await until(lambda: "the wallet differs" in waits(r), "it waits for what comes in")
+            await until(lambda: "the wallet has less" in waits(r), "it waits for what comes in")
             r.sim.director.do_release(way="MINED")
             mined = "SELECT COUNT(*) FROM fill WHERE settlement IN ('mined', 'confirmed')"
             await until(lambda: r.value(mined) == 3, "it has come")

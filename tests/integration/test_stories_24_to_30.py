@@ -176,7 +176,7 @@ async def test_story_30_a_gate_that_stays_shut_lets_an_exit_go_on_the_wallets_wo
         gate = "the ledger to be compared with the exchange"
         await until(lambda: waits(r) == gate, "the gate is given its time")
         r.execution.driver.born_us -= 60 * M
-        await until(lambda: "the wallet differs" in waits(r), "fewer than the portfolios add up to")
+        await until(lambda: "the wallet has less" in waits(r), "fewer than they add up to")
         assert sold(r) == 0
         there[token] = kept
         await r.ledger.transact(intents.wake, now_us=now_us())
