@@ -316,7 +316,7 @@ MUTANTS = {
         "tests/integration/test_resolution.py::test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same",
     ),
     "progress begins an exit's pauses anew": (
-        "bot/ledger/intents.py", "due_us = MIN(due_us, :now), tries = 0 WHERE", "due_us = MIN(due_us, :now) WHERE",
+        "bot/ledger/intents.py", "THEN due_us ELSE :now END, tries = 0\"", "THEN due_us ELSE :now END\"",
         "tests/integration/test_exits.py::test_progress_begins_the_pauses_anew",
     ),
     "a resume lets standing exits look at once": (

@@ -71,16 +71,11 @@ async def test_a_wallets_word_is_about_the_moment_at_which_it_was_asked_for(tmp_
             await r.sees(Side.SELL, shares=1000 * M, leader=1)
             await until(lambda: r.sim.exchange.settlement.stuck, "B's sale is stuck")
             await until(lambda: shares(r, 1) < CENT, "and booked")
-            tries = exit_of(r)["tries"]
             venue._meanwhile = meanwhile
             await r.ledger.transact(intents.wake, now_us=now_us())
             r.execution.doorbell.set()
             await until(lambda: venue.asked and r.value(mined), "asked, and B's sale is mined")
-            await until(lambda: exit_of(r)["tries"] != tries or waits(r), "A has looked")
-            await r.ledger.transact(intents.wake, now_us=now_us())
-            woken = exit_of(r)["due_us"]
-            r.execution.doorbell.set()
-            await until(lambda: exit_of(r)["due_us"] > woken, "and looked again")
+            await looks(r)
             assert r.value("SELECT COUNT(*) FROM orders WHERE side = 'SELL'") == 2, "A sold once"
 
 
@@ -91,10 +86,10 @@ def drop(r: Rig, side: str) -> None:
 
 async def looks(r: Rig) -> None:
     """Let the first leader's exit look once more."""
-    await r.ledger.transact(intents.wake, now_us=now_us())
-    woken = exit_of(r)["due_us"]
+    began = now_us()
+    await r.ledger.transact(intents.wake, now_us=began)
     r.execution.doorbell.set()
-    await until(lambda: exit_of(r)["due_us"] > woken, "it has looked again")
+    await until(lambda: exit_of(r)["due_us"] > began, "it has looked again")
 
 
 @pytest.mark.parametrize("purchase", ["in doubt", "matched at a better price"])

@@ -15,8 +15,9 @@ from bot.lab.virtual.run import Broken, Died, Process, VirtualRun, VirtualVerdic
 
 #: One in so many failpoints is the last thing a process does.
 DEATH = 400
-#: Exits are tried again after at most an hour.
-REST_S = 4 * 3600
+#: Everything rests by then: exits look once a minute at least, and what rests in a book ends within
+#: six minutes.
+REST_S = 3600
 
 
 def run(
