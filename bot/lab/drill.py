@@ -20,7 +20,11 @@ from bot.model.units import MICRO
 
 #: Answers of the exchange count as late after this long, so that drills need not wait for ten
 #: seconds.
-OVERRIDES: Overrides = {"execution": {"timeout_s": 3}}
+#: Entries may be old: on a busy machine they are, and how long anything takes no drill is about.
+OVERRIDES: Overrides = {
+    "execution": {"timeout_s": 3},
+    "strategy": {"max_signal_age_s": int(PATIENCE_S)},
+}
 
 
 class Unmet(Exception):

@@ -264,13 +264,19 @@ def test_live_refuses_failpoints_before_anything_starts(home):
         assert not (home / "ledger-live.db").exists()
 
 
+def state_of(worker, where):
+    found = answer(botctl("status", "--json", *where))["workers"]
+    return next(w["state"] for w in found if w["worker"] == worker)
+
+
 def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):
     with exchange() as addresses:
         where = configure(home, addresses)
     late = botctl("up", "--wait", "8", *where, **LIVE)
     try:
         assert late.returncode == 3
-        assert "executor waiting" in late.stderr
+        assert "not running after 8 s: executor" in late.stderr
+        until(lambda: state_of("executor", where) == "waiting", "it says that it waits")
         now = answer(botctl("status", "--json", *where))
         assert now["exit_code"] == 3
         until(

@@ -114,7 +114,7 @@ async def test_shares_that_were_bought_stand_in_for_none_that_have_gone(tmp_path
 
 
 async def test_what_is_asked_to_go_is_not_sent_again(tmp_path):
-    """The answer to its POST was lost: whether it rests nobody knows, but it is to rest no more."""
+    """No answer to its POST ever comes: whether it rests nobody knows, but it is to rest no more."""
     patient = {"validity_s": 20, "timeout_s": 2}
     async with rig(tmp_path, execution=patient) as r, r.working():
         await entered(r, shares=1000 * M)
@@ -122,7 +122,7 @@ async def test_what_is_asked_to_go_is_not_sent_again(tmp_path):
         await empties(r)
         deaf(r)
         r.sim.director.do_lookups(lag_ms=3_600_000)
-        r.sim.faults.rules.append(Rule("POST /order", "drop", where='"SELL"'))
+        r.sim.faults.rules.append(Rule("POST /order", "drop", times=-1, where='"SELL"'))
         await r.sees(Side.SELL, shares=1000 * M)
         unknown = "SELECT id FROM orders WHERE kind = 'GTD' AND state = 'unknown'"
         await until(lambda: r.value(unknown), "its answer is lost")

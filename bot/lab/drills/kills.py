@@ -8,6 +8,7 @@ from bot.failpoints import POINTS
 from bot.lab.drill import Drill, Scene, expect
 from bot.lab.drills.stake import LATE
 from bot.lab.drills.supervision import steer
+from bot.lab.testbed import PATIENCE_S, Overrides
 
 #: Failpoints that the monitor reaches; the rest is the executor's.
 _MONITOR = frozenset({"seen.written", "seen.committed", "seen.announced", "queue.sent"})
@@ -69,6 +70,8 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
     "settle.written": _ended,
     **dict.fromkeys(_CANCELS, _taken_off),
 }
+#: A new life sends what an earlier one has signed, however long it takes to come up.
+_PATIENT: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
 #: A cancel whose answer nobody stored is proven by its order's expiry alone.
 _LONG: dict[str, float] = {"cancel.answered": 600.0}
 
@@ -105,7 +108,7 @@ def _drills() -> list[Drill]:
         for lost in (False,) if point in (*_CANCELS, "settle.written") else (False, True):
             name = f"kill.{point}.{'lost' if lost else 'arrives'}"
             what = f"SIGKILL when {where}; answers {'are lost' if lost else 'arrive'}"
-            drill = Drill(name, what, partial(_play, point=point, lost=lost))
+            drill = Drill(name, what, partial(_play, point=point, lost=lost), _PATIENT)
             if point in _CANCELS:
                 drill = replace(drill, plan=LATE, patience_s=_LONG.get(point, drill.patience_s))
             found.append(drill)

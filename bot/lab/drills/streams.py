@@ -95,5 +95,8 @@ DRILLS = [
         "feeds.data_api_empty", "the Data API answers as if nothing had happened",
         partial(_data_api, do="no_rows"),
     ),
-    Drill("feeds.all_lost", "every source is lost for longer than an entry may wait", _all_lost),
+    Drill(
+        "feeds.all_lost", "every source is lost for longer than an entry may wait", _all_lost,
+        {"strategy": {"max_signal_age_s": 10}},
+    ),
 ]  # fmt: skip
