@@ -114,7 +114,7 @@ async def test_shares_that_were_bought_stand_in_for_none_that_have_gone(tmp_path
 
 
 async def test_what_is_asked_to_go_is_not_sent_again(tmp_path):
-    """No answer to its POST ever comes: nobody knows whether it rests, but it is to rest no more."""
+    """Its POST is never answered: nobody knows whether it rests, but it is to rest no more."""
     patient = {"validity_s": 20, "timeout_s": 2}
     async with rig(tmp_path, execution=patient) as r, r.working():
         await entered(r, shares=1000 * M)
