@@ -7,6 +7,12 @@ import sys
 from pathlib import Path
 
 BOTCTL = Path(sys.executable).parent / "botctl"
+ROOT = Path(__file__).parents[2]
+#: Counts the lines of one process, and of none that it starts.
+COUNTED = (
+    sys.executable, "-m", "coverage", "run", "--rcfile=/dev/null", "--parallel-mode",
+    f"--data-file={ROOT / '.coverage'}", "--source=bot", "--omit=*/bot/sim/*,*/bot/cli/*",
+)  # fmt: skip
 
 
 def botctl(
@@ -21,6 +27,24 @@ def botctl(
         timeout=timeout,
         stdin=subprocess.DEVNULL,
         env={**clean, **environment},
+        check=False,
+    )
+
+
+def lab(*arguments: object, timeout: int = 1800) -> subprocess.CompletedProcess:
+    """Return the finished process of `botctl ARGUMENTS` that plays with workers of its own.
+
+    Coverage counts botctl alone: counting in its workers too would take half of their time.
+    """
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOT_", "COV"))}
+    counted = COUNTED if "COVERAGE_PROCESS_CONFIG" in os.environ else ()
+    return subprocess.run(
+        [*counted, BOTCTL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        env=clean,
         check=False,
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from bot.failpoints import POINTS
 from bot.lab.drills import ALL
-from tests.e2e.botctl import BOTCTL, answer, botctl
+from tests.e2e.botctl import BOTCTL, answer, botctl, lab
 
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
 SAMPLE = (
@@ -34,18 +34,16 @@ SAMPLE = (
 )  # fmt: skip
 
 
-def test_a_sample_of_every_family_passes():
-    process = botctl("drill", *SAMPLE, "--jobs", "4", "--json", timeout=1800)
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_sample_of_every_family_passes(name):
+    process = lab("drill", name, "--json")
     found = answer(process)
-    failed = {d["name"]: d["found"] for d in found["drills"] if not d["passed"]}
-    assert not failed
+    (drill,) = found["drills"]
+    assert drill["passed"], drill["found"]
     assert found["ok"] and process.returncode == 0
-    assert [d["name"] for d in found["drills"]] != []
-    assert all(d["duplicates"] == d["lost"] == 0 for d in found["drills"])
-    assert {d["name"] for d in found["drills"]} == set(SAMPLE)
-    assert found["kills"] >= 10 and found["faults"] >= 30
-    killed = [d["recovered_s"] for d in found["drills"] if d["name"].startswith("kill.")]
-    assert all(seconds > 0 for seconds in killed)
+    assert drill["name"] == name and drill["duplicates"] == drill["lost"] == 0
+    if name.startswith("kill."):
+        assert found["kills"] >= 1 and drill["recovered_s"] > 0
 
 
 @pytest.mark.skipif(
@@ -122,7 +120,7 @@ def test_every_drill_that_the_readme_names_exists():
 
 
 def test_forty_kills_under_load_lose_nothing_and_buy_nothing_twice():
-    process = botctl("drill", "--storm", "--kills", "40", "--seed", "40", "--json", timeout=900)
+    process = lab("drill", "--storm", "--kills", "40", "--seed", "40", "--json")
     found = answer(process)
     assert found["ok"], found["problems"]
     assert process.returncode == 0

@@ -8,6 +8,9 @@ import pytest
 from bot.lab.testbed import set_up
 from tests.e2e.botctl import answer, botctl
 
+# One bot for all of them, one after another.
+pytestmark = pytest.mark.xdist_group("maintain")
+
 
 @pytest.fixture(scope="module")
 def on():

@@ -70,7 +70,8 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
     "settle.written": _ended,
     **dict.fromkeys(_CANCELS, _taken_off),
 }
-#: A new life sends what an earlier one has signed, however long it takes to come up.
+#: Here nothing has arrived yet: the next life must find time to send it, however slow it is.
+_UNSENT = ("decide.committed", "post.begun", "resend.committed")
 _PATIENT: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
 #: A cancel whose answer nobody stored is proven by its order's expiry alone.
 _LONG: dict[str, float] = {"cancel.answered": 600.0}
@@ -108,7 +109,8 @@ def _drills() -> list[Drill]:
         for lost in (False,) if point in (*_CANCELS, "settle.written") else (False, True):
             name = f"kill.{point}.{'lost' if lost else 'arrives'}"
             what = f"SIGKILL when {where}; answers {'are lost' if lost else 'arrive'}"
-            drill = Drill(name, what, partial(_play, point=point, lost=lost), _PATIENT)
+            patient = _PATIENT if point in _UNSENT else {}
+            drill = Drill(name, what, partial(_play, point=point, lost=lost), patient)
             if point in _CANCELS:
                 drill = replace(drill, plan=LATE, patience_s=_LONG.get(point, drill.patience_s))
             found.append(drill)
