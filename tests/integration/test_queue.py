@@ -1,7 +1,6 @@
 """The queue over real Unix sockets."""
 
 import asyncio
-import os
 import socket
 import stat
 from pathlib import Path
