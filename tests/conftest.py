@@ -16,7 +16,16 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `root` are named and counted where an ordinary user runs the rest."""
+    """Order and choose: whole programs beside parts; what needs root is named and counted.
+
+    Whole programs compute and parts wait: side by side, each has what the other does not need.
+    """
+    whole = [item for item in items if "e2e" in item.path.parts]
+    parts = [item for item in items if "e2e" not in item.path.parts]
+    apart = 0.8 * len(parts) / (len(whole) or 1)  # long ones are not left for the end
+    place = {item: number * apart for number, item in enumerate(whole)}
+    place |= {item: number for number, item in enumerate(parts)}
+    items.sort(key=lambda item: place[item])
     if os.geteuid() != 0:
         for item in items:
             if item.get_closest_marker("root"):

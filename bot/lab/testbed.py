@@ -307,5 +307,6 @@ def end_tree(pid: int) -> None:
     """Kill a process and everything it started, if it still runs."""
     if psutil.pid_exists(pid):
         parent = psutil.Process(pid)
-        for process in (parent, *parent.children(recursive=True)):
+        parent.suspend()  # else it starts them anew, or its end tells them to end in good order
+        for process in (*parent.children(recursive=True), parent):
             process.kill()

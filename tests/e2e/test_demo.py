@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.e2e.botctl import answer, botctl
+from tests.e2e.botctl import answer, botctl, lab
 from tests.samples import SAMPLES, needs_shared
 
 KEYS = {
@@ -39,7 +39,7 @@ def test_the_demo_passes_and_shows_every_kind_of_trade():
 @pytest.mark.parametrize("worker", ["monitor", "executor", "health"])
 def test_killing_a_worker_changes_nothing_in_the_verdict(worker):
     verdict = answer(
-        botctl("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3")
+        lab("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3")
     )
     assert_pass(verdict)
     assert verdict["killed"] == worker
@@ -47,7 +47,7 @@ def test_killing_a_worker_changes_nothing_in_the_verdict(worker):
 
 
 def test_the_summary_is_for_people():
-    process = botctl("demo", "--seed", "3")
+    process = lab("demo", "--seed", "3")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "PASS" in process.stdout
     assert "\x1b" not in process.stdout + process.stderr
@@ -75,7 +75,7 @@ def session(repeats: int) -> list[dict]:
 def test_a_recorded_session_comes_out_exact_however_often_its_rows_repeat(tmp_path, follow):
     path = tmp_path / "feed.json"
     path.write_text(json.dumps({"events": session(3)}))
-    verdict = answer(botctl("demo", "--json", "--feed", path, "--follow", follow, "--repeat", "2"))
+    verdict = answer(lab("demo", "--json", "--feed", path, "--follow", follow, "--repeat", "2"))
     assert_pass(verdict)
     totals = {(t["tx"], t["wallet"][2].lower(), t["side"]): t["shares"] for t in verdict["totals"]}
     expected = (
@@ -93,7 +93,7 @@ def test_a_recorded_session_comes_out_exact_however_often_its_rows_repeat(tmp_pa
 @needs_shared
 def test_the_recorded_production_session_is_followed():
     feed = SAMPLES / "01_rtds_session_120_events_2026-08-19.json"
-    verdict = answer(botctl("demo", "--json", "--feed", feed, "--follow", "all"))
+    verdict = answer(lab("demo", "--json", "--feed", feed, "--follow", "all"))
     assert_pass(verdict)
     truth: dict = {}
     for e in json.loads(feed.read_text())["events"]:
@@ -143,7 +143,7 @@ def test_a_bad_feed_is_refused_before_anything_starts(tmp_path, text):
 
 
 def test_the_benchmark_prints_floors_and_a_ratio():
-    found = answer(botctl("bench", "--json"))
+    found = answer(lab("bench", "--json"))
     assert found["floors_ms"] > 0
     assert found["ratio"] > 0
     assert found["orders"] > 0

@@ -2,14 +2,12 @@
 
 import sqlite3
 import stat
+from contextlib import closing, contextmanager
 
 import pytest
 
 from bot.lab.testbed import set_up
 from tests.e2e.botctl import answer, botctl
-
-# One bot for all of them, one after another.
-pytestmark = pytest.mark.xdist_group("maintain")
 
 
 @pytest.fixture(scope="module")
@@ -72,23 +70,29 @@ def test_restore_is_refused_while_the_bot_runs_and_keeps_the_old_ledger(on, wher
     assert "the old one is ledger-demo.db.before-restore-" in restored.stdout
     assert botctl("up", *where).returncode == 0
     assert botctl("reconcile", *where).returncode == 0
-    assert botctl("down", *where).returncode == 0
 
 
 def test_check_names_what_does_not_follow_from_the_fills(on, where):
     checked = botctl("db", "check", *where)
     assert checked.returncode == 0 and "sound" in checked.stdout, checked.stderr
-    with sqlite3.connect(on.ledger) as connection:
-        connection.execute("UPDATE account SET cash = cash + 1")
-    connection.close()
-    wrong = botctl("db", "check", "--json", *where)
+    with moved_cash(on.ledger):
+        wrong = botctl("db", "check", "--json", *where)
     assert wrong.returncode == 78
     assert "cash has moved" in answer(wrong)["error"]
 
 
-def test_a_file_that_is_no_backup_is_refused(on, where, tmp_path):
+@contextmanager
+def moved_cash(path):
+    with closing(sqlite3.connect(path)) as ledger, ledger:
+        ledger.execute("UPDATE account SET cash = cash + 1")
+    yield
+    with closing(sqlite3.connect(path)) as ledger, ledger:
+        ledger.execute("UPDATE account SET cash = cash - 1")
+
+
+def test_a_file_that_is_no_backup_is_refused(on, tmp_path):
     target = tmp_path / "notes.db"
     target.write_text("not a ledger")
-    process = botctl("db", "restore", target, *where)
+    process = botctl("db", "restore", target, "--home", on.home.path / "x", "--config", on.config)
     assert process.returncode == 78
     assert "not a ledger" in process.stderr and "Traceback" not in process.stderr
