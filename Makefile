@@ -5,8 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most of what tests do is wait: six at a time keep two cores busy.
-BESIDE := -n 6 --dist load --maxschedchunk 1
+# Most of what tests do is wait: four at a time keep two cores busy.
+BESIDE := -n 4 --dist load --maxschedchunk 1
 
 demo: $(VENV)/installed
 	@$(BIN)/botctl demo

@@ -173,6 +173,7 @@ class Rig:
 def settings_for(addresses: dict, **sections) -> Settings:
     names = ("clob_url", "market_ws_url", "user_ws_url", "data_url", "gamma_url", "rtds_url")
     sections["execution"] = {**QUICK, **sections.get("execution", {})}
+    sections["strategy"] = {"max_signal_age_s": 60, **sections.get("strategy", {})}
     return Settings(
         mode="demo",
         venue={name: addresses[name] for name in names},

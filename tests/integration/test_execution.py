@@ -219,11 +219,11 @@ async def test_concurrent_signals_never_exceed_the_caps(tmp_path):
 
 async def test_stale_entries_are_skipped_and_stale_exits_run(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        await r.sees(age_s=60)
+        await r.sees(age_s=300)
         await until(lambda: r.reasons() == ["stale"], "too late to enter")
         await r.sees(market=1)
         await r.settled()
-        await r.sees(Side.SELL, market=1, age_s=60)
+        await r.sees(Side.SELL, market=1, age_s=300)
         await until(lambda: r.reasons() == ["stale", "copied", "copied"], "never too late to leave")
         await r.settled()
         r.assert_equal_to_exchange()

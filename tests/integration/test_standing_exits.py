@@ -88,10 +88,12 @@ async def test_shares_that_show_after_he_left_follow_him_out(tmp_path):
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=True)
         await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        r.sim.director.do_lookups(lag_ms=3_600_000)
         async with r.working():
             await r.sees(Side.SELL, shares=100 * M)
             await decided(r, 2)
             assert r.reasons()[1] == "not_held"
+            r.sim.director.do_lookups()
             await r.execution.reconciler.compare(now_us=now_us())
             await until(lambda: sold(r) > 0, "what was bought all the same is sold")
             await r.settled()
@@ -152,7 +154,7 @@ async def test_covers_count_the_other_side_and_what_was_passed_over(tmp_path):
             ours = await entered(r, shares=1000 * M)
         leaver = r.execution.leaver
         # +500 that nobody has decided, then -750: the purchase is passed over first.
-        await r.sees(shares=500 * M, age_s=60)
+        await r.sees(shares=500 * M, age_s=300)
         await r.sees(Side.SELL, shares=750 * M)
         pending = await r.ledger.look(signals.pending, 2)
         assert [s.side for s in pending] == [Side.SELL, Side.BUY], "exits are looked at first"
@@ -198,10 +200,12 @@ async def test_shares_that_show_after_he_left_by_half_follow_him_by_half(tmp_pat
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=True)
         await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        r.sim.director.do_lookups(lag_ms=3_600_000)
         async with r.working():
             await r.sees(Side.SELL, shares=50 * M)
             await decided(r, 2)
             assert r.reasons()[1] == "not_held"
+            r.sim.director.do_lookups()
             await r.execution.reconciler.compare(now_us=now_us())
             await until(lambda: sold(r) > 0, "his part of what was bought all the same")
             bought = r.value("SELECT SUM(shares) FROM fill WHERE side = 'BUY'")

@@ -74,7 +74,7 @@ async def test_story_2_half_a_filled_entry_follows_half_a_sale(tmp_path):
 async def test_story_3_an_increase_that_we_skip_sets_the_cover_anew(tmp_path):
     async with rig(tmp_path) as r, r.working():
         ours = await entered(r, shares=1000 * M)
-        await r.sees(shares=500 * M, age_s=60)
+        await r.sees(shares=500 * M, age_s=300)
         await decided(r, 2)
         assert r.reasons()[1] == "stale"
         await r.sees(Side.SELL, shares=750 * M)

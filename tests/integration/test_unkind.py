@@ -180,7 +180,7 @@ async def test_a_trade_that_was_bought_and_grew_too_late_is_shown_as_bought(tmp_
     async with rig(tmp_path) as r, r.working():
         fill = await r.sees(shares=100 * M, tx="0x" + "ab" * 32)
         await until(lambda: r.reasons() == ["copied"], "a decision")
-        await r.sees(shares=150 * M, tx=fill.tx, source="data_api", age_s=60)
+        await r.sees(shares=150 * M, tx=fill.tx, source="data_api", age_s=300)
         await until(lambda: len(r.reasons()) == 2, "its growth is decided")
         with read(r.path) as found:
             [shown] = lists.trades(found, 5)
