@@ -16,35 +16,44 @@ COUNTED = (
 
 
 def botctl(
-    *arguments: object, timeout: int = 300, **environment: str
+    *arguments: object, timeout: int = 300, counted: bool = False, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Return the finished process of `botctl ARGUMENTS`."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("BOT_")}
-    return subprocess.run(
-        [BOTCTL, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-        env={**clean, **environment},
-        check=False,
-    )
+    """Return the finished process of `botctl ARGUMENTS`.
+
+    Coverage counts it and what it starts only where that is asked for: counting takes as long as
+    the work itself.
+    """
+    clean = plain() if not counted else {**plain(), **_coverage()}
+    return _run([BOTCTL, *arguments], timeout, {**clean, **environment})
 
 
 def lab(*arguments: object, timeout: int = 1800) -> subprocess.CompletedProcess:
     """Return the finished process of `botctl ARGUMENTS` that plays with workers of its own.
 
-    Coverage counts botctl alone: counting in its workers too would take half of their time.
+    Coverage counts botctl, not its workers.
     """
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOT_", "COV"))}
-    counted = COUNTED if "COVERAGE_PROCESS_CONFIG" in os.environ else ()
+    return _run([*(COUNTED if _coverage() else ()), BOTCTL, *arguments], timeout, plain())
+
+
+def plain() -> dict[str, str]:
+    """Return our environment without settings of a bot and without coverage."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("BOT_", "COV"))}
+
+
+def _coverage() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k.startswith("COVERAGE")}
+
+
+def _run(
+    words: list[object], timeout: int, environment: dict[str, str]
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*counted, BOTCTL, *map(str, arguments)],
+        list(map(str, words)),
         capture_output=True,
         text=True,
         timeout=timeout,
         stdin=subprocess.DEVNULL,
-        env=clean,
+        env=environment,
         check=False,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.ledger.files import migrate
-from tests.e2e.botctl import BOTCTL, answer, botctl
+from tests.e2e.botctl import BOTCTL, answer, botctl, plain
 
 PATIENCE_S = 120
 
@@ -42,6 +42,7 @@ def exchange(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=plain(),
     )
     try:
         yield json.loads(process.stdout.readline())
@@ -79,7 +80,7 @@ def bot(home):
     """A running bot that has decided on a few trades."""
     with exchange() as addresses:
         where = configure(home, addresses)
-        started = botctl("up", *where, **LIVE)
+        started = botctl("up", *where, counted=True, **LIVE)
         assert started.returncode == 0, started.stderr
         try:
             until(
@@ -183,7 +184,7 @@ def readable_when_dead(bot) -> None:
 def test_a_hung_worker_is_noticed_and_restarted(home):
     with exchange() as addresses:
         where = configure(home, addresses, "[runtime]\nhung_s = 5")
-        assert botctl("up", *where, **LIVE).returncode == 0
+        assert botctl("up", *where, counted=True, **LIVE).returncode == 0
         try:
             before = next(
                 w
@@ -208,7 +209,7 @@ def test_a_hung_worker_is_noticed_and_restarted(home):
 def test_a_crash_loop_stops_entries_instead_of_spinning(home):
     with exchange() as addresses:
         where = configure(home, addresses, "[runtime]\ncrash_boots = 2")
-        assert botctl("up", *where, **LIVE).returncode == 0
+        assert botctl("up", *where, counted=True, **LIVE).returncode == 0
         try:
             first = until(lambda: executor_pid(where), "an executor")
             os.kill(first, signal.SIGKILL)
@@ -243,7 +244,7 @@ def test_a_bad_key_ends_the_start_at_once_and_says_why(home):
     with exchange() as addresses:
         where = configure(home, addresses)
         (home / "key").write_text("0x1234")
-        refused = botctl("up", *where, **LIVE)
+        refused = botctl("up", *where, counted=True, **LIVE)
         assert refused.returncode == 78
         assert "executor: private key from account.key_file" in refused.stderr
         assert "expected 64 hex digits, found 4 characters" in refused.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from bot.failpoints import POINTS
 from bot.lab.drills import ALL
-from tests.e2e.botctl import BOTCTL, answer, botctl, lab
+from tests.e2e.botctl import BOTCTL, answer, botctl, lab, plain
 
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
 SAMPLE = {
@@ -60,7 +60,7 @@ def test_an_interrupted_drill_leaves_neither_process_nor_folder():
     with tempfile.TemporaryDirectory(prefix="t") as folder:
         process = subprocess.Popen(
             [BOTCTL, "drill", "kill.post.sent"],
-            env={**os.environ, "TMPDIR": folder},
+            env={**plain(), "TMPDIR": folder},
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 60
