@@ -5,8 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most of what tests do is wait: four at a time keep two cores busy.
-BESIDE := -n 4 --dist load --maxschedchunk 1
+# Most of what tests do is wait: seven at a time keep two cores busy.
+BESIDE := -n 7 --dist load --maxschedchunk 1
 
 demo: $(VENV)/installed
 	@$(BIN)/botctl demo
@@ -16,7 +16,7 @@ test: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q --durations=10 $(BESIDE) tests
+	$(BIN)/coverage run -m pytest -q --durations=15 $(BESIDE) tests
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
