@@ -20,6 +20,7 @@ from tests.exits import (
     RESTS,
     assert_lawful,
     bids,
+    deaf,
     decided,
     empties,
     entered,
@@ -89,6 +90,7 @@ async def test_shares_that_show_after_he_left_follow_him_out(tmp_path):
         order = await stored_order(r, posted=True)
         await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
         r.sim.director.do_lookups(lag_ms=3_600_000)
+        deaf(r)
         async with r.working():
             await r.sees(Side.SELL, shares=100 * M)
             await decided(r, 2)
@@ -201,6 +203,7 @@ async def test_shares_that_show_after_he_left_by_half_follow_him_by_half(tmp_pat
         order = await stored_order(r, posted=True)
         await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
         r.sim.director.do_lookups(lag_ms=3_600_000)
+        deaf(r)
         async with r.working():
             await r.sees(Side.SELL, shares=50 * M)
             await decided(r, 2)
