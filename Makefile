@@ -5,8 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most of what tests do is wait: seven at a time keep two cores busy.
-BESIDE := -n 7 --dist load --maxschedchunk 1
+# Most of what tests do is wait: five at a time keep two cores busy.
+BESIDE := -n 5 --dist load --maxschedchunk 1
 
 demo: $(VENV)/installed
 	@$(BIN)/botctl demo
