@@ -15,7 +15,7 @@ from bot import report, supervise
 from bot.config.home import WORKERS
 from bot.errors import BotError, StateUnknown
 from bot.lab.judge import judge, settled
-from bot.lab.testbed import Testbed, set_up
+from bot.lab.testbed import EXPIRY_S, Testbed, set_up
 from bot.model.units import MICRO
 
 #: Generous limits: the storm is to place orders all the time, and its kills are no crash loop.
@@ -85,7 +85,7 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
         on.do("stop")
         struck = on.do("heal")["struck"]
         weather.revive()
-        on.until(lambda: on.at_work() and _rests(on), "everything comes to rest", seconds=300)
+        on.until(lambda: on.at_work() and _rests(on), "everything comes to rest", seconds=EXPIRY_S)
         truth = on.truth()
         with report.read(on.ledger) as found:
             return _verdict(

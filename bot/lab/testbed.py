@@ -29,6 +29,8 @@ from bot.liveness import living
 #: Generous: machines are shared and slow at times.
 READY_S = 120.0
 PATIENCE_S = 120.0
+#: A cancel whose answer nobody stored is proven by its order's expiry alone: six minutes and a lag.
+EXPIRY_S = 600.0
 #: Set when the program is asked to end: every testbed stops waiting and is taken down at once.
 interrupted = threading.Event()
 Overrides = Mapping[str, Mapping[str, Any]]

@@ -26,7 +26,7 @@ def assert_pass(verdict: dict) -> None:
 
 
 def test_the_demo_passes_and_shows_every_kind_of_trade():
-    process = botctl("demo", "--json")
+    process = botctl("demo", "--json", counted=True)
     verdict = answer(process)
     assert_pass(verdict)
     assert process.returncode == 0
@@ -39,7 +39,10 @@ def test_the_demo_passes_and_shows_every_kind_of_trade():
 @pytest.mark.parametrize("worker", ["monitor", "executor", "health"])
 def test_killing_a_worker_changes_nothing_in_the_verdict(worker):
     verdict = answer(
-        lab("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3")
+        botctl(
+            *("demo", "--json", "--kill", worker, "--seed", "2", "--signature-type", "3"),
+            counted=True,
+        )
     )
     assert_pass(verdict)
     assert verdict["killed"] == worker

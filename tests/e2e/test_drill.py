@@ -16,15 +16,17 @@ from tests.e2e.botctl import BOTCTL, answer, botctl, lab, plain
 #: One of each kind that the others are like; `botctl drill --all` plays every one.
 SAMPLE = {
     "kill": "decide.committed.lost post.sent.lost recovery.begun.arrives supervisor everything",
-    "answers": "killed_but_filled ten_lost frozen",
-    "orders": "killed_reply partial delayed failed_exit tick drained closed_position",
+    "answers": "killed_but_filled ten_lost frozen slow",
+    "orders": "killed killed_reply partial delayed failed_exit tick drained allowance closed"
+    " closed_position",
     "storage": "locked corrupt wal_alone schema",
-    "accounts": "moved old_backup uncompared",
-    "operator": "halt restore_live",
-    "exits": "closed.halted ended.half frozen.full hanging killed_late.full removed.standing"
-    " restart.full restored.tenth unknown.full unmined.full",
+    "accounts": "by_hand moved old_backup uncompared",
+    "operator": "halt pause down restore_live",
+    "exits": "closed.full closed.halted dust.own ended.half frozen.full hanging killed_late.full"
+    " removed.standing restart.full restored.tenth thin.tenth unknown.full unmined.full",
     "streams": "user.silent",
-    "feeds": "gap",
+    "feeds": "gap data_api_errors",
+    "hung": "executor",
     "guards": "survive",
     "clock": "back",
 }

@@ -45,27 +45,27 @@ def test_a_difference_is_shown_adopted_and_gone(on, where):
     assert adopted.returncode == 0, adopted.stdout + adopted.stderr
     assert "adopted: cash" in adopted.stderr
     assert answer(botctl("status", "--json", *where))["alerts"] == []
-    assert botctl("db", "check", *where).returncode == 0
+    assert botctl("db", "check", *where, counted=True).returncode == 0
 
 
 def test_a_backup_is_whole_private_and_never_overwrites(on, where, tmp_path):
     target = tmp_path / "copy.db"
-    found = answer(botctl("db", "backup", target, "--json", *where))
+    found = answer(botctl("db", "backup", target, "--json", *where, counted=True))
     assert found["ok"] and found["orders"] >= 1
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    again = botctl("db", "backup", target, *where)
+    again = botctl("db", "backup", target, *where, counted=True)
     assert again.returncode == 78 and "exists already" in again.stderr
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_restore_is_refused_while_the_bot_runs_and_keeps_the_old_ledger(on, where, tmp_path):
     target = tmp_path / "copy.db"
-    assert botctl("db", "backup", target, *where).returncode == 0
-    refused = botctl("db", "restore", target, *where)
+    assert botctl("db", "backup", target, *where, counted=True).returncode == 0
+    refused = botctl("db", "restore", target, *where, counted=True)
     assert refused.returncode == 78 and "the bot is running on this ledger" in refused.stderr
     assert botctl("down", *where).returncode == 0
     assert botctl("reconcile", *where).returncode == 3, "only the executor may ask the exchange"
-    restored = botctl("db", "restore", target, *where)
+    restored = botctl("db", "restore", target, *where, counted=True)
     assert restored.returncode == 0, restored.stderr
     assert "the old one is ledger-demo.db.before-restore-" in restored.stdout
     assert botctl("up", *where).returncode == 0
@@ -73,10 +73,10 @@ def test_restore_is_refused_while_the_bot_runs_and_keeps_the_old_ledger(on, wher
 
 
 def test_check_names_what_does_not_follow_from_the_fills(on, where):
-    checked = botctl("db", "check", *where)
+    checked = botctl("db", "check", *where, counted=True)
     assert checked.returncode == 0 and "sound" in checked.stdout, checked.stderr
     with moved_cash(on.ledger):
-        wrong = botctl("db", "check", "--json", *where)
+        wrong = botctl("db", "check", "--json", *where, counted=True)
     assert wrong.returncode == 78
     assert "cash has moved" in answer(wrong)["error"]
 

@@ -8,7 +8,7 @@ from bot.failpoints import POINTS
 from bot.lab.drill import Drill, Scene, expect
 from bot.lab.drills.stake import LATE
 from bot.lab.drills.supervision import steer
-from bot.lab.testbed import PATIENCE_S, Overrides
+from bot.lab.testbed import EXPIRY_S, PATIENCE_S, Overrides
 
 #: Failpoints that the monitor reaches; the rest is the executor's.
 _MONITOR = frozenset({"seen.written", "seen.committed", "seen.announced", "queue.sent"})
@@ -73,8 +73,6 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
 #: Here nothing has arrived yet: the next life must find time to send it, however slow it is.
 _UNSENT = ("decide.committed", "post.begun", "resend.committed")
 _PATIENT: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
-#: A cancel whose answer nobody stored is proven by its order's expiry alone.
-_LONG: dict[str, float] = {"cancel.answered": 600.0}
 
 
 def _play(scene: Scene, point: str, lost: bool) -> str:
@@ -112,7 +110,8 @@ def _drills() -> list[Drill]:
             patient = _PATIENT if point in _UNSENT else {}
             drill = Drill(name, what, partial(_play, point=point, lost=lost), patient)
             if point in _CANCELS:
-                drill = replace(drill, plan=LATE, patience_s=_LONG.get(point, drill.patience_s))
+                patience = EXPIRY_S if point == "cancel.answered" else PATIENCE_S
+                drill = replace(drill, plan=LATE, patience_s=patience)
             found.append(drill)
     return found
 
