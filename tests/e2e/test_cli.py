@@ -161,7 +161,7 @@ def readable_when_dead(bot) -> None:
     assert "NOT RUNNING" in dead.stdout and "botctl up starts it" in dead.stdout
     for verb in ("positions", "orders", "trades", "daily", "leaders"):
         for flags in ((), ("--json",)):
-            process = botctl(verb, *flags, *bot)
+            process = botctl(verb, *flags, *bot, counted=True)
             assert process.returncode == 0, process.stderr
             assert process.stdout
             assert "\x1b" not in process.stdout

@@ -17,15 +17,15 @@ from tests.e2e.botctl import BOTCTL, answer, botctl, lab, plain
 SAMPLE = {
     "kill": "decide.committed.lost post.sent.lost recovery.begun.arrives supervisor everything",
     "answers": "killed_but_filled ten_lost frozen slow",
-    "orders": "killed killed_reply partial delayed failed_exit tick drained allowance closed"
-    " closed_position",
+    "orders": "killed killed_reply partial delayed failed failed_exit retrying tick drained"
+    " allowance closed closed_position",
     "storage": "locked corrupt wal_alone schema",
     "accounts": "by_hand moved old_backup uncompared",
-    "operator": "halt pause down restore_live",
+    "operator": "halt pause down up_twice restore_live",
     "exits": "closed.full closed.halted dust.own ended.half frozen.full hanging killed_late.full"
-    " removed.standing restart.full restored.tenth thin.tenth unknown.full unmined.full",
+    " matched_more removed.standing restart.full restored.tenth thin.tenth unknown.full unmined.full",
     "streams": "user.silent",
-    "feeds": "gap data_api_errors",
+    "feeds": "gap replay data_api_errors",
     "hung": "executor",
     "guards": "survive",
     "clock": "back",
