@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="drills, or the start of their names")]
-Every = Annotated[bool, typer.Option("--all", help="all that must pass; a quarter of an hour")]
+Every = Annotated[bool, typer.Option("--all", help="all that must pass; half an hour")]
 Listed = Annotated[bool, typer.Option("--list", help="name every drill and failpoint, and end")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="drills at a time")]
 Storm = Annotated[bool, typer.Option("--storm", help="random kills and faults under load instead")]

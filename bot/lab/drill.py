@@ -18,11 +18,11 @@ from bot.lab.judge import Judgement, judge, settled
 from bot.lab.testbed import PATIENCE_S, Overrides, Testbed, interrupted, set_up
 from bot.model.units import MICRO
 
-#: Answers of the exchange count as late after this long, so that drills need not wait for ten
-#: seconds.
-#: Entries may be old: on a busy machine they are, and how long anything takes no drill is about.
+#: What drills set that nobody else does.
 OVERRIDES: Overrides = {
+    # An answer is late after this long: nobody waits for ten seconds.
     "execution": {"timeout_s": 3},
+    # Entries may be old: on a busy machine they are, and how long anything takes is not the point.
     "strategy": {"max_signal_age_s": int(PATIENCE_S)},
 }
 

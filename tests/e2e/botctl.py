@@ -23,8 +23,8 @@ def botctl(
     Coverage counts it and what it starts only where that is asked for: counting takes as long as
     the work itself.
     """
-    clean = plain() if not counted else {**plain(), **_coverage()}
-    return _run([BOTCTL, *arguments], timeout, {**clean, **environment})
+    counts = _coverage() if counted else {}
+    return _run([BOTCTL, *arguments], timeout, {**plain(), **counts, **environment})
 
 
 def lab(*arguments: object, timeout: int = 1800) -> subprocess.CompletedProcess:

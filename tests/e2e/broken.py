@@ -33,7 +33,9 @@ def play(folder: str, said: str, test: str) -> None:
     out = os.open(said, os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    plain = ("-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestWarning")
+    # The libraries are here before pytest: it says that it cannot rewrite those that bring plugins.
+    early = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    plain = ("-p", "no:cacheprovider", "-p", "no:xdist", *early)
     code = pytest.main(["-q", "-x", *plain, "--hypothesis-profile", "sabotage", test])
     sys.stdout.flush()
     os._exit(code)

@@ -186,22 +186,9 @@ def test_a_hung_worker_is_noticed_and_restarted(home):
         where = configure(home, addresses, "[runtime]\nhung_s = 5")
         assert botctl("up", *where, counted=True, **LIVE).returncode == 0
         try:
-            before = next(
-                w
-                for w in answer(botctl("status", "--json", *where))["workers"]
-                if w["worker"] == "monitor"
-            )
-            os.kill(before["pid"], signal.SIGSTOP)
-
-            def back():
-                now = next(
-                    w
-                    for w in answer(botctl("status", "--json", *where))["workers"]
-                    if w["worker"] == "monitor"
-                )
-                return now["state"] == "running" and now["pid"] != before["pid"]
-
-            until(back, "a new monitor")
+            hung = running("monitor", where)
+            os.kill(hung, signal.SIGSTOP)
+            until(lambda: running("monitor", where) not in (None, hung), "a new monitor")
         finally:
             assert botctl("down", *where).returncode == 0
 
@@ -211,9 +198,9 @@ def test_a_crash_loop_stops_entries_instead_of_spinning(home):
         where = configure(home, addresses, "[runtime]\ncrash_boots = 2")
         assert botctl("up", *where, counted=True, **LIVE).returncode == 0
         try:
-            first = until(lambda: executor_pid(where), "an executor")
+            first = until(lambda: running("executor", where), "an executor")
             os.kill(first, signal.SIGKILL)
-            second = until(lambda: (p := executor_pid(where)) != first and p, "a restart")
+            second = until(lambda: (p := running("executor", where)) != first and p, "a restart")
             os.kill(second, signal.SIGKILL)
             now = until(
                 lambda: (
@@ -231,12 +218,14 @@ def test_a_crash_loop_stops_entries_instead_of_spinning(home):
             botctl("down", *where)
 
 
-def executor_pid(where):
-    row = next(
-        w
-        for w in answer(botctl("status", "--json", *where))["workers"]
-        if w["worker"] == "executor"
-    )
+def row_of(worker, where):
+    found = answer(botctl("status", "--json", *where))["workers"]
+    return next(w for w in found if w["worker"] == worker)
+
+
+def running(worker, where):
+    """Return the pid of a worker that is at work, or None."""
+    row = row_of(worker, where)
     return row["pid"] if row["state"] == "running" else None
 
 
@@ -265,18 +254,13 @@ def test_live_refuses_failpoints_before_anything_starts(home):
         assert not (home / "ledger-live.db").exists()
 
 
-def state_of(worker, where):
-    found = answer(botctl("status", "--json", *where))["workers"]
-    return next(w["state"] for w in found if w["worker"] == worker)
-
-
 def test_a_worker_without_an_exchange_waits_and_is_not_called_running(home):
     with exchange() as addresses:
         where = configure(home, addresses)
     late = botctl("up", "--wait", "8", *where, **LIVE)
     try:
         assert late.returncode == 3 and "not running after 8 s" in late.stderr
-        until(lambda: state_of("executor", where) == "waiting", "it says that it waits")
+        until(lambda: row_of("executor", where)["state"] == "waiting", "it says that it waits")
         now = answer(botctl("status", "--json", *where))
         assert now["exit_code"] == 3
         until(

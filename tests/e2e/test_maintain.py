@@ -83,11 +83,17 @@ def test_check_names_what_does_not_follow_from_the_fills(on, where):
 
 @contextmanager
 def moved_cash(path):
+    """Let the ledger hold a millionth more than follows from its fills, for a while."""
+    _cash(path, +1)
+    try:
+        yield
+    finally:
+        _cash(path, -1)
+
+
+def _cash(path, more):
     with closing(sqlite3.connect(path)) as ledger, ledger:
-        ledger.execute("UPDATE account SET cash = cash + 1")
-    yield
-    with closing(sqlite3.connect(path)) as ledger, ledger:
-        ledger.execute("UPDATE account SET cash = cash - 1")
+        ledger.execute("UPDATE account SET cash = cash + ?", (more,))
 
 
 def test_a_file_that_is_no_backup_is_refused(on, tmp_path):

@@ -4,7 +4,6 @@ The drills `sabotage.*` break the laws that need a process to die (re-sign on re
 the POST, one trade a transaction); here are those that a changed line breaks.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.botctl import ROOT, plain
 from tests.e2e.mutants import MUTANTS
 
-ROOT = Path(__file__).parents[2]
 COPIED = ("bot", "workers", "migrations", "tests", "pyproject.toml", "supervisord.conf")
 
 
 @pytest.fixture(scope="session")
 def player():
     """Start what plays a test over a copy (tests/e2e/broken.py), once for all of them."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("COV", "PYTEST"))}
+    clean = {k: v for k, v in plain().items() if not k.startswith("PYTEST")}
     with subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.broken"],
         cwd=ROOT, env=clean, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

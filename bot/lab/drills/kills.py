@@ -72,7 +72,7 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
 }
 #: Here nothing has arrived yet: the next life must find time to send it, however slow it is.
 _UNSENT = ("decide.committed", "post.begun", "resend.committed")
-_PATIENT: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
+_LONG_VALID: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
 
 
 def _play(scene: Scene, point: str, lost: bool) -> str:
@@ -107,11 +107,12 @@ def _drills() -> list[Drill]:
         for lost in (False,) if point in (*_CANCELS, "settle.written") else (False, True):
             name = f"kill.{point}.{'lost' if lost else 'arrives'}"
             what = f"SIGKILL when {where}; answers {'are lost' if lost else 'arrive'}"
-            patient = _PATIENT if point in _UNSENT else {}
-            drill = Drill(name, what, partial(_play, point=point, lost=lost), patient)
+            validity = _LONG_VALID if point in _UNSENT else {}
+            drill = Drill(name, what, partial(_play, point=point, lost=lost), validity)
             if point in _CANCELS:
-                patience = EXPIRY_S if point == "cancel.answered" else PATIENCE_S
-                drill = replace(drill, plan=LATE, patience_s=patience)
+                drill = replace(drill, plan=LATE)
+            if point == "cancel.answered":
+                drill = replace(drill, patience_s=EXPIRY_S)
             found.append(drill)
     return found
 
