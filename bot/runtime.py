@@ -32,6 +32,7 @@ from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
 from bot.queue import Message, Ping, serve
+from bot.watchdog import Watchdog
 
 logger = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ class Boot:
     ledger: Ledger
     id: int
     stopping: asyncio.Event
+    watchdog: Watchdog  #: guards other workers for as long as this process lives
     #: Called for every message on the worker's socket but Ping, before it is acknowledged.
     on_message: Callable[[Message], Awaitable[str]] | None = None
     state: str = "starting"
@@ -141,8 +143,13 @@ def end_with_supervisor(home: Home) -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # it died while this process was being born
 
 
-def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
-    """Live one life of a worker and return its exit code: 0, 1, 75 or 78 (see `bot.errors`)."""
+def run(
+    worker: str, body: Callable[[Boot], Awaitable[None]], *, watches: tuple[str, ...] = ()
+) -> int:
+    """Live one life of a worker and return its exit code: 0, 1, 75 or 78 (see `bot.errors`).
+
+    It guards the workers in `watches` all along, also while it waits for the ledger.
+    """
     os.umask(0o077)
     home = find_home(None)
     try:
@@ -159,7 +166,7 @@ def run(worker: str, body: Callable[[Boot], Awaitable[None]]) -> int:
             if "SUPERVISOR_ENABLED" in os.environ:
                 end_with_supervisor(home)
             failpoints.reach("worker.started")
-            return asyncio.run(_live(worker, body, settings, home))
+            return asyncio.run(_live(worker, body, settings, home, watches))
         except BotError as error:
             logger.error("worker.failed", error=str(error), exit_code=error.exit_code)
             if isinstance(error, ConfigError) or error.exit_code == ConfigError.exit_code:
@@ -185,7 +192,11 @@ def _arm(settings: Settings) -> None:
 
 
 async def _live(
-    worker: str, body: Callable[[Boot], Awaitable[None]], settings: Settings, home: Home
+    worker: str,
+    body: Callable[[Boot], Awaitable[None]],
+    settings: Settings,
+    home: Home,
+    watches: tuple[str, ...],
 ) -> int:
     home.create()
     path = home.ledger(settings.mode)
@@ -193,26 +204,33 @@ async def _live(
         raise ConfigError(f"ledger {path}: not there; run botctl up, which creates it")
     stopping = asyncio.Event()
     _listen(stopping)
-    boot = Boot(worker, settings, home, Ledger(path), 0, stopping)
+    watchdog = Watchdog(home, watches, hung_s=settings.runtime.hung_s)
+    boot = Boot(worker, settings, home, Ledger(path), 0, stopping, watchdog)
     # The socket first: a second worker of this name must fail before it leaves a boot row, and a
     # worker without a ledger must be able to say so.
-    async with serve(home.socket(worker), lambda message: _receive(boot, message)):
-        while not stopping.is_set():
-            try:
-                async with boot.ledger.open():
-                    boot.id = await _begin(boot.ledger, worker, settings)
-                    failpoints.reach("worker.booted")
-                    return await _recorded(boot, body)
-            except LedgerAway as error:
-                boot.state, boot.trouble = "waiting", str(error)
-                logger.warning("ledger.away", error=str(error), retry_s=LEDGER_RETRY_S)
-                await _pause(stopping, LEDGER_RETRY_S)
-                if boot.id:
-                    # Its boot is stored: another life begins clean, once there is room for one. A
-                    # disk that is full by a few pages takes a boot row, and nothing after it.
-                    while not stopping.is_set() and not await asyncio.to_thread(_room, path):
-                        await _pause(stopping, LEDGER_RETRY_S)
-                    raise
+    served = serve(home.socket(worker), lambda message: _receive(boot, message))
+    async with served, watchdog.guarding():
+        return await _lives(boot, body)
+
+
+async def _lives(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
+    path = boot.ledger.path
+    while not boot.stopping.is_set():
+        try:
+            async with boot.ledger.open():
+                boot.id = await _begin(boot.ledger, boot.worker, boot.settings)
+                failpoints.reach("worker.booted")
+                return await _recorded(boot, body)
+        except LedgerAway as error:
+            boot.state, boot.trouble = "waiting", str(error)
+            logger.warning("ledger.away", error=str(error), retry_s=LEDGER_RETRY_S)
+            await _pause(boot.stopping, LEDGER_RETRY_S)
+            if boot.id:
+                # Its boot is stored: another life begins clean, once there is room for one. A
+                # disk that is full by a few pages takes a boot row, and nothing after it.
+                while not boot.stopping.is_set() and not await asyncio.to_thread(_room, path):
+                    await _pause(boot.stopping, LEDGER_RETRY_S)
+                raise
     return 0
 
 

@@ -5,7 +5,9 @@ Who hangs is killed, who has ended is told of, who was given up is tried again.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import structlog
 
@@ -18,45 +20,77 @@ from bot.supervise import Process, Watch, restart_hung, revive, seen
 logger = structlog.get_logger(__name__)
 #: supervisord never tries again what it calls FATAL: we do, this often.
 REVIVE_S = 60.0
-#: Alert key -> text.
+CHECK_S = 1.0
+#: Alert key, without the prefix of who tells -> text.
 Problems = dict[str, str]
 
 
 class Watchdog:
-    """Looks after `names`; its alerts begin with `prefix`, which no other watchdog uses."""
+    """Looks after `names`.
 
-    def __init__(
-        self, ledger: Ledger, home: Home, names: tuple[str, ...], *, hung_s: float, prefix: str
-    ) -> None:
-        self._ledger, self._home, self._prefix = ledger, home, prefix
+    `guarding` acts, `tell` stores. Apart, because a worker that hangs inside a transaction keeps
+    the ledger from everybody else: who must write before he may kill it waits for ever.
+    """
+
+    def __init__(self, home: Home, names: tuple[str, ...], *, hung_s: float) -> None:
+        self._home = home
         self._watch = Watch(home, names, hung_s)
-        self._ended: set[str] = set()
+        self._ready: set[int] = set()  #: pids that have begun work, as the ledger last said
+        self._hung: Problems = {}  #: killed since the last telling
+        self._ended: Problems = {}  #: not at work, twice in a row
+        self._seen_ended: set[str] = set()
         self._revived = time.monotonic()
+        self._guard: asyncio.Task[NoReturn] | None = None
 
-    async def look(self, now_us: int, more: Callable[[Tx], Problems] | None = None) -> None:
-        """Look once: restart, revive, and tell.
+    @asynccontextmanager
+    async def guarding(self) -> AsyncIterator[None]:
+        """Meanwhile kill what hangs and try again what was given up. Needs no ledger."""
+        if self._watch.names:
+            self._guard = asyncio.create_task(self._look(), name="watchdog.look")
+        try:
+            yield
+        finally:
+            if self._guard is not None:
+                self._guard.cancel()
 
-        Raise an alert for every problem and clear those that are gone.
+    async def _look(self) -> NoReturn:
+        while True:
+            found = [p for p in await seen(self._home) if p.name in self._watch.names]
+            for process in await restart_hung(self._watch, found, self._ready):
+                self._hung[f"hung:{process.name}"] = self._silent(process)
+            ended = [p for p in found if p.state in ("FATAL", "EXITED")]
+            # Seen twice: a killed worker is EXITED for the moment before it is started again.
+            self._ended = {
+                f"ended:{p.name}": _ended(p) for p in ended if p.name in self._seen_ended
+            }
+            self._seen_ended = {p.name for p in ended}
+            await self._revive([p for p in ended if p.state == "FATAL"])
+            await asyncio.sleep(CHECK_S)
+
+    async def tell(
+        self, ledger: Ledger, now_us: int, prefix: str, more: Callable[[Tx], Problems]
+    ) -> None:
+        """Raise an alert for every problem and clear those that are gone.
+
+        Their keys begin with `prefix`, which no other watchdog uses. `more` finds problems that
+        only the ledger knows. Raises what has ended the guard, if anything has.
         """
-        found = [p for p in await seen(self._home) if p.name in self._watch.names]
-        hung = await restart_hung(self._watch, found, await self._ledger.look(control.at_work))
-        ended = [p for p in found if p.state in ("FATAL", "EXITED")]
-        problems = {f"{self._prefix}hung:{p.name}": self._hung(p) for p in hung}
-        # Seen twice: a killed worker is EXITED for the moment before it is started again.
-        problems |= {
-            f"{self._prefix}ended:{p.name}": _ended(p) for p in ended if p.name in self._ended
-        }
-        self._ended = {p.name for p in ended}
-        await self._revive([p for p in ended if p.state == "FATAL"])
+        if self._guard is not None and self._guard.done():
+            self._guard.result()
+        self._ready = await ledger.look(control.at_work)
+        hung = dict(self._hung)
 
         def store(tx: Tx) -> None:
-            standing = problems | (more(tx) if more else {})
+            found = {**hung, **self._ended, **more(tx)}
+            standing = {f"{prefix}{key}": text for key, text in found.items()}
             for key, text in standing.items():
                 if control.alert(tx, key, "critical", text, now_us=now_us):
                     logger.error("alert", alert=key, text=text)
-            control.clear_alerts(tx, set(standing), self._prefix, now_us=now_us)
+            control.clear_alerts(tx, set(standing), prefix, now_us=now_us)
 
-        await self._ledger.transact(store)
+        await ledger.transact(store)
+        for key in hung:
+            self._hung.pop(key, None)
 
     async def _revive(self, fatal: list[Process]) -> None:
         if time.monotonic() - self._revived < REVIVE_S:
@@ -68,7 +102,7 @@ class Watchdog:
             except StateUnknown as error:
                 logger.warning("revive.refused", worker_name=process.name, error=str(error))
 
-    def _hung(self, process: Process) -> str:
+    def _silent(self, process: Process) -> str:
         return f"{process.name} did not answer for {self._watch.hung_s:g} s; restarted"
 
 

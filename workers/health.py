@@ -9,15 +9,13 @@ from functools import partial
 
 import structlog
 
-from bot.config.home import WORKERS
 from bot.ledger import control, intents, leaders, orders
 from bot.ledger.db import Tx
 from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.watchdog import Problems, Watchdog
+from bot.watchdog import CHECK_S, Problems
 
 logger = structlog.get_logger(__name__)
-CHECK_S = 1.0
 PRUNE_S = 3600.0
 UNKNOWN_ALERT_US = 60 * MICRO
 STANDING_ALERT_S = 3600
@@ -32,13 +30,9 @@ async def health(boot: Boot) -> None:
 
 
 async def _watch(boot: Boot) -> None:
-    names = tuple(name for name in WORKERS if name != boot.worker)
-    watchdog = Watchdog(
-        boot.ledger, boot.home, names, hung_s=boot.settings.runtime.hung_s, prefix="worker:"
-    )
     while True:
         at = now_us()
-        await watchdog.look(at, partial(_problems, at=at))
+        await boot.watchdog.tell(boot.ledger, at, "worker:", partial(_problems, at=at))
         boot.progress_us = now_us()
         await asyncio.sleep(CHECK_S)
 
@@ -50,17 +44,16 @@ def _problems(tx: Tx, at: int) -> Problems:
     """
     text = f"lives but got no work done for {STALLED_S} s; are its sources or the exchange away?"
     problems = {
-        f"worker:stalled:{name}": f"{name} {text}"
-        for name in control.stalled(tx, at - STALLED_S * MICRO)
+        f"stalled:{name}": f"{name} {text}" for name in control.stalled(tx, at - STALLED_S * MICRO)
     }
     old = orders.unproven(tx, at - UNKNOWN_ALERT_US)
     if old:
         text = f"{old} orders without a proven end for a minute; botctl orders lists them"
-        problems["worker:orders_unknown"] = text
+        problems["orders_unknown"] = text
     standing = intents.standing_since(tx, at - STANDING_ALERT_S * MICRO)
     if standing:
         text = f"{standing} exits have stood for an hour; botctl intents says what they wait for"
-        problems["worker:exits_standing"] = text
+        problems["exits_standing"] = text
     return problems
 
 
@@ -74,4 +67,4 @@ async def _prune(boot: Boot) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run("health", health))
+    sys.exit(run("health", health, watches=("monitor", "executor")))

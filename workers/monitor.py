@@ -16,7 +16,7 @@ from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen
 from bot.runtime import Boot, now_us, run, until_stopped
-from bot.watchdog import Watchdog
+from bot.watchdog import CHECK_S
 
 #: Well below the Data API's published limits.
 DATA_REQUESTS_PER_S = 10
@@ -113,13 +113,10 @@ async def monitor(boot: Boot) -> None:
 
 async def _watch_health(boot: Boot) -> None:
     # health judges the others; without this nobody would judge health.
-    watchdog = Watchdog(
-        boot.ledger, boot.home, ("health",), hung_s=boot.settings.runtime.hung_s, prefix="health:"
-    )
     while True:
-        await watchdog.look(now_us())
-        await asyncio.sleep(1)
+        await boot.watchdog.tell(boot.ledger, now_us(), "health:", lambda _: {})
+        await asyncio.sleep(CHECK_S)
 
 
 if __name__ == "__main__":
-    sys.exit(run("monitor", monitor))
+    sys.exit(run("monitor", monitor, watches=("health",)))

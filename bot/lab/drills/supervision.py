@@ -6,6 +6,7 @@ from functools import partial
 from bot import supervise
 from bot.config.home import WORKERS
 from bot.lab.drill import Drill, Scene, expect
+from bot.ledger.files import busy
 
 
 def _frozen(scene: Scene, worker: str) -> str:
@@ -17,6 +18,27 @@ def _frozen(scene: Scene, worker: str) -> str:
         lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided"
     )
     return f"noticed, killed, restarted: at work again after {scene.recovered_s} s"
+
+
+def _frozen_inside(scene: Scene, worker: str) -> str:
+    scene.enter()
+    scene.until(lambda: _stops_inside(scene, worker), "it stops inside a transaction")
+    scene.struck()
+    scene.trade()
+    scene.back(worker)
+    scene.until(
+        lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided"
+    )
+    return f"killed by who could not write either: at work again after {scene.recovered_s} s"
+
+
+def _stops_inside(scene: Scene, worker: str) -> bool:
+    """Stop a worker, and let it run on unless it holds the write lock just then."""
+    scene.on.kill(worker, signal.SIGSTOP)
+    if busy(scene.on.ledger) is not None:
+        return True
+    scene.on.kill(worker, signal.SIGCONT)
+    return False
 
 
 def _blocked(scene: Scene) -> str:
@@ -145,6 +167,14 @@ def _guards(scene: Scene) -> str:
 DRILLS = [
     *(
         Drill(f"hung.{w}", f"SIGSTOP: {w} lives and does not answer", partial(_frozen, worker=w))
+        for w in WORKERS
+    ),
+    *(
+        Drill(
+            f"hung.inside.{w}",
+            f"SIGSTOP inside a transaction: {w} keeps the write lock from all others",
+            partial(_frozen_inside, worker=w),
+        )
         for w in WORKERS
     ),
     Drill("hung.blocked_loop", "the executor's loop stands still", _blocked),
