@@ -1,7 +1,7 @@
 """Verbs that prove: demo, bench, sim."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, Group
@@ -13,8 +13,10 @@ from rich.text import Text
 from bot.cli.output import cli, console, emit, say, table
 from bot.config.home import WORKERS
 from bot.errors import ConfigError, UsageError
-from bot.lab import demo as lab
 from bot.model.units import decimal_text, money, printable
+
+if TYPE_CHECKING:
+    from bot.lab import demo as lab  # what only one verb needs is loaded by it
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, same story")]
 
@@ -35,6 +37,8 @@ def demo(
         "--signature-type", min=0, max=3, help="kind of wallet")] = 0,
 ) -> int:  # fmt: skip
     """Leaders trade on a simulated Polymarket, the real bot follows, a checker compares."""
+    from bot.lab import demo as lab
+
     if kill is not None and kill not in WORKERS:
         raise UsageError(f"--kill: expected one of {', '.join(WORKERS)}, found {kill[:40]!a}")
     wanted = tuple(part.strip() for part in follow.split(",") if part.strip()) or ("all",)
@@ -52,17 +56,22 @@ def demo(
         verdict = lab.run(options, lambda _: None)
         emit({name: getattr(verdict, name) for name in lab.DemoVerdict.__slots__})
         return 0 if verdict.ok else 1
-    screen = Console(stderr=True, highlight=False)
-    if screen.is_terminal:
-        with Live(console=screen, auto_refresh=False, transient=True) as live:
-            verdict = lab.run(options, lambda now: live.update(_screen(now, trades), refresh=True))
-    else:
-        verdict = lab.run(options, lambda _: None)
+    verdict = _watched(options, trades)
     _summary(verdict)
     return 0 if verdict.ok else 1
 
 
-def _screen(now: lab.Progress, total: int) -> Group:
+def _watched(options: "lab.Options", trades: int) -> "lab.DemoVerdict":
+    from bot.lab import demo as lab
+
+    screen = Console(stderr=True, highlight=False)
+    if not screen.is_terminal:
+        return lab.run(options, lambda _: None)
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+        return lab.run(options, lambda now: live.update(_screen(now, trades), refresh=True))
+
+
+def _screen(now: "lab.Progress", total: int) -> Group:
     head = Text(f"copybot demo · {now.phase}", style="bold")
     workers = Text("  ".join(f"{name} {state}" for name, state in now.workers))
     done = max(0, total - now.steps_left) if now.workers else 0
@@ -87,7 +96,7 @@ def _screen(now: lab.Progress, total: int) -> Group:
     return Group(head, bar, Text(), workers, counts, Text(), grid)
 
 
-def _summary(v: lab.DemoVerdict) -> None:
+def _summary(v: "lab.DemoVerdict") -> None:
     out = console()
     skipped = ", ".join(f"{name} {n}" for name, n in v.skipped.items()) or "none"
     latency = v.latency_ms["detect_to_post"]

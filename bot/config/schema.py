@@ -17,25 +17,21 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from bot.model.address import checksummed, is_address
 from bot.model.units import MICRO, decimal_text, parse_micros
 
 ENV_PREFIX = "BOT__"
 
 
 def _wallet(text: str) -> str:
-    # eth_utils costs 0.3 s to import, so only programs that hold addresses pay for it.
-    from eth_utils import is_address, is_checksum_address, to_checksum_address
-
-    if not isinstance(text, str) or not is_address(text) or not text.startswith("0x"):
+    if not is_address(text):
         raise ValueError("expected an address of 0x and 40 hex digits")
     if int(text, 16) == 0:
         raise ValueError("expected a wallet, found the zero address")
-    digits = text[2:]
-    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
-        raise ValueError(
-            f"checksum is wrong; the checksummed form is {to_checksum_address(text.lower())}"
-        )
-    return str(to_checksum_address(text))
+    right, digits = checksummed(text), text[2:]
+    if text != right and digits not in (digits.lower(), digits.upper()):
+        raise ValueError(f"checksum is wrong; the checksummed form is {right}")
+    return right
 
 
 def _url(*secure: str) -> AfterValidator:
@@ -93,7 +89,10 @@ class Contracts(Section):
 
 
 #: Polygon 137, and Amoy 80002 where only the V3 exchange differs.
-CONTRACTS = {137: Contracts(), 80002: Contracts(v3="0x9fE6e61422AdB6F610d8597F9684b16912D50C3D")}
+CONTRACTS = {
+    137: Contracts(),
+    80002: Contracts.model_construct(v3="0x9fE6e61422AdB6F610d8597F9684b16912D50C3D"),
+}
 
 
 class VenueSettings(Section):

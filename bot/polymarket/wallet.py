@@ -8,10 +8,8 @@ so an order from any other wallet is refused, every time.
 
 from collections.abc import Mapping
 
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
-
 from bot.errors import ConfigError
+from bot.model.address import checksummed, keccak
 
 #: The chain whose factories these are.
 CHAIN_ID = 137
@@ -93,4 +91,4 @@ def _deposit(owner: bytes, target: bytes, proxy: tuple[int, bytes]) -> str:
 
 def _create2(factory: bytes, salt: bytes, code_hash: bytes) -> str:
     digest = keccak(b"\xff" + factory + salt + code_hash)
-    return str(to_checksum_address("0x" + digest[-20:].hex()))
+    return checksummed(digest[-20:].hex())

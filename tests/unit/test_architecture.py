@@ -1,6 +1,8 @@
 """The house of ARCHITECTURE.md stands: a file imports from lower storeys only."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,20 @@ def test_every_public_name_has_a_docstring(path):
                     inner, (ast.FunctionDef, ast.AsyncFunctionDef)
                 ) and not inner.name.startswith("_"):
                     assert ast.get_docstring(inner), f"{node.name}.{inner.name} has no docstring"
+
+
+@pytest.mark.parametrize(
+    ("program", "unused"),
+    [
+        ("workers.health", {"rich", "eth_utils", "httpx", "sqlmodel", "alembic"}),
+        ("workers.monitor", {"rich", "eth_utils", "py_clob_client_v2", "sqlmodel", "alembic"}),
+        ("workers.executor", {"rich", "sqlmodel", "alembic"}),
+    ],
+)
+def test_a_worker_loads_nothing_that_it_never_uses(program, unused):
+    """What a worker loads is most of the time that it needs to come back."""
+    loaded = f"import sys, {program}; print(*(n for n, m in sys.modules.items() if m))"
+    found = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert unused.isdisjoint(found.stdout.split())

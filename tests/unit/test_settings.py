@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.config.load import load, origins
-from bot.config.schema import CONTRACTS, Settings, section_of
+from bot.config.schema import CONTRACTS, Contracts, Settings, section_of
 from bot.errors import ConfigError
 from bot.lab.example import example_toml
 
@@ -152,6 +152,7 @@ def test_a_leader_overrides_the_strategy(tmp_path):
 
 
 def test_contracts_follow_the_chain():
+    assert all(Contracts(**known.model_dump()) == known for known in CONTRACTS.values())
     assert CONTRACTS[80002].v3 != CONTRACTS[137].v3
     assert (
         Settings(
