@@ -121,6 +121,26 @@ async def test_a_refused_wallet_is_a_configuration_error(tmp_path):
             await r.clob.login()
 
 
+async def test_who_cannot_be_asked_is_no_restriction_and_a_page_is_one(tmp_path):
+    async def cuts(request):
+        request.transport.abort()
+        return web.Response()
+
+    async def page(_):
+        return web.Response(status=403, text="<html>Attention Required</html>")
+
+    async with rig(tmp_path) as r:
+        async with stub(cuts) as http:
+            r.clob._http = http
+            with pytest.raises(Unavailable, match="POST /order"):
+                await r.clob.restriction()
+            with pytest.raises(Unavailable, match="POST /auth/api-key"):
+                await r.clob.login()
+        async with stub(page) as http:
+            r.clob._http = http
+            assert "a page" in await r.clob.restriction()
+
+
 async def test_an_unreadable_answer_is_unavailable(tmp_path):
     async def handler(_):
         return web.Response(text="<html>")
