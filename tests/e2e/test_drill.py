@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,21 @@ SAMPLE = {
     " unknown.full unmined.full",
     "streams": "user.silent",
     "feeds": "gap replay data_api_errors",
-    "hung": "executor",
+    "hung": "executor inside.monitor",
     "guards": "survive",
     "clock": "back",
 }
 
 
+#: What workers do there is seen by no test of parts, so coverage counts their workers as well.
+WHOLE = {"storage", "hung"}
+
+
 @pytest.mark.parametrize("family", SAMPLE)
 def test_a_sample_of_every_family_passes(family):
     names = [f"{family}.{name}" for name in SAMPLE[family].split()]
-    process = botctl("drill", *names, "--json", timeout=1800, counted=True)
+    play = partial(botctl, counted=True) if family in WHOLE else lab
+    process = play("drill", *names, "--json", timeout=1800)
     found = answer(process)
     assert {d["name"]: d["found"] for d in found["drills"] if not d["passed"]} == {}
     assert found["ok"] and process.returncode == 0
