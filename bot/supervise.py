@@ -87,18 +87,18 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start supervisord with the three workers and return its process.
 
-    `environment` is added to ours. Raises ConfigError if one is running already or it does not come
-    up; its own words are in log/supervisord.log.
+    `environment` is added to what is set here. Raises ConfigError if one is running already or it
+    does not come up; its own words are in log/supervisord.log.
     """
     check_free(home)
     home.create()
     variables = {
         **os.environ,
-        **(environment or {}),
         HOME_ENV: str(home.path),
         "BOT_PYTHON": sys.executable,
         "BOT_CODE": str(CONF.parent),
         **({CONFIG_ENV: str(config)} if config else {}),
+        **(environment or {}),
     }
     output = home.log / "supervisord.out"
     with output.open("ab") as sink:

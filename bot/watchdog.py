@@ -21,6 +21,9 @@ logger = structlog.get_logger(__name__)
 #: supervisord never tries again what it calls FATAL: we do, this often.
 REVIVE_S = 60.0
 CHECK_S = 1.0
+#: A worker that was seen to be started so often and never began work is told of. Where it takes
+#: longer than supervisord's `startsecs` to fail, it is never FATAL.
+STARTS = 4
 #: Alert key, without the prefix of who tells -> text.
 Problems = dict[str, str]
 
@@ -39,6 +42,7 @@ class Watchdog:
         self._hung: Problems = {}  #: killed since the last telling
         self._ended: Problems = {}  #: not at work, twice in a row
         self._seen_ended: set[str] = set()
+        self._starts: dict[str, tuple[int, int]] = {}  #: last pid, pids since it last was at work
         self._revived = time.monotonic()
         self._guard: asyncio.Task[NoReturn] | None = None
 
@@ -60,7 +64,7 @@ class Watchdog:
                 self._hung[f"hung:{process.name}"] = self._silent(process)
             ended = [p for p in found if p.state in ("FATAL", "EXITED")]
             # Seen twice: a killed worker is EXITED for the moment before it is started again.
-            self._ended = {
+            self._ended = self._never_at_work(found) | {
                 f"ended:{p.name}": _ended(p) for p in ended if p.name in self._seen_ended
             }
             self._seen_ended = {p.name for p in ended}
@@ -91,6 +95,20 @@ class Watchdog:
         await ledger.transact(store)
         for key in hung:
             self._hung.pop(key, None)
+
+    def _never_at_work(self, found: list[Process]) -> Problems:
+        for process in found:
+            pid, starts = self._starts.get(process.name, (0, 0))
+            if process.pid in self._ready:
+                self._starts[process.name] = process.pid, 0
+            elif process.pid not in (0, pid):
+                self._starts[process.name] = process.pid, starts + 1
+        return {
+            f"ended:{name}": f"{name} was started {starts} times and never began work;"
+            f" botctl logs {name} shows why"
+            for name, (_, starts) in self._starts.items()
+            if starts >= STARTS
+        }
 
     async def _revive(self, fatal: list[Process]) -> None:
         if time.monotonic() - self._revived < REVIVE_S:

@@ -133,6 +133,27 @@ class Testbed:
         """Return whether a failpoint has not struck yet."""
         return (self.points / point).exists()
 
+    def spoil_starts(self, after_s: int | None) -> None:
+        """Let workers that are started from now on fail after so many seconds; None: no more."""
+        if after_s is None:
+            self._spoiled.unlink()
+        else:
+            self._spoiled.write_text(str(after_s))
+
+    @property
+    def _spoiled(self) -> Path:
+        return self.home.path / "python.spoiled"
+
+    def _python(self) -> Path:
+        """Return a Python for the workers that can be spoiled."""
+        path = self.home.path / "python"
+        path.write_text(
+            f'#!/bin/sh\n[ -e "{self._spoiled}" ] && sleep "$(cat "{self._spoiled}")" && exit 1\n'
+            f'exec "{sys.executable}" "$@"\n'
+        )
+        path.chmod(0o700)
+        return path
+
     def at_work(self, since_us: int = 0) -> bool:
         """Return whether every worker's newest life is ready and not ended.
 
@@ -148,7 +169,7 @@ class Testbed:
 
     def up(self, *, wait: bool = True) -> None:
         """Start supervisord and the workers on this home."""
-        environment = {failpoints.ENV: str(self.points)}
+        environment = {failpoints.ENV: str(self.points), "BOT_PYTHON": str(self._python())}
         began = time.time_ns() // 1000
         self.supervisor = supervise.start(self.home, self.config, environment)
         if wait:

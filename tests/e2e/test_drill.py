@@ -30,6 +30,7 @@ SAMPLE = {
     "streams": "user.silent",
     "feeds": "gap replay data_api_errors",
     "hung": "executor inside.monitor",
+    "loop": "slow",
     "guards": "survive",
     "clock": "back",
 }

@@ -117,14 +117,24 @@ def steer(scene: Scene, mode: str) -> None:
 
 
 def _fatal(scene: Scene, worker: str, alert: str) -> str:
-    scene.on.arm("worker.started", "raise always")
+    scene.on.spoil_starts(0)
     scene.kill(worker)
     scene.until(
         lambda: any(p.state == "FATAL" for p in supervise.processes(scene.on.home)),
         "supervisord gives up on it",
     )
+    return _comes_back(scene, worker, alert)
+
+
+def _slowly(scene: Scene, worker: str, alert: str) -> str:
+    scene.on.spoil_starts(4)  # longer than startsecs: supervisord never gives up
+    scene.kill(worker)
+    return _comes_back(scene, worker, alert)
+
+
+def _comes_back(scene: Scene, worker: str, alert: str) -> str:
     scene.alerted(alert)
-    (scene.on.points / "worker.started").unlink()
+    scene.on.spoil_starts(None)
     scene.back(worker)
     scene.trade()
     scene.copied(1)
@@ -203,15 +213,16 @@ DRILLS = [
     Drill("kill.supervisor", "SIGKILL of supervisord alone", _supervisor),
     Drill("kill.everything", "SIGKILL of supervisord and all workers", _power),
     Drill("loop.crash", "the executor crashes whenever it decides", _crash_loop),
-    Drill(
-        "loop.fatal",
-        "monitor cannot start",
-        partial(_fatal, worker="monitor", alert="worker:ended:monitor"),
-    ),
-    Drill(
-        "loop.fatal_health",
-        "health cannot start",
-        partial(_fatal, worker="health", alert="health:ended:health"),
+    *(
+        Drill(f"loop.{name}{suffix}", f"{worker} {what}", partial(act, worker=worker, alert=alert))
+        for suffix, worker, alert in (
+            ("", "monitor", "worker:ended:monitor"),
+            ("_health", "health", "health:ended:health"),
+        )
+        for name, what, act in (
+            ("fatal", "cannot start", _fatal),
+            ("slow", "dies as soon as it counts as started", _slowly),
+        )
     ),
     Drill("guards.survive", "the breaker trips, then everything is killed", _guards),
 ]
