@@ -209,8 +209,15 @@ async def _live(
     # The socket first: a second worker of this name must fail before it leaves a boot row, and a
     # worker without a ledger must be able to say so.
     served = serve(home.socket(worker), lambda message: _receive(boot, message))
-    async with served, watchdog.guarding():
-        return await _lives(boot, body)
+    try:
+        async with served, asyncio.TaskGroup() as group:
+            # A guard that ends takes this life with it: nobody would know that nobody looks.
+            guard = group.create_task(watchdog.guard(), name="watchdog.guard")
+            code = await _lives(boot, body)
+            guard.cancel()
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+    return code
 
 
 async def _lives(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:

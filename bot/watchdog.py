@@ -5,9 +5,7 @@ Who hangs is killed, who has ended is told of, who was given up is tried again.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from collections.abc import Callable
 
 import structlog
 
@@ -31,7 +29,7 @@ Problems = dict[str, str]
 class Watchdog:
     """Looks after `names`.
 
-    `guarding` acts, `tell` stores. Apart, because a worker that hangs inside a transaction keeps
+    `guard` acts, `tell` stores. Apart, because a worker that hangs inside a transaction keeps
     the ledger from everybody else: who must write before he may kill it waits for ever.
     """
 
@@ -44,24 +42,18 @@ class Watchdog:
         self._seen_ended: set[str] = set()
         self._starts: dict[str, tuple[int, int]] = {}  #: last pid, pids since it last was at work
         self._revived = time.monotonic()
-        self._guard: asyncio.Task[NoReturn] | None = None
 
-    @asynccontextmanager
-    async def guarding(self) -> AsyncIterator[None]:
-        """Meanwhile kill what hangs and try again what was given up. Needs no ledger."""
-        if self._watch.names:
-            self._guard = asyncio.create_task(self._look(), name="watchdog.look")
-        try:
-            yield
-        finally:
-            if self._guard is not None:
-                self._guard.cancel()
+    async def guard(self) -> None:
+        """Kill what hangs and try again what was given up, for as long as there are `names`.
 
-    async def _look(self) -> NoReturn:
-        while True:
+        Needs no ledger.
+        """
+        while self._watch.names:
             found = [p for p in await seen(self._home) if p.name in self._watch.names]
             for process in await restart_hung(self._watch, found, self._ready):
-                self._hung[f"hung:{process.name}"] = self._silent(process)
+                text = f"{process.name} did not answer for {self._watch.hung_s:g} s; restarted"
+                self._hung[f"hung:{process.name}"] = text
+                logger.warning("worker.hung", worker_name=process.name, pid=process.pid)
             ended = [p for p in found if p.state in ("FATAL", "EXITED")]
             # Seen twice: a killed worker is EXITED for the moment before it is started again.
             self._ended = self._never_at_work(found) | {
@@ -77,10 +69,8 @@ class Watchdog:
         """Raise an alert for every problem and clear those that are gone.
 
         Their keys begin with `prefix`, which no other watchdog uses. `more` finds problems that
-        only the ledger knows. Raises what has ended the guard, if anything has.
+        only the ledger knows.
         """
-        if self._guard is not None and self._guard.done():
-            self._guard.result()
         self._ready = await ledger.look(control.at_work)
         hung = dict(self._hung)
 
@@ -119,9 +109,6 @@ class Watchdog:
                 await asyncio.to_thread(revive, self._home, process.name)
             except StateUnknown as error:
                 logger.warning("revive.refused", worker_name=process.name, error=str(error))
-
-    def _silent(self, process: Process) -> str:
-        return f"{process.name} did not answer for {self._watch.hung_s:g} s; restarted"
 
 
 def _ended(process: Process) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from bot.config.home import WORKERS
 from bot.ledger import control, intents, leaders, orders
 from bot.ledger.db import Tx
 from bot.model.units import MICRO
@@ -67,4 +68,5 @@ async def _prune(boot: Boot) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run("health", health, watches=("monitor", "executor")))
+    others = tuple(name for name in WORKERS if name != "health")
+    sys.exit(run("health", health, watches=others))

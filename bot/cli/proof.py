@@ -1,5 +1,7 @@
 """Verbs that prove: demo, bench, sim."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,19 +58,20 @@ def demo(
         verdict = lab.run(options, lambda _: None)
         emit({name: getattr(verdict, name) for name in lab.DemoVerdict.__slots__})
         return 0 if verdict.ok else 1
-    verdict = _watched(options, trades)
+    with _shown(trades) as show:
+        verdict = lab.run(options, show)
     _summary(verdict)
     return 0 if verdict.ok else 1
 
 
-def _watched(options: "lab.Options", trades: int) -> "lab.DemoVerdict":
-    from bot.lab import demo as lab
-
+@contextmanager
+def _shown(steps: int) -> "Iterator[Callable[[lab.Progress], None]]":
     screen = Console(stderr=True, highlight=False)
     if not screen.is_terminal:
-        return lab.run(options, lambda _: None)
+        yield lambda _: None
+        return
     with Live(console=screen, auto_refresh=False, transient=True) as live:
-        return lab.run(options, lambda now: live.update(_screen(now, trades), refresh=True))
+        yield lambda now: live.update(_screen(now, steps), refresh=True)
 
 
 def _screen(now: "lab.Progress", total: int) -> Group:

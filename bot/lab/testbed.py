@@ -4,6 +4,7 @@ Demo, drills and storm all play here. Nothing is left behind, neither files nor 
 """
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -133,12 +134,13 @@ class Testbed:
         """Return whether a failpoint has not struck yet."""
         return (self.points / point).exists()
 
-    def spoil_starts(self, after_s: int | None) -> None:
-        """Let workers that are started from now on fail after so many seconds; None: no more."""
-        if after_s is None:
-            self._spoiled.unlink()
-        else:
-            self._spoiled.write_text(str(after_s))
+    def spoil_starts(self, after_s: int) -> None:
+        """Let workers that are started from now on fail after so many seconds."""
+        self._spoiled.write_text(str(after_s))
+
+    def mend_starts(self) -> None:
+        """Let workers start again."""
+        self._spoiled.unlink()
 
     @property
     def _spoiled(self) -> Path:
@@ -146,10 +148,10 @@ class Testbed:
 
     def _python(self) -> Path:
         """Return a Python for the workers that can be spoiled."""
-        path = self.home.path / "python"
+        path, spoiled = self.home.path / "python", shlex.quote(str(self._spoiled))
         path.write_text(
-            f'#!/bin/sh\n[ -e "{self._spoiled}" ] && sleep "$(cat "{self._spoiled}")" && exit 1\n'
-            f'exec "{sys.executable}" "$@"\n'
+            f'#!/bin/sh\n[ -e {spoiled} ] && sleep "$(cat {spoiled})" && exit 1\n'
+            f'exec {shlex.quote(sys.executable)} "$@"\n'
         )
         path.chmod(0o700)
         return path

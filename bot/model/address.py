@@ -12,9 +12,9 @@ def keccak(data: bytes) -> bytes:
     return bytes(digest(data))
 
 
-def is_address(text: object) -> bool:
+def is_address(text: str) -> bool:
     """Return whether this is 0x and 40 hex digits, in whatever case."""
-    return isinstance(text, str) and _PLAIN.fullmatch(text) is not None
+    return _PLAIN.fullmatch(text) is not None
 
 
 def checksummed(address: str) -> str:

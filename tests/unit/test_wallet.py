@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from eth_utils import to_checksum_address
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.errors import ConfigError
+from bot.model.address import checksummed
 from bot.polymarket.wallet import derived, prove
 from tests.samples import SHARED, needs_shared
 
@@ -35,3 +39,8 @@ def test_a_derived_wallet_is_accepted_and_any_other_named_with_the_fix(kind):
         prove(OWNER, kind, OWNER)
     with pytest.raises(ConfigError, match=rf"this key derives type 1: {WALLETS[1][0]}, type 2"):
         prove(OWNER, kind, "0x8F0Be2f4e0f8F1E5f6f2bE0E5C0b8dD11e1A52F3")
+
+
+@given(st.binary(min_size=20, max_size=20))
+def test_an_address_is_spelled_as_the_reference_spells_it(raw):
+    assert checksummed("0x" + raw.hex()) == to_checksum_address(raw)

@@ -14,6 +14,17 @@ from bot.ledger.files import busy
 def _frozen(scene: Scene, worker: str) -> str:
     scene.enter()
     scene.kill(worker, signal.SIGSTOP)
+    return _replaced(scene, worker)
+
+
+def _frozen_inside(scene: Scene, worker: str) -> str:
+    scene.enter()
+    scene.until(lambda: _stops_inside(scene, worker), "it stops inside a transaction")
+    scene.struck()
+    return _replaced(scene, worker)
+
+
+def _replaced(scene: Scene, worker: str) -> str:
     scene.trade()
     scene.back(worker)
     scene.until(
@@ -22,23 +33,11 @@ def _frozen(scene: Scene, worker: str) -> str:
     return f"noticed, killed, restarted: at work again after {scene.recovered_s} s"
 
 
-def _frozen_inside(scene: Scene, worker: str) -> str:
-    scene.enter()
-    scene.until(lambda: _stops_inside(scene, worker), "it stops inside a transaction")
-    scene.struck()
-    scene.trade()
-    scene.back(worker)
-    scene.until(
-        lambda: scene.on.value("SELECT COUNT(*) FROM decision") >= 2, "the trade is decided"
-    )
-    return f"killed by who could not write either: at work again after {scene.recovered_s} s"
-
-
 def _stops_inside(scene: Scene, worker: str) -> bool:
     """Stop a worker while it holds the write lock; where it let go just then, let it run on."""
     process = scene.on.alive(worker)
     assert process is not None
-    deadline = time.monotonic() + 5  # it writes every two seconds, for milliseconds
+    deadline = time.monotonic() + 5  # each writes every second or two, for milliseconds
     while time.monotonic() < deadline:
         if _holds_write_lock(process.pid):
             process.suspend()
@@ -134,7 +133,7 @@ def _slowly(scene: Scene, worker: str, alert: str) -> str:
 
 def _comes_back(scene: Scene, worker: str, alert: str) -> str:
     scene.alerted(alert)
-    scene.on.spoil_starts(None)
+    scene.on.mend_starts()
     scene.back(worker)
     scene.trade()
     scene.copied(1)
