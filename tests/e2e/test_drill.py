@@ -19,11 +19,12 @@ SAMPLE = {
     "kill": "seen.committed.lost decide.committed.lost post.sent.lost fill.written.arrives"
     " recovery.begun.arrives supervisor everything",
     "answers": "killed_but_filled ten_lost frozen",
-    "orders": "killed partial delayed failed_exit retrying tick drained allowance closed_position",
+    "orders": "killed killed_reply partial delayed failed failed_exit retrying tick drained"
+    " allowance closed_position",
     "storage": "locked corrupt wal_alone schema",
     "accounts": "by_hand moved old_backup uncompared",
-    "operator": "halt down up_twice restore_live",
-    "exits": "closed.full ended.half frozen.full hanging killed_late.full matched_more"
+    "operator": "halt pause down up_twice restore_live",
+    "exits": "closed.full dust.own ended.half frozen.full hanging killed_late.full matched_more"
     " removed.standing restart.full restored.tenth thin.tenth unknown.full unmined.full",
     "streams": "user.silent",
     "feeds": "gap replay data_api_errors",
