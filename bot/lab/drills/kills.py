@@ -71,7 +71,7 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
     **dict.fromkeys(_CANCELS, _taken_off),
 }
 #: Here nothing has arrived yet: the next life must find time to send it, however slow it is.
-_UNSENT = ("decide.committed", "post.begun", "resend.committed")
+_UNSENT = ("decide.committed", "drive.committed", "post.begun", "resend.committed")
 _LONG_VALID: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
 
 
