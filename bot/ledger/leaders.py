@@ -224,13 +224,14 @@ def prune(tx: Tx, before_s: int) -> int:
     return run(
         tx,
         "DELETE FROM leader_trade WHERE traded_s < :before AND id NOT IN ("
-        " SELECT s.trade_id FROM signal s WHERE s.decided = 0"
+        # An operator's wish has no trade, and NOT IN a list with a NULL is true of nothing.
+        " SELECT trade_id FROM (SELECT s.trade_id FROM signal s WHERE s.decided = 0"
         " UNION SELECT s.trade_id FROM intent i JOIN decision d ON d.intent_id = i.id"
         "  JOIN signal s ON s.id = d.signal_id WHERE i.state = 'open'"
         " UNION SELECT s.trade_id FROM orders o JOIN decision d ON d.intent_id = o.intent_id"
         f"  JOIN signal s ON s.id = d.signal_id WHERE o.{FLYING}"
         " UNION SELECT s.trade_id FROM fill f JOIN orders o ON o.id = f.order_id"
         "  JOIN decision d ON d.intent_id = o.intent_id JOIN signal s ON s.id = d.signal_id"
-        f"  WHERE f.{UNSETTLED})",
+        f"  WHERE f.{UNSETTLED}) WHERE trade_id IS NOT NULL)",
         before=min(before_s, (floor or 0) - REPLAY_S),
     )

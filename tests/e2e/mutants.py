@@ -371,6 +371,10 @@ MUTANTS = {
         "bot/execution/leave.py", "        intent = intents.get(tx, order.intent_id)\n", "        intent = intents.open_on(tx, signal.portfolio, signal.token)\n",
         "tests/integration/test_covers.py::test_a_cancel_ends_what_its_order_is_for_and_nothing_that_came_after",
     ),
+    "an operator's wish keeps no trade from being pruned": (
+        "bot/ledger/leaders.py", " WHERE trade_id IS NOT NULL)", ")",
+        "tests/integration/test_ledger.py::test_pruning_never_forgets_what_could_be_seen_again",
+    ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
         "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",

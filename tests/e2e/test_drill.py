@@ -24,8 +24,9 @@ SAMPLE = {
     "storage": "locked corrupt wal_alone schema",
     "accounts": "by_hand moved old_backup uncompared",
     "operator": "halt pause down up_twice restore_live",
-    "exits": "closed.full dust.own ended.half frozen.full hanging killed_late.full matched_more"
-    " removed.standing restart.full restored.tenth thin.tenth unknown.full unmined.full",
+    "exits": "closed.full closed.halted dust.own ended.half frozen.full hanging killed_late.full"
+    " matched_more removed.full removed.standing restart.full restored.tenth thin.tenth"
+    " unknown.full unmined.full",
     "streams": "user.silent",
     "feeds": "gap replay data_api_errors",
     "hung": "executor inside.monitor",

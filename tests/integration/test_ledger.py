@@ -19,7 +19,7 @@ from sqlmodel import SQLModel
 import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
 from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
-from bot.ledger import account, control, intents, leaders, orders
+from bot.ledger import account, control, intents, leaders, orders, signals
 from bot.ledger.db import SCHEMA, Ledger, insert, one, rows, run, scalar
 from bot.ledger.files import migrate
 from bot.model.control import ControlMode
@@ -334,6 +334,8 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
             "no cursor: anything may come again"
         )
         await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "w", 100 * day, now_us=1))
+        # A wish has no trade, and keeps none.
+        await ledger.transact(signals.ask, "manual", "c", "7", "close", now_us=1)
         assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 1
         left = await ledger.transact(
             lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade")

@@ -85,14 +85,19 @@ async def holding(r):
     http = Transport(r.addresses["data_url"], timeout_s=2, requests_per_s=50)
     data = DataApi(http)
     try:
-        for _ in range(600):  # what a leader does shows there a little later
-            if held := await data.positions(r.leader):
-                break
-            await asyncio.sleep(0.05)
-        assert [row[0] for row in held] == [token]
+        assert [row[0] for row in await shown(r, data, 1)] == [token]
         yield data
     finally:
         await http.close()
+
+
+async def shown(r, data, count):
+    """Return a leader's positions once there are so many: what he does shows a little later."""
+    for _ in range(600):
+        if len(held := await data.positions(r.leader)) == count:
+            return held
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never shown: {count} positions")
 
 
 @pytest.mark.parametrize(
@@ -110,9 +115,6 @@ async def test_a_position_that_nobody_can_read_costs_itself_alone(tmp_path):
     async with rig(tmp_path) as r, holding(r) as data:
         leader, other = r.sim.story.leaders[0], r.market(1).tokens[0]
         r.sim.exchange.inside(leader, other, "BUY", 990_000, M, "FAK")
-        for _ in range(600):
-            if len(held := await data.positions(r.leader)) == 2:
-                break
-            await asyncio.sleep(0.05)
+        held = await shown(r, data, 2)
         r.sim.faults.rules.append(Rule("GET /v2/positions", "bad_row"))
-        assert await data.positions(r.leader) == held[1:] != []
+        assert await data.positions(r.leader) == held[1:]
