@@ -111,6 +111,16 @@ class Acts:
             self._story.best_bids.pop(found.condition, None)
         self._story.quote(found)
 
+    def do_bid(self, token: str, price: int) -> None:
+        """Let at least `price` (micro-USDC) be bid for a token: the mid moves where it is less."""
+        market = self._exchange.by_token[token]
+        bids, _ = self._exchange.books[market.condition].levels(token)
+        if max(bids, default=0) >= price:
+            return
+        mid = price + market.tick if token == market.tokens[0] else MICRO - price - market.tick
+        self._story.mids[market.condition] = mid
+        self._story.quote(market)
+
     def do_tick(self, market: int, tick: int) -> None:
         """The tick changes; the exchange refuses the old one from now on."""
         found = self._market(market)

@@ -133,3 +133,17 @@ async def test_hundreds_of_markets_are_listed_and_can_be_traded():
         assert v.market(307).version == "v2"
         assert (await v.order(0.4, 10, market=200))[0] == 200
         assert "expected v1 or v2" in (await v.ask("list", version="v3"))["error"]
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+async def test_bids_come_back_for_either_token(outcome):
+    async with venue() as v:
+        market = v.market(1)
+
+        def bid():
+            return max(v.sim.exchange.books[market.condition].levels(market.tokens[outcome])[0])
+
+        await v.do("bid", token=market.tokens[outcome], price=640_000)
+        assert bid() == 640_000
+        await v.do("bid", token=market.tokens[outcome], price=300_000)
+        assert bid() == 640_000, "more is bid already"
