@@ -7,6 +7,7 @@ from bot.lab.drills.stake import LATE, Stake, booked, botctl, cold, exit_drill, 
 from bot.lab.drills.supervision import steer
 from bot.lab.testbed import Overrides
 from bot.model.amounts import CENT
+from bot.model.intent import mirror
 from bot.model.units import decimal_text
 
 #: "At once", on a slow machine.
@@ -213,18 +214,20 @@ def _closed(scene: Scene, how: str) -> str:
     )
     standing = "SELECT COUNT(*) FROM intent WHERE state = 'open'"
     scene.until(lambda: not scene.on.value(standing), "its exit to be reached")
-    decided = scene.on.value("SELECT COUNT(*) FROM decision")
+    purchases = (
+        "SELECT d.reason FROM decision d JOIN signal s ON s.id = d.signal_id"
+        " WHERE s.kind = 'increase' AND s.token = ? AND s.portfolio = ?"
+    )
+    before = len(scene.on.rows(purchases, stake.token, mirror(stake.wallet)))
     scene.trade(stake.leader, stake.market, usdc=60)
-    scene.until(partial(_more_decided, scene, decided), "his purchase is decided")
-    locked = scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'position_locked'")
-    expect(locked, "no entry for half an hour")
+    # One more decision would not do: on a slow machine his last sale is decided after the close.
+    found = partial(scene.on.rows, purchases, stake.token, mirror(stake.wallet))
+    scene.until(lambda: len(found()) > before, "his purchase is decided")
+    reasons = [row["reason"] for row in found()][before:]
+    expect(reasons == ["position_locked"], f"no entry for half an hour, found {reasons}")
     stake.closed = True
     stake.rest()
     return "closed whole, nothing of the other leader's, and nothing bought again"
-
-
-def _more_decided(scene: Scene, than: int) -> bool:
-    return bool(scene.on.value("SELECT COUNT(*) FROM decision") > than)
 
 
 def _close_halted(scene: Scene) -> str:
