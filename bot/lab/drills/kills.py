@@ -70,9 +70,10 @@ _AFTER: dict[str, Callable[[Scene], None]] = {
     "settle.written": _ended,
     **dict.fromkeys(_CANCELS, _taken_off),
 }
-#: Here nothing has arrived yet: the next life must find time to send it, however slow it is.
+#: Here nothing has arrived yet: the next life must find time to send it, however slow it is. What
+#: was sent beside it, and not recorded, waits as long for its end: patience lasts three times that.
 _UNSENT = ("decide.committed", "drive.committed", "post.begun", "resend.committed")
-_LONG_VALID: Overrides = {"execution": {"validity_s": int(PATIENCE_S)}}
+_LONG_VALID: Overrides = {"execution": {"validity_s": int(PATIENCE_S / 3)}}
 
 
 def _play(scene: Scene, point: str, lost: bool) -> str:
