@@ -71,10 +71,11 @@ class Activity:
     async def poll(self, wallet: Wallet) -> None:
         """Read one leader's activity since the cursor, less the overlap, and store it."""
 
-        def read(tx: Tx) -> tuple[int | None, int]:
-            return leaders.cursor(tx, SOURCE, wallet), (leaders.watch_starts(tx))[wallet]
+        def read(tx: Tx) -> tuple[int | None, int, bool]:
+            start = leaders.watch_starts(tx)[wallet]
+            return leaders.cursor(tx, SOURCE, wallet), start, leaders.outdated(tx, wallet)
 
-        cursor, start = await self._ledger.look(read)
+        cursor, start, outdated = await self._ledger.look(read)
         since = max((cursor or start) - self._settings.overlap_s, start)
         # One second earlier than needed, so that a group's whole second is surely inside.
         answer = await self._api.activity(
@@ -90,7 +91,9 @@ class Activity:
         newest = min(
             max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO
         )
-        moved = (SOURCE, wallet, newest) if newest > (cursor or 0) else None
+        moved = None
+        if newest > (cursor or 0) or outdated:
+            moved = (SOURCE, wallet, max(newest, cursor or 0))
         await self._intake.absorb(SOURCE, groups.values(), seen_us=self._now(), cursor=moved)
 
     async def _inventory(self, wallet: Wallet) -> None:

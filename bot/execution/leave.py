@@ -92,6 +92,10 @@ class Leaver:
         coming = intents.coming(tx, portfolio, token)
         exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
         cover = intents.cover(tx, portfolio, token)
+        if signal.kind is SignalKind.CORRECTION and (cover is None or cover.leader <= 0):
+            # What was booked before he was read again is a part of what he turns out to hold.
+            cover_anew(tx, signal, token, now_us=now_us)
+            cover = intents.cover(tx, portfolio, token)
         numbers: dict[str, int | str | None] = {
             "held": held,
             "leader_sold": signal.shares,

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -85,7 +86,8 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
         on.do("stop")
         struck = on.do("heal")["struck"]
         weather.revive()
-        on.until(lambda: on.at_work() and _rests(on), "everything comes to rest", seconds=EXPIRY_S)
+        rests = partial(_comes_to_rest, on)
+        on.until(lambda: on.at_work() and rests(), "everything comes to rest", seconds=EXPIRY_S)
         truth = on.truth()
         with report.read(on.ledger) as found:
             return _verdict(
@@ -93,19 +95,21 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
             )
 
 
-def _rests(on: Testbed) -> bool:
+def _comes_to_rest(on: Testbed) -> bool:
+    """Let somebody bid for what stands, and return whether everything rests.
+
+    News took the bids under an exit's floor: it would stand, and rightly, for as long as nobody
+    bids more (seed 41 once ended so).
+    """
+    standing = on.rows(
+        "SELECT token, price FROM intent"
+        " WHERE kind = 'exit' AND state = 'open' AND price IS NOT NULL"
+    )
+    for intent in standing:
+        on.do("bid", token=intent["token"], price=intent["price"])
     truth = on.truth()
     with report.read(on.ledger) as found:
-        standing = found.rows(
-            "SELECT token, price FROM intent"
-            " WHERE kind = 'exit' AND state = 'open' AND price IS NOT NULL"
-        )
-        rests = settled(found, truth)
-    # News took the bids under an exit's floor: it would stand, and rightly, for as long as nobody
-    # bids more (seed 41 once ended so). At the end somebody does.
-    for exit_ in standing:
-        on.do("bid", token=exit_["token"], price=exit_["price"])
-    return rests
+        return settled(found, truth)
 
 
 class _Weather:
@@ -113,10 +117,9 @@ class _Weather:
 
     def __init__(self, on: Testbed, rng: random.Random, watch: Callable[[str], None]) -> None:
         self._on, self._rng, self._watch = on, rng, watch
-        self._healed = time.monotonic()
+        self._let_up_us = time.time_ns() // 1000  #: when the storm last let up
         self.struck: list[tuple[str, int]] = []  #: (worker, moment of the kill)
         self.faults = 0
-        self._placed = 0  #: orders in the ledger when the storm last let up
 
     def rage(self, kills: int) -> None:
         """Go on until so many processes were killed."""
@@ -126,7 +129,7 @@ class _Weather:
                 self._kill(worker)
             if self._rng.random() < 0.6:
                 self._fault()
-            if time.monotonic() - self._healed > _HEAL_S:
+            if time.time_ns() // 1000 - self._let_up_us > _HEAL_S * MICRO:
                 self._let_up()
         self._let_up()
 
@@ -137,15 +140,14 @@ class _Weather:
         ends well and proves nothing.
         """
         self._quietly(lambda: self._on.do("heal"))
-        self._on.until(self._placing, "an order is placed while nothing is killed")
-        self._healed = time.monotonic()
+        self._on.until(self._goes_on, "an order is placed while nothing is killed")
+        self._let_up_us = time.time_ns() // 1000
 
-    def _placing(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Start what was given up, and return whether an order was placed since the last let-up."""
         self.revive()
-        orders = self._on.value("SELECT COUNT(*) FROM orders")
-        more = orders > self._placed
-        self._placed = orders
-        return bool(more)
+        placed = "SELECT EXISTS (SELECT 1 FROM orders WHERE created_us > ?)"
+        return bool(self._on.value(placed, self._let_up_us))
 
     def _kill(self, worker: str) -> None:
         try:

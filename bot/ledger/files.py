@@ -216,7 +216,8 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
 
     The caller makes sure that nobody has the ledger open. The old file and its WAL move aside
     together: a WAL left behind would be played into the restored file. The restored ledger is
-    paused, or halted where the old one can still say that it was: a restore resets no guard.
+    paused, or halted where the old one can still say that it was: a restore resets no guard. It
+    says of every leader that he must be read again before anything is concluded about him.
     """
     found = check(source)
     if found.mode != mode:
@@ -229,6 +230,7 @@ def restore(source: Path, path: Path, mode: str) -> Path | None:
     fresh.unlink(missing_ok=True)
     backup(source, fresh)
     _pause(fresh, path)
+    _outdate(fresh)
     aside = None
     if path.exists() or _beside(path, "-wal").exists():
         aside = path.with_name(f"{path.name}.before-restore-{time.time_ns() // 1_000_000}")
@@ -268,6 +270,16 @@ def _pause(fresh: Path, old: Path) -> None:
                 "restored from a backup; botctl reconcile, then botctl resume",
                 time.time_ns() // 1000,
             ),
+        )
+
+
+def _outdate(fresh: Path) -> None:
+    """Say of every leader that he was not read since: see `leaders.outdated`."""
+    with _connected(fresh) as connection:
+        connection.execute(
+            "INSERT INTO cursor (source, wallet, position_s, updated_us)"
+            " SELECT 'data_api', wallet, watch_start_s, 0 FROM leader WHERE true"
+            " ON CONFLICT (source, wallet) DO UPDATE SET updated_us = 0"
         )
 
 

@@ -69,6 +69,20 @@ def cursor(tx: Tx, source: str, wallet: str) -> int | None:
     return None if found is None else int(found)
 
 
+def outdated(tx: Tx, wallet: str) -> bool:
+    """Return whether what is believed of a leader is of a backup's time: a restore says so.
+
+    Nobody waits for him whom no monitor reads any more.
+    """
+    found = scalar(
+        tx,
+        "SELECT 1 FROM leader l JOIN cursor c ON c.wallet = l.wallet"
+        " WHERE l.wallet = :wallet AND l.active = 1 AND c.source = 'data_api' AND c.updated_us = 0",
+        wallet=wallet,
+    )
+    return found is not None
+
+
 def advance(tx: Tx, source: str, wallet: str, position_s: int, *, now_us: int) -> None:
     """Store a cursor. Call it in the transaction that stores the rows it covers."""
     values = {"source": source, "wallet": wallet, "position_s": position_s, "updated_us": now_us}

@@ -6,7 +6,7 @@ from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.ledger.orders import FLYING, UNSETTLED, fills_of
 from bot.model.amounts import CENT
 from bot.model.fill import Payout
-from bot.model.intent import Portfolio
+from bot.model.intent import EXTERNAL, Portfolio
 from bot.model.market import ConditionId, TokenId
 from bot.model.pnl import Fold, fold
 from bot.model.position import Position
@@ -15,6 +15,8 @@ from bot.model.units import MICRO
 
 #: Shares that were matched so long ago and have not arrived do not come soon.
 STUCK_S = 600
+#: A trade's time is that of its block, which may be so long after its match.
+SETTLED_S = 60
 #: What is to be redeemed: the words of the partial index.
 OWED = "redeemed_us IS NULL AND usdc <> 0"
 
@@ -51,7 +53,9 @@ def folded(tx: Tx, portfolio: str, token: str) -> Fold:
 class Held:
     """What an entry must know about holdings, in micro-shares.
 
-    `complement_by_anyone` counts what is being bought too: two leaders may be milliseconds apart.
+    `copied_before`: his trade was copied, or the token was bought since by nobody's decision here,
+    which may have been its copy. `complement_by_anyone` counts what is being bought too: two
+    leaders may be milliseconds apart.
     """
 
     ours: int
@@ -69,11 +73,17 @@ def held(tx: Tx, signal: Signal, complement: str) -> Held:
         f" COALESCE(({ours}:other), 0) + COALESCE((SELECT SUM(taker_amount) FROM orders"
         f"  WHERE token = :other AND side = 'BUY' AND {FLYING}), 0) AS complement_by_anyone,"
         " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
-        "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied') AS copied_before",
+        "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied')"
+        # A restored ledger has forgotten that it copied him; what was bought it has found again.
+        " OR EXISTS (SELECT 1 FROM fill f JOIN orders o ON o.id = f.order_id"
+        f"  WHERE f.portfolio IN (:portfolio, '{EXTERNAL}') AND f.token = :token"
+        "  AND f.side = 'BUY' AND f.settlement <> 'failed' AND f.matched_us >= :since"
+        "  AND o.intent_id IS NULL) AS copied_before",
         token=signal.token,
         other=complement,
         portfolio=signal.portfolio,
         trade_id=signal.trade_id,
+        since=(signal.traded_s - SETTLED_S) * MICRO,
     )
     assert row is not None
     return Held(**row)

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 
 from bot.ledger.db import Tx, insert, one, rows, run
+from bot.ledger.leaders import outdated
 from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
 from bot.model.intent import leader_of
@@ -139,7 +140,8 @@ def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
 def departing(tx: Tx, signals: Sequence[Signal]) -> set[str]:
     """Return the ids of signals that may ask for an exit.
 
-    Decreases, and buys of what we hold the other side of.
+    Decreases, and buys of what we hold the other side of. A correction asks whether its leader is
+    still there: after a restore it waits until he was read again.
     """
     found = {signal.id for signal in signals if signal.kind is not SignalKind.INCREASE}
     held = rows(
@@ -153,4 +155,6 @@ def departing(tx: Tx, signals: Sequence[Signal]) -> set[str]:
         mine = {t for p, c, t in by_market if (p, c) == (signal.portfolio, signal.condition)}
         if mine - {signal.token}:
             found.add(signal.id)
+        if signal.kind is SignalKind.CORRECTION and outdated(tx, signal.wallet):
+            found.discard(signal.id)
     return found

@@ -375,6 +375,26 @@ MUTANTS = {
         "bot/ledger/leaders.py", " WHERE trade_id IS NOT NULL)", ")",
         "tests/integration/test_ledger.py::test_pruning_never_forgets_what_could_be_seen_again",
     ),
+    "what a forgotten ledger may have copied is not copied again": (
+        "bot/ledger/positions.py", "AND f.matched_us >= :since", "AND f.matched_us < 0 AND :since > 0",
+        "tests/integration/test_foreign.py::test_what_a_forgotten_ledger_may_have_copied_is_not_copied_again",
+    ),
+    "what a restored ledger finds waits for its leader": (
+        "bot/ledger/signals.py", "is SignalKind.CORRECTION and outdated(tx, signal.wallet)", "is SignalKind.CORRECTION and not signal.wallet",
+        "tests/integration/test_reconcile.py::test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again",
+    ),
+    "what was found is a part of what he holds": (
+        "bot/execution/leave.py", "SignalKind.CORRECTION and (cover is None or cover.leader <= 0)", "SignalKind.CORRECTION and cover is None",
+        "tests/integration/test_reconcile.py::test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again",
+    ),
+    "a restore outdates its leaders": (
+        "bot/ledger/files.py", "DO UPDATE SET updated_us = 0", "DO UPDATE SET updated_us = 1",
+        "tests/integration/test_reconcile.py::test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again",
+    ),
+    "who is outdated is read again": (
+        "bot/detect/activity.py", "        if newest > (cursor or 0) or outdated:", "        if newest > (cursor or 0):",
+        "tests/integration/test_detection.py::test_a_leader_who_does_nothing_is_read_again_after_a_restore",
+    ),
     "an exit has a floor": (
         "bot/strategy/leave.py", "market.tick), least)\n        return", "market.tick), 0)\n        return",
         "tests/unit/test_leave.py::test_nothing_is_ever_offered_below_its_floor",

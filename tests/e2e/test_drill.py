@@ -22,7 +22,7 @@ SAMPLE = {
     "orders": "killed killed_reply partial delayed failed failed_exit retrying tick drained"
     " allowance closed_position",
     "storage": "locked corrupt wal_alone schema",
-    "accounts": "by_hand moved old_backup uncompared",
+    "accounts": "by_hand moved old_backup_late uncompared",
     "operator": "halt pause down up_twice restore_live",
     "exits": "closed.full closed.halted dust.own ended.half frozen.full hanging killed_late.full"
     " matched_more removed.full removed.standing restart.full restored.tenth thin.tenth"

@@ -165,6 +165,20 @@ async def test_an_unreachable_data_api_is_unavailable_and_loses_nothing(tmp_path
         assert await r.ledger.transact(lambda tx: leaders.cursor(tx, "data_api", r.leader)) is None
 
 
+async def test_a_leader_who_does_nothing_is_read_again_after_a_restore(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        wallet = r.leader
+        when = int(time.time()) - 60
+        await r.ledger.transact(leaders.advance, "data_api", wallet, when, now_us=0)
+        assert await r.ledger.look(leaders.outdated, wallet)
+        transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
+        polling = Activity(DataApi(transport), r.ledger, r.intake, DetectSettings(), now_us)
+        await polling.poll(wallet)
+        await transport.close()
+        assert not await r.ledger.look(leaders.outdated, wallet)
+        assert await r.ledger.look(leaders.cursor, "data_api", wallet) == when
+
+
 async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
     async with rig(tmp_path, dataclasses.replace(FAST, data_lag_ms=0)) as r:
         transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)

@@ -26,6 +26,37 @@ async def test_what_is_external_can_be_given_to_a_leader_and_leaves_with_him(tmp
         assert_lawful(r)
 
 
+async def bought_by_nobody(r) -> None:
+    """Let reconcile find a purchase of this wallet that no decision in the ledger has asked for."""
+    r.sim.director.acts.do_by_hand(0, 10)
+    await until(lambda: r.sim.truth()["settled"], "settled at the exchange")
+    await r.execution.reconciler.compare(now_us=now_us())
+    assert held(r) > 0
+
+
+async def test_what_a_forgotten_ledger_may_have_copied_is_not_copied_again(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        # A backup older than the copy was restored: all that is left of it is what it bought.
+        await bought_by_nobody(r)
+        before = held(r)
+        await r.sees(age_s=5)
+        await r.settled()
+        assert r.reasons() == ["already_copied"] and held(r) == before
+        await r.sees(market=1)
+        await r.settled()
+        assert r.reasons()[1:] == ["copied"], "another token is another matter"
+
+
+async def test_what_was_bought_long_before_he_trades_is_no_copy_of_him(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await bought_by_nobody(r)
+        earlier = "UPDATE fill SET matched_us = matched_us - 600000000"
+        await r.ledger.transact(lambda tx: tx.execute(earlier).close())
+        await r.sees()
+        await r.settled()
+        assert r.reasons() == ["copied"]
+
+
 async def test_a_reached_exit_is_not_about_shares_that_come_later(tmp_path):
     async with rig(tmp_path) as r, r.working():
         for number in (1, 2):

@@ -9,15 +9,17 @@ import dataclasses
 import pytest
 
 from bot import report
+from bot.detect.intake import Intake
 from bot.errors import InvariantBroken, SchemaMismatch
 from bot.execution.reconcile import Reconciler
-from bot.ledger import account
+from bot.ledger import account, leaders
 from bot.ledger.db import Ledger
-from bot.ledger.files import backup
+from bot.ledger.files import backup, restore
+from bot.model.control import ControlMode
 from bot.model.market import Side
 from bot.report import audit
 from bot.runtime import now_us
-from tests.rig import M, rig, stored_order, until
+from tests.rig import M, rig, steer, stored_order, until
 
 
 async def settled_entry(r, **more) -> None:
@@ -252,6 +254,47 @@ async def test_a_ledger_that_was_put_aside_says_whose_order_it_was(tmp_path):
             await old.execution.reconciler.compare(now_us=now_us())
             owner = old.value("SELECT portfolio FROM position WHERE token = ?", token)
             assert owner == f"mirror/{r.settings.leaders[1].wallet}"
+            assert sound(old) == []
+            old.assert_equal_to_exchange()
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+async def test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again(
+    tmp_path, read_before
+):
+    async with rig(tmp_path) as r:
+        copy, place = tmp_path / "old.db", tmp_path / "restored.db"
+        if read_before:
+            wallet, now = r.settings.leaders[1].wallet, now_us()
+            await r.ledger.transact(leaders.advance, "data_api", wallet, now // M, now_us=now)
+        async with r.working():
+            await settled_entry(r)
+            await asyncio.to_thread(backup, r.path, copy)
+            copied = await r.sees(leader=1, market=1)
+            bought = "SELECT COALESCE(SUM(shares), 0) FROM position WHERE token = ?"
+            await until(lambda: r.value(bought, copied.token), "what the backup does not know")
+            await r.settled()
+        await asyncio.to_thread(backup, r.path, place)
+        await asyncio.to_thread(restore, copy, place, "demo")
+        async with Ledger(place).open() as ledger:
+            old = dataclasses.replace(r, path=place, ledger=ledger)
+            old.intake = Intake(ledger, lambda _: old.execution.doorbell.set(), now_us)
+            await old.intake.load()
+            await steer(old, ControlMode.RUNNING)
+            async with old.working():
+                await old.execution.reconciler.compare(now_us=now_us())
+                held, before = old.value(bought, copied.token), len(old.reasons())
+                await old.sees(leader=2, market=2)
+                await until(lambda: len(old.reasons()) > before, "others are decided")
+                waiting = "SELECT kind FROM signal WHERE decided = 0"
+                assert [row["kind"] for row in old.query(waiting)] == ["correction"]
+                # Now his trade shows, which nobody here remembers to have copied.
+                read = ("data_api", r.settings.leaders[1].wallet, copied.traded_s)
+                seen = [(copied, (copied.shares, copied.usdc))]
+                await old.intake.absorb("data_api", seen, seen_us=now_us(), cursor=read)
+                await old.settled()
+                assert {"too_small", "already_copied"} <= set(old.reasons()[before:])
+                assert old.value(bought, copied.token) == held > 0, "not sold, not bought again"
             assert sound(old) == []
             old.assert_equal_to_exchange()
 

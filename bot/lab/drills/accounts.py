@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from bot.lab.drill import Drill, Scene, expect
@@ -86,7 +87,7 @@ def _mismatches(scene: Scene) -> list[str]:
         return audit.mismatches(found)
 
 
-def _old_backup(scene: Scene) -> str:
+def _old_backup(scene: Scene, *, late: bool) -> str:
     scene.enter()
     scene.rest()
     backup = scene.on.home.path / "backup.db"
@@ -97,6 +98,8 @@ def _old_backup(scene: Scene) -> str:
     scene.on.down()
     scene.faults += 1
     files.restore(backup, scene.on.ledger, "demo")
+    if late:
+        scene.fault("error", on="GET /v2/activity", times=-1)
     scene.on.up()
     found = reconcile(scene)
     expect(not found["count"], f"nothing left, found {found['differences']}")
@@ -105,6 +108,17 @@ def _old_backup(scene: Scene) -> str:
     theirs = scene.on.value("SELECT COUNT(*) FROM position WHERE portfolio = 'external'")
     expect(not theirs, "the ledger that was put aside to say whose order it was")
     steer(scene, "running")
+    if late:
+        # Now his trade shows again, and nobody remembers that it was copied.
+        scene.on.do("heal")
+        again = (
+            "SELECT d.reason FROM decision d JOIN signal s ON s.id = d.signal_id"
+            " WHERE s.kind = 'increase' AND s.token = ?"
+        )
+        token = scene.on.address["markets"][1]["tokens"][0]
+        scene.until(lambda: scene.on.rows(again, token), "his forgotten trade is decided again")
+        reasons = [row["reason"] for row in scene.on.rows(again, token)]
+        expect(reasons == ["already_copied"], f"it to be passed over, found {reasons}")
     scene.trade(1, 2)
     scene.copied(2)
     scene.rest()
@@ -141,6 +155,13 @@ DRILLS = [
     Drill("accounts.moved", "collateral and shares are moved elsewhere", _moved),
     Drill("accounts.uncompared", "at a start, ledger and exchange cannot be compared", _uncompared),
     Drill(
-        "accounts.old_backup", "a backup is restored that is older than the last trade", _old_backup
+        "accounts.old_backup",
+        "a backup is restored that is older than the last trade",
+        partial(_old_backup, late=False),
+    ),
+    Drill(
+        "accounts.old_backup_late",
+        "the same, and the trade shows again only after the resume",
+        partial(_old_backup, late=True),
     ),
 ]
