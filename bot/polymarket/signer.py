@@ -1,4 +1,4 @@
-"""Build, identify and sign orders with the official client's pure parts.
+"""Build, identify and sign orders as the official client does.
 
 Signing happens once per order, here; everything later sends the stored bytes. The exchange
 contract and domain version follow from the token and the market (docs: Exchange V2 and V3).
@@ -10,12 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from py_clob_client_v2.order_utils import (
-    ExchangeOrderBuilderV2,
-    OrderDataV2,
-    OrderV2,
-    SignatureTypeV2,
-)
+from coincurve import PrivateKey
+from py_clob_client_v2.constants import BYTES32_ZERO
+from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, SignatureTypeV2
 from py_clob_client_v2.order_utils import Side as ClientSide
 from py_clob_client_v2.signer import Signer
 
@@ -23,6 +20,7 @@ from bot.config.schema import Contracts
 from bot.model.amounts import Amounts
 from bot.model.market import Side, TokenId
 from bot.model.order import OrderId
+from bot.polymarket.eip712 import Domain, Order
 
 _RESERVED_BITS = ((1 << 64) - 1) << 40
 
@@ -51,16 +49,16 @@ class OrderSigner:
         contracts: Contracts,
         signature_type: int,
         funder: str | None,
-        salt: Callable[[], str] | None = None,
+        salt: Callable[[], int] | None = None,
     ) -> None:
         self.signer = Signer(private_key, chain_id)
         self.address: str = self.signer.address()
         self.maker: str = funder or self.address
         self._type = SignatureTypeV2(signature_type)
-        self._builders = {
-            kind: ExchangeOrderBuilderV2(
-                address, chain_id, self.signer, salt or _salt, "3" if kind == "v3" else "2"
-            )
+        self._key = PrivateKey.from_hex(private_key.removeprefix("0x"))
+        self._salt = salt or _salt
+        self._domains = {
+            kind: Domain(_separator(address, self.signer, "3" if kind == "v3" else "2"), chain_id)
             for kind, address in contracts.model_dump().items()
         }
 
@@ -84,57 +82,64 @@ class OrderSigner:
 
         `now_us` becomes the order's timestamp in milliseconds, `salt` is random unless given.
         """
-        builder = self._builders["v3" if is_v3(token) else "neg_risk" if neg_risk else "standard"]
+        domain = self._domains["v3" if is_v3(token) else "neg_risk" if neg_risk else "standard"]
         # Type 3: the deposit wallet signs through its owner, so it is signer and maker.
-        signer = self.maker if self._type == SignatureTypeV2.POLY_1271 else self.address
-        order = builder.build_order(
-            OrderDataV2(
-                maker=self.maker,
-                signer=signer,
-                tokenId=str(token),
-                makerAmount=str(amounts.maker_amount),
-                takerAmount=str(amounts.taker_amount),
-                side=ClientSide.BUY if side is Side.BUY else ClientSide.SELL,
-                signatureType=self._type,
-                timestamp=str(now_us // 1000),
-                expiration=str(expiration_s),
-            )
+        deposit = self._type == SignatureTypeV2.POLY_1271
+        order = Order(
+            salt=self._salt() if salt is None else salt,
+            maker=self.maker,
+            signer=self.maker if deposit else self.address,
+            token=int(token),
+            maker_amount=amounts.maker_amount,
+            taker_amount=amounts.taker_amount,
+            side=int(ClientSide.BUY if side is Side.BUY else ClientSide.SELL),
+            signature_type=int(self._type),
+            timestamp_ms=now_us // 1000,
         )
-        if salt is not None:
-            order.salt = str(salt)
-        typed = builder.build_order_typed_data(order)
-        body = _body(order, side, builder.build_order_signature(typed), order_type, owner)
-        return Signed(
-            OrderId(builder.build_order_hash(typed)), json.dumps(body, separators=(",", ":"))
-        )
+        digest = domain.digest(order)
+        if deposit:
+            signature = domain.deposit_signature(self._sign(domain.deposit_digest(order)), order)
+        else:
+            signature = self._sign(digest)
+        body = _body(order, side, "0x" + signature.hex(), order_type, owner, expiration_s)
+        return Signed(OrderId("0x" + digest.hex()), json.dumps(body, separators=(",", ":")))
+
+    def _sign(self, digest: bytes) -> bytes:
+        signature = self._key.sign_recoverable(digest, hasher=None)
+        return signature[:64] + bytes([27 + signature[64]])
+
+
+def _separator(contract: str, signer: Signer, version: str) -> bytes:
+    builder = ExchangeOrderBuilderV2(contract, signer.chain_id, signer, domain_version=version)
+    return bytes(builder.app_domain_separator)
 
 
 def _body(
-    order: OrderV2, side: Side, signature: str, order_type: str, owner: str
+    order: Order, side: Side, signature: str, order_type: str, owner: str, expiration_s: int
 ) -> dict[str, Any]:
     # Salt and signature type are JSON numbers, everything else is text (docs: POST /order).
     return {
         "deferExec": False,
         "order": {
-            "builder": order.builder,
-            "expiration": order.expiration,
+            "builder": BYTES32_ZERO,
+            "expiration": str(expiration_s),
             "maker": order.maker,
-            "makerAmount": order.makerAmount,
-            "metadata": order.metadata,
-            "salt": int(order.salt),
+            "makerAmount": str(order.maker_amount),
+            "metadata": BYTES32_ZERO,
+            "salt": order.salt,
             "side": str(side),
             "signature": signature,
-            "signatureType": int(order.signatureType),
+            "signatureType": order.signature_type,
             "signer": order.signer,
-            "takerAmount": order.takerAmount,
-            "timestamp": order.timestamp,
-            "tokenId": order.tokenId,
+            "takerAmount": str(order.taker_amount),
+            "timestamp": str(order.timestamp_ms),
+            "tokenId": str(order.token),
         },
         "orderType": order_type,
         "owner": owner,
     }
 
 
-def _salt() -> str:
+def _salt() -> int:
     # It travels as a JSON number, so it must survive a double.
-    return str(secrets.randbits(53))
+    return secrets.randbits(53)

@@ -283,7 +283,7 @@ class Process:
 
 def signer(rng: random.Random | None = None) -> OrderSigner:
     """Return the signer of the simulated wallet; its salts repeat with `rng`."""
-    salt = None if rng is None else lambda: str(rng.getrandbits(53))
+    salt = None if rng is None else lambda: rng.getrandbits(53)
     return OrderSigner(
         _KEY, chain_id=137, contracts=Contracts(), signature_type=0, funder=None, salt=salt
     )
