@@ -20,11 +20,11 @@ from bot.model.address import keccak
 
 _ZERO = bytes(32)
 #: What a deposit wallet reads behind its owner's signature: the text of the type, and its length.
-_TYPE_TAIL = ORDER_TYPE_STRING.encode() + len(ORDER_TYPE_STRING).to_bytes(2, "big")
+_TYPE_TAIL: bytes = ORDER_TYPE_STRING.encode() + len(ORDER_TYPE_STRING).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OrderStruct:
     """The signed fields of an order, as their type orders them; addresses are 0x and hex."""
 
     salt: int
@@ -37,6 +37,11 @@ class Order:
     signature_type: int
     timestamp_ms: int
 
+    def hashed(self) -> bytes:
+        """Return the hash of the struct. Metadata and builder code are none: zero words."""
+        words = b"".join(_word(value) for value in astuple(self))
+        return keccak(ORDER_TYPE_HASH + words + _ZERO + _ZERO)
+
 
 class Domain:
     """One exchange contract: what its separator makes of orders."""
@@ -46,28 +51,19 @@ class Domain:
         self.separator = separator
         self._chain = _word(chain_id)
 
-    def digest(self, order: Order) -> bytes:
+    def digest(self, struct_hash: bytes) -> bytes:
         """Return the 32 bytes that are the order's id, and what a key signs for types 0 to 2."""
-        return self._typed(contents(order))
+        return keccak(b"\x19\x01" + self.separator + struct_hash)
 
-    def deposit_digest(self, order: Order) -> bytes:
+    def deposit_digest(self, struct_hash: bytes, wallet: str) -> bytes:
         """Return what the owner of a deposit wallet signs: the order, wrapped for ERC-7739."""
-        wallet = DEPOSIT_WALLET_NAME_HASH + DEPOSIT_WALLET_VERSION_HASH + self._chain
-        wallet += _word(order.signer) + DEPOSIT_WALLET_DOMAIN_SALT
-        return self._typed(keccak(SOLADY_TYPE_HASH + contents(order) + wallet))
+        domain = DEPOSIT_WALLET_NAME_HASH + DEPOSIT_WALLET_VERSION_HASH + self._chain
+        domain += _word(wallet) + DEPOSIT_WALLET_DOMAIN_SALT
+        return self.digest(keccak(SOLADY_TYPE_HASH + struct_hash + domain))
 
-    def deposit_signature(self, signature: bytes, order: Order) -> bytes:
+    def deposit_signature(self, signature: bytes, struct_hash: bytes) -> bytes:
         """Return the owner's signature with all that the deposit wallet needs to prove it."""
-        return b"".join((signature, self.separator, contents(order), _TYPE_TAIL))
-
-    def _typed(self, struct: bytes) -> bytes:
-        return keccak(b"\x19\x01" + self.separator + struct)
-
-
-def contents(order: Order) -> bytes:
-    """Return the hash of the order's struct. Metadata and builder code are none: zero words."""
-    words = b"".join(_word(value) for value in astuple(order))
-    return keccak(ORDER_TYPE_HASH + words + _ZERO + _ZERO)
+        return signature + self.separator + struct_hash + _TYPE_TAIL
 
 
 def _word(value: int | str) -> bytes:

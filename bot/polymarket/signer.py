@@ -20,7 +20,7 @@ from bot.config.schema import Contracts
 from bot.model.amounts import Amounts
 from bot.model.market import Side, TokenId
 from bot.model.order import OrderId
-from bot.polymarket.eip712 import Domain, Order
+from bot.polymarket.eip712 import Domain, OrderStruct
 
 _RESERVED_BITS = ((1 << 64) - 1) << 40
 
@@ -55,7 +55,7 @@ class OrderSigner:
         self.address: str = self.signer.address()
         self.maker: str = funder or self.address
         self._type = SignatureTypeV2(signature_type)
-        self._key = PrivateKey.from_hex(private_key.removeprefix("0x"))
+        self._key = PrivateKey(self.signer.account.key)
         self._salt = salt or _salt
         self._domains = {
             kind: Domain(_separator(address, self.signer, "3" if kind == "v3" else "2"), chain_id)
@@ -85,7 +85,7 @@ class OrderSigner:
         domain = self._domains["v3" if is_v3(token) else "neg_risk" if neg_risk else "standard"]
         # Type 3: the deposit wallet signs through its owner, so it is signer and maker.
         deposit = self._type == SignatureTypeV2.POLY_1271
-        order = Order(
+        order = OrderStruct(
             salt=self._salt() if salt is None else salt,
             maker=self.maker,
             signer=self.maker if deposit else self.address,
@@ -96,9 +96,11 @@ class OrderSigner:
             signature_type=int(self._type),
             timestamp_ms=now_us // 1000,
         )
-        digest = domain.digest(order)
+        struct_hash = order.hashed()
+        digest = domain.digest(struct_hash)
         if deposit:
-            signature = domain.deposit_signature(self._sign(domain.deposit_digest(order)), order)
+            signed = self._sign(domain.deposit_digest(struct_hash, self.maker))
+            signature = domain.deposit_signature(signed, struct_hash)
         else:
             signature = self._sign(digest)
         body = _body(order, side, "0x" + signature.hex(), order_type, owner, expiration_s)
@@ -115,7 +117,7 @@ def _separator(contract: str, signer: Signer, version: str) -> bytes:
 
 
 def _body(
-    order: Order, side: Side, signature: str, order_type: str, owner: str, expiration_s: int
+    order: OrderStruct, side: Side, signature: str, order_type: str, owner: str, expiration_s: int
 ) -> dict[str, Any]:
     # Salt and signature type are JSON numbers, everything else is text (docs: POST /order).
     return {
