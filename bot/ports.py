@@ -66,6 +66,10 @@ class MarketData(Protocol):
         """
         ...
 
+    def at_hand(self, condition: str, token: TokenId, *, max_age_us: int) -> Market | None:
+        """Return a market's facts if nobody need be asked: they and a fresh book are known."""
+        ...
+
     def forget_market(self, condition: str) -> None:
         """Drop known facts: the exchange has said that they are old."""
         ...

@@ -36,6 +36,13 @@ class SignalSeen(msgspec.Struct, tag="signal", frozen=True):
     signal_id: str
 
 
+class Warm(msgspec.Struct, tag="warm", frozen=True):
+    """monitor to executor: a leader's trade is on its way; have its market and book ready."""
+
+    condition: str
+    token: str
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """To any worker: answer if your loop turns; the acknowledgement says what you are doing."""
 
@@ -49,7 +56,7 @@ class Reconcile(msgspec.Struct, tag="reconcile", frozen=True):
     adopt: bool
 
 
-Message = SignalSeen | Ping | Reconcile
+Message = SignalSeen | Warm | Ping | Reconcile
 #: Returns what the acknowledgement shall say, once everything is committed.
 Handler = Callable[[Message], Awaitable[str]]
 
@@ -178,22 +185,36 @@ class Sender:
     """Sends messages to one socket, at least once while this process lives.
 
     Bounded: with `capacity` frames unacknowledged the oldest is dropped, because the ledger has it.
+    What is put is in the socket when `put` returns, unless the peer is away or does not read:
+    two turns of a busy loop are a millisecond.
     """
 
     def __init__(self, path: Path, *, capacity: int = 1000) -> None:
         check_path(path)
         self._path, self._capacity = path, capacity
         self._unacknowledged: OrderedDict[int, Message] = OrderedDict()
-        self._number = 0
+        self._number = self._sent = 0  #: of the last message put, and sent on this connection
+        self._writer: asyncio.StreamWriter | None = None
         self._fresh = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        """Queue a message; never blocks and never fails."""
+        """Send a message, or queue it; never blocks and never fails."""
         self._number += 1
         self._unacknowledged[self._number] = message
         if len(self._unacknowledged) > self._capacity:
             self._unacknowledged.popitem(last=False)
-        self._fresh.set()
+        if self._sent < self._number - 1 or not self._send(self._number, message):
+            self._fresh.set()
+
+    def _send(self, number: int, message: Message) -> bool:
+        """Write a frame to the peer; return False if it is away, or has not read enough."""
+        writer = self._writer
+        if writer is None or writer.transport.get_write_buffer_size() > MAX_FRAME:
+            return False
+        _write_frame(writer, _encoder.encode(_Frame(number, message)))
+        self._sent = number
+        _reach("queue.sent", message)
+        return True
 
     @property
     def waiting(self) -> int:
@@ -222,23 +243,26 @@ class Sender:
 
     async def _deliver(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         acknowledger = asyncio.create_task(self._acknowledge(reader))
-        sent = 0
+        self._writer, self._sent = writer, 0
         try:
             while not acknowledger.done():
                 self._fresh.clear()
-                for number, message in list(self._unacknowledged.items()):
-                    if number > sent:
-                        _write_frame(writer, _encoder.encode(_Frame(number, message)))
-                        sent = number
+                self._send_rest()
                 await writer.drain()
-                if sent:
-                    failpoints.reach("queue.sent")
+                if self._sent < self._number:
+                    continue  # it has read what filled the buffer
                 fresh = asyncio.create_task(self._fresh.wait())
                 await asyncio.wait({acknowledger, fresh}, return_when=asyncio.FIRST_COMPLETED)
                 fresh.cancel()
             await acknowledger
         finally:
+            self._writer = None
             acknowledger.cancel()
+
+    def _send_rest(self) -> None:
+        for number, message in list(self._unacknowledged.items()):
+            if number > self._sent and not self._send(number, message):
+                return
 
     async def _acknowledge(self, reader: asyncio.StreamReader) -> None:
         while True:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from bot import failpoints
 from bot.ledger import signals
+from bot.ledger.db import run
 from bot.model.intent import Portfolio, mirror
 from bot.model.signal import Wish
 from bot.report import laws
@@ -70,6 +71,13 @@ async def wishes(r: Rig, wish: str, portfolio: str = "") -> None:
         wish = f"{wish} {r.value(RESTS.replace('1', 'id', 1))}"
     await r.ledger.transact(signals.ask, *key, str(wish), now_us=now_us())
     r.execution.doorbell.set()
+
+
+async def later(r: Rig) -> None:
+    """Let so much time have passed since his last trade that the next is of another burst."""
+    await r.ledger.transact(
+        run, "UPDATE burst SET first_us = first_us - 200000000, last_us = last_us - 200000000"
+    )
 
 
 async def empties(r: Rig) -> None:

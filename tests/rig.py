@@ -131,9 +131,7 @@ class Rig:
         user = UserStream(self.settings.venue.user_ws_url, self.clob, self.execution.prover.apply)
         stopping = asyncio.Event()
         streams = [asyncio.create_task(self.books.run()), asyncio.create_task(user.run())]
-        await until(
-            lambda: user.stream.connected and self.books.stream.connected, "streams connect"
-        )
+        await until(lambda: user.stream.connected and self.books.connected, "streams connect")
         work = asyncio.create_task(self.execution.loop.run(stopping))
         try:
             yield
@@ -205,7 +203,7 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
         try:
             await clob.login()
             async with Ledger(path).open() as ledger:
-                books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
+                books = Books(settings.venue.market_ws_url, clob.public, now_us=now_us)
                 found = Rig(sim, addresses, path, ledger, settings, clob, books, signer)
                 cash = await clob.collateral()
                 await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,17 +14,19 @@ from bot.config.schema import Settings
 from bot.config.secrets import private_key
 from bot.errors import ConfigError, Unavailable
 from bot.execution.assemble import Execution, assemble
-from bot.execution.prefetch import prefetch
+from bot.execution.prefetch import Warmer, prefetch
 from bot.execution.reconcile import Reconciler
 from bot.ledger import account, control, markets
 from bot.ledger.db import Tx
+from bot.model.market import TokenId
+from bot.model.units import MICRO
 from bot.polymarket import wallet
 from bot.polymarket.books import Books
 from bot.polymarket.clob import Clob
 from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
-from bot.queue import Message, Reconcile, SignalSeen
+from bot.queue import Message, Reconcile, SignalSeen, Warm
 from bot.risk.guards import MAX_SKEW_S
 from bot.runtime import Boot, harden, now_us, run
 
@@ -96,8 +98,8 @@ async def executor(boot: Boot) -> None:
             if cash is None:
                 return
             await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
-            clob.remember(await ledger.look(markets.all_known, REMEMBERED))
-            books = Books(settings.venue.market_ws_url, clob, now_us=now_us)
+            clob.public.remember(await ledger.look(markets.all_known, REMEMBERED))
+            books = Books(settings.venue.market_ws_url, clob.public, now_us=now_us)
             built = assemble(ledger, clob, books, signer, settings, boot_id=boot.id, now_us=now_us)
             user = UserStream(settings.venue.user_ws_url, clob, built.prover.apply)
             await _work(boot, built, books, clob, user)
@@ -130,21 +132,13 @@ async def _work(
 ) -> None:
     loop, reconciler = execution.loop, execution.reconciler
 
-    async def on_message(message: Message) -> str:
-        # The signal's row is committed by its sender: waking the loop is all there is to do.
-        if isinstance(message, SignalSeen):
-            execution.doorbell.set()
-        if isinstance(message, Reconcile):
-            return await reconciler.answer(adopt=message.adopt, now_us=now_us())
-        return ""
-
     async def progress() -> None:
         while True:
             boot.progress_us = loop.progress_us or boot.progress_us
             await asyncio.sleep(1)
 
-    boot.on_message = on_message
-    boot.detail = lambda: {"books_live": books.stream.connected, "user_live": user.stream.connected}
+    boot.on_message = _hearing(boot, execution, books)
+    boot.detail = lambda: {"books_live": books.connected, "user_live": user.stream.connected}
     async with asyncio.TaskGroup() as group:
         tasks = {
             "books": books.run(),
@@ -165,6 +159,22 @@ async def _work(
         await loop.run(boot.stopping)
         for task in background:
             task.cancel()
+
+
+def _hearing(boot: Boot, execution: Execution, books: Books) -> Callable[[Message], Awaitable[str]]:
+    warmer = Warmer(books, max_age_us=boot.settings.strategy.book_max_age_s * MICRO)
+
+    async def on_message(message: Message) -> str:
+        # The signal's row is committed by its sender: waking the loop is all there is to do.
+        if isinstance(message, SignalSeen):
+            execution.doorbell.set()
+        if isinstance(message, Warm):
+            warmer.warm(message.condition, TokenId(message.token))
+        if isinstance(message, Reconcile):
+            return await execution.reconciler.answer(adopt=message.adopt, now_us=now_us())
+        return ""
+
+    return on_message
 
 
 async def _mind_clock(boot: Boot, clob: Clob) -> None:
@@ -235,7 +245,7 @@ def _tell_skew(tx: Tx, skew: int) -> None:
 
 async def _keep_fresh(boot: Boot, books: Books, clob: Clob) -> None:
     while True:
-        await prefetch(boot.ledger, books, clob, now_us=now_us())
+        await prefetch(boot.ledger, books, clob.public, now_us=now_us())
         await asyncio.sleep(PREFETCH_S)
 
 

@@ -18,6 +18,8 @@ from bot.watchdog import CHECK_S, Problems
 
 logger = structlog.get_logger(__name__)
 PRUNE_S = 3600.0
+#: Between two transactions that prune: those who trade come first.
+PAUSE_S = 0.2
 UNKNOWN_ALERT_US = 60 * MICRO
 STANDING_ALERT_S = 3600
 #: Without any source at work for this long something is wrong.
@@ -64,7 +66,7 @@ async def _prune(boot: Boot) -> None:
         gone = await boot.ledger.transact(leaders.prune, before)
         if gone:
             logger.info("ledger.pruned", leader_trades=gone)
-        await asyncio.sleep(PRUNE_S)
+        await asyncio.sleep(PRUNE_S if gone < leaders.PRUNED_AT_ONCE else PAUSE_S)
 
 
 if __name__ == "__main__":

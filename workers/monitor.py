@@ -14,7 +14,7 @@ from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
-from bot.queue import Sender, SignalSeen
+from bot.queue import Sender, SignalSeen, Warm
 from bot.runtime import Boot, now_us, run, until_stopped
 from bot.watchdog import CHECK_S
 
@@ -60,7 +60,12 @@ def make_sources(boot: Boot, transport: Transport, resolutions: Resolutions) -> 
     """Wire the sources of this boot together."""
     settings = boot.settings
     sender = Sender(boot.home.socket("executor"))
-    intake = Intake(boot.ledger, lambda signal: sender.put(SignalSeen(signal)), now_us)
+    intake = Intake(
+        boot.ledger,
+        lambda signal: sender.put(SignalSeen(signal)),
+        now_us,
+        lambda fill: sender.put(Warm(fill.condition, fill.token)),
+    )
     rtds = Rtds(
         settings.venue.rtds_url,
         intake,

@@ -184,8 +184,16 @@ class StrategySettings(Section):
     max_worse_ratio: Price = Field(
         50_000, description="and at most this much more, fraction of the leader's price"
     )
+    max_better_ratio: Price = Field(
+        150_000,
+        description="an ask further under the leader's price is news: no entry, fraction of it",
+    )
     max_depth_ratio: Price = Field(
         500_000, description="take at most this fraction of the book inside the limit"
+    )
+    book: Literal["required", "if_fresh"] = Field(
+        "required",
+        description="required: no entry without a fresh book; if_fresh: then on its limit alone",
     )
     book_max_age_s: int = Field(
         30, ge=1, le=300, description="a book not proven current for this long is not used"

@@ -6,14 +6,15 @@ reads all pages: only a complete answer gives a group's total.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
 
 import structlog
 
 from bot.config.schema import DetectSettings
 from bot.detect.intake import Intake
 from bot.errors import Unavailable
-from bot.ledger import intents, leaders
+from bot.ledger import covers, leaders
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
 from bot.model.intent import Cover, mirror
@@ -26,6 +27,8 @@ SOURCE = "data_api"
 INVENTORY = "positions"
 #: Leaders polled at the same time.
 CONCURRENCY = 8
+#: How late rows usually are. What was traded while a life began is found by its second poll.
+LAG_S = 5
 
 
 class Activity:
@@ -38,6 +41,7 @@ class Activity:
         intake: Intake,
         settings: DetectSettings,
         now_us: Callable[[], int],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._ledger, self._intake, self._settings, self._now = (
             api,
@@ -46,6 +50,7 @@ class Activity:
             settings,
             now_us,
         )
+        self._sleep = sleep
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self.answered_us: int | None = None  #: when the Data API last gave a complete answer
 
@@ -56,7 +61,8 @@ class Activity:
                 group.create_task(self._follow(wallet))
 
     async def _follow(self, wallet: Wallet) -> None:
-        while True:
+        pauses = chain((LAG_S,), repeat(self._settings.poll_s))
+        for pause in pauses:
             try:
                 async with self._slots:
                     try:
@@ -65,8 +71,7 @@ class Activity:
                         await self.poll(wallet)
             except Unavailable as error:
                 logger.warning("activity.unavailable", leader=wallet, error=str(error))
-            period = self._settings.poll_s
-            await asyncio.sleep(period * random.uniform(0.8, 1.2))  # noqa: S311 (spreads the load)
+            await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (spreads the load)
 
     async def poll(self, wallet: Wallet) -> None:
         """Read one leader's activity since the cursor, less the overlap, and store it."""
@@ -111,11 +116,11 @@ class Activity:
                 leaders.hold(tx, wallet, token, condition, whole, now_us=now)
                 # What we bought of him before we knew is a part of all of it.
                 portfolio = mirror(wallet)
-                cover = intents.cover(tx, portfolio, token)
+                cover = covers.get(tx, portfolio, token)
                 if cover is not None:
                     exposure = leaders.exposure_decided(tx, wallet, condition, token)
                     cover = Cover(cover.shares, exposure)
-                    intents.set_cover(tx, portfolio, token, cover, now_us=now)
+                    covers.store(tx, portfolio, token, cover, now_us=now)
             leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
 
         await self._ledger.transact(store)

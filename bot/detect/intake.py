@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from cachetools import LRUCache
+
 from bot import failpoints
 from bot.ledger import leaders, signals
 from bot.ledger.db import Ledger, Tx
@@ -13,16 +15,34 @@ from bot.model.market import Side
 from bot.model.signal import Signal, SignalKind
 
 Observation = tuple[LeaderFill, totals.Total]
+#: Groups whose total is remembered, so that what repeats it costs nothing.
+REMEMBERED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A source's running total of one leader trade."""
+
+    source: str
+    fill: LeaderFill
+    total: totals.Total
+    seen_us: int
 
 
 class Intake:
     """The only writer of leader trades and signals."""
 
     def __init__(
-        self, ledger: Ledger, announce: Callable[[str], None], now_us: Callable[[], int]
+        self,
+        ledger: Ledger,
+        announce: Callable[[str], None],
+        now_us: Callable[[], int],
+        warm: Callable[[LeaderFill], None] = lambda _: None,
     ) -> None:
         self._ledger, self._announce, self._now = ledger, announce, now_us
+        self._warm = warm  #: told of a purchase before it is stored
         self._watched: Mapping[str, tuple[Wallet, int]] = {}
+        self._known: LRUCache[totals.Group, totals.Total] = LRUCache(REMEMBERED)
         self.refused = 0  #: rows that could not be read since start
 
     async def load(self) -> list[Wallet]:
@@ -44,28 +64,42 @@ class Intake:
         seen_us: int,
         cursor: tuple[str, str, int] | None = None,
     ) -> int:
-        """Fold running totals of one source and return how many signals were stored or grew.
+        """Fold running totals of one source and return how many signals were stored or grew."""
+        return await self.take([Sight(source, f, total, seen_us) for f, total in seen], cursor)
+
+    async def take(
+        self, sights: Iterable[Sight], cursor: tuple[str, str, int] | None = None
+    ) -> int:
+        """Fold running totals and return how many signals were stored or grew.
 
         Everything commits together, the cursor (name, wallet, second) included, before any
-        signal is announced: a crash in between costs a doorbell, not a trade.
+        signal is announced: a crash in between costs a doorbell, not a trade. What only repeats
+        what this life has stored takes no transaction: a total that is no higher changes nothing.
         """
         # Checksummed here once: feeds disagree about the case of addresses.
         rows = [
-            (replace(f, wallet=self._watched[f.wallet][0]), total)
-            for f, total in seen
-            if self.follows(f)
+            replace(s, fill=replace(s.fill, wallet=self._watched[s.fill.wallet][0]))
+            for s in sights
+            if self.follows(s.fill)
         ]
+        rows = [s for s in rows if s.total > self._known.get(s.fill.group, (0, 0))]
         if not rows and cursor is None:
             return 0
 
+        for s in rows:
+            if s.fill.side is Side.BUY:
+                self._warm(s.fill)
+
         def store(tx: Tx) -> list[str]:
-            found = [self._fold(tx, source, fill, total, seen_us) for fill, total in rows]
+            found = [self._fold(tx, s.source, s.fill, s.total, s.seen_us) for s in rows]
             if cursor is not None:
                 leaders.advance(tx, *cursor, now_us=self._now())
             failpoints.reach("seen.written")
             return [signal for signal in found if signal is not None]
 
         emitted = await self._ledger.transact(store)
+        for s in rows:
+            self._known[s.fill.group] = max(s.total, self._known.get(s.fill.group, (0, 0)))
         failpoints.reach("seen.committed")
         for signal in emitted:
             self._announce(signal)

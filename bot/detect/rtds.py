@@ -4,13 +4,15 @@ Two subscriptions on one connection, `trades` and `orders_matched`; each is a so
 and so is each connection (epoch), because rows of two may overlap.
 """
 
+import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 
 import structlog
 from cachetools import TTLCache
 
-from bot.detect.intake import Intake
+from bot.detect.intake import Intake, Sight
 from bot.model import totals
 from bot.model.leader import LeaderFill
 from bot.polymarket import wire
@@ -18,6 +20,8 @@ from bot.polymarket.stream import Stream
 
 logger = structlog.get_logger(__name__)
 TYPES = ("trades", "orders_matched")
+#: Sights in one transaction: a larger one keeps the executor waiting for the write lock.
+AT_ONCE = 20
 
 
 class Rtds:
@@ -35,13 +39,31 @@ class Rtds:
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
         self._rows: TTLCache[tuple[str, totals.Group], set[LeaderFill]] = TTLCache(50_000, 900)
+        self._waiting: deque[Sight] = deque()
+        self._fresh = asyncio.Event()
         self.stream = Stream(
             url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s
         )
 
+    @property
+    def waiting(self) -> int:
+        """Return how many sights wait to be stored."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Watch until cancelled."""
-        await self.stream.run(self._on_frame)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._store(), name="rtds.store")
+            await self.stream.run(self._on_frame)
+
+    async def _store(self) -> None:
+        """Store what was seen, all that waits together: an order's fifty fills come as fifty."""
+        while True:
+            await self._fresh.wait()
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_ONCE))]
+            if not self._waiting:
+                self._fresh.clear()
+            await self._intake.take(taken)
 
     async def _on_frame(self, text: str) -> None:
         seen_us = self._now()
@@ -57,7 +79,8 @@ class Rtds:
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
         rows = self._rows.setdefault((source, fill.group), set())
         rows.add(fill)
-        await self._intake.absorb(source, [(fill, totals.stream_total(rows))], seen_us=seen_us)
+        self._waiting.append(Sight(source, fill, totals.stream_total(rows), seen_us))
+        self._fresh.set()
 
 
 def _subscription() -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bot.config.schema import Settings
 from bot.execution.decide import Decider
 from bot.execution.drive import Driver
+from bot.execution.enter import Enterer
 from bot.execution.evidence import Prover
 from bot.execution.leave import Leaver
 from bot.execution.loop import Loop
@@ -63,8 +64,8 @@ def assemble(
     leaver = built.leaver(settings, boot_id)
     born_us = in_flight.born_us
     driver = built.driver(ledger, venue, data, signer, settings, boot_id, born_us, now_us)
-    loop = Loop(
-        ledger, decider, leaver, driver, poster, prover, settings, in_flight, doorbell, now_us
-    )
+    enterer = Enterer(ledger, venue, data, signer, settings, boot_id, now_us)
+    deciding = (decider, leaver, driver, enterer)
+    loop = Loop(ledger, *deciding, poster, prover, settings, in_flight, doorbell, now_us)
     reconciler = Reconciler(ledger, venue, signer.maker, prover.apply, boot_id)
     return Execution(loop, decider, leaver, driver, poster, prover, reconciler, in_flight, doorbell)

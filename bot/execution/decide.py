@@ -9,26 +9,30 @@ import structlog
 
 from bot import failpoints
 from bot.config.schema import Settings
-from bot.execution import look
+from bot.execution import allow, look
 from bot.execution.attempt import Birth, Terms, bear
+from bot.execution.enter import deadline
 from bot.execution.leave import passed_over, raise_exit, raised
-from bot.ledger import control, intents, leaders, orders, positions, signals
+from bot.ledger import bursts, control, covers, intents, leaders, orders, positions, signals
 from bot.ledger.db import Ledger, Tx
+from bot.ledger.positions import Held
 from bot.model.amounts import market_amounts
+from bot.model.burst import Burst, joined
 from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
-from bot.model.fees import highest_fee
-from bot.model.intent import Cover, IntentKind
+from bot.model.intent import Cover, IntentKind, IntentState
 from bot.model.market import Book, Market, Side
 from bot.model.order import Order, OrderKind
 from bot.model.signal import Signal
-from bot.model.units import MICRO, printable, utc_day
+from bot.model.units import MICRO, printable
 from bot.polymarket.signer import OrderSigner
 from bot.ports import MarketData, OrderVenue
-from bot.risk.breaker import tripped
-from bot.risk.guards import Usage, check
 from bot.strategy import build
 
 logger = structlog.get_logger(__name__)
+#: Whether a leader trades both sides is told by so many seconds before his trade.
+LATELY_S = 600
+#: A purchase that is too old to follow, or nobody's, is no part of a burst.
+_NO_PART = frozenset({SkipReason.STALE, SkipReason.NOT_FOLLOWED})
 
 
 class Later(Enum):
@@ -75,11 +79,17 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        market = await look.facts(self.data, signal.condition)
+        max_age_us = self.settings.strategy.book_max_age_s * MICRO
+        settings = self.settings.followed(signal.wallet)
+        market = await look.at(
+            self.data,
+            signal.condition,
+            signal.token,
+            max_age_us=max_age_us,
+            needs_book=settings is None or settings.book == "required",
+        )
         if market is None or signal.token not in market.tokens:
             return await self.ledger.transact(self._skip_unknown, signal)
-        max_age_us = self.settings.strategy.book_max_age_s * MICRO
-        await look.watch(self.data, market.tokens, max_age_us=max_age_us)
         failpoints.reach("decide.begun")
         book = look.book(self.data, signal.token)
         seen = Seen(market, book, self.venue.skew_s, self.venue.owner)
@@ -131,18 +141,36 @@ class Decider:
         raise_exit(tx, signal, self.settings, signal.token, now_us=self.now_us())
         if orders.moving(tx, signal.portfolio, signal.condition):
             return Later.BUSY
-        found = self._wanted(tx, signal, seen)
+        held = positions.held(tx, signal, seen.market.complement(signal.token))
+        before = bursts.last(tx, signal.portfolio, signal.token)
+        burst = joined(before, signal.seen_us, signal.shares, signal.usdc, held.ours)
+        found = self._wanted(tx, signal, seen, held, burst)
+        if isinstance(found, Proposal) or found.reason not in _NO_PART:
+            bursts.store(tx, signal.portfolio, signal.token, burst)
         if isinstance(found, Proposal):
-            usage = self._usage(tx, signal, found, seen)
-            found = check(found, usage, self.settings.risk) or found
+            skew_s, now = seen.skew_s, self.now_us()
+            found = (
+                allow.refused(
+                    tx,
+                    signal.portfolio,
+                    found,
+                    seen.market,
+                    self.settings,
+                    skew_s=skew_s,
+                    now_us=now,
+                )
+                or found
+            )
         if isinstance(found, Proposal):
-            return self._place(tx, signal, found, seen)
+            return self._place(tx, signal, found, burst, seen)
         self._pass(tx, signal, found)
         return found
 
-    def _wanted(self, tx: Tx, signal: Signal, seen: Seen) -> Proposal | Skip:
+    def _wanted(
+        self, tx: Tx, signal: Signal, seen: Seen, held: Held, burst: Burst
+    ) -> Proposal | Skip:
         try:
-            wanted = self._evaluate(tx, signal, seen)
+            wanted = self._evaluate(tx, signal, seen, held, burst)
             if isinstance(wanted, Proposal):
                 market_amounts(Side.BUY, wanted.price, wanted.usdc, seen.market.tick)
             return wanted
@@ -150,11 +178,17 @@ class Decider:
             # One odd signal must not stop those behind it.
             return Skip(SkipReason.GUARD_ERROR, {"error": printable(error)})
 
-    def _evaluate(self, tx: Tx, signal: Signal, seen: Seen) -> Proposal | Skip:
-        settings = self.settings.followed(signal.wallet)
+    def _evaluate(
+        self, tx: Tx, signal: Signal, seen: Seen, held: Held, burst: Burst
+    ) -> Proposal | Skip:
+        settings, now = self.settings.followed(signal.wallet), self.now_us()
         if settings is None:
             return Skip(SkipReason.NOT_FOLLOWED, {})
-        held = positions.held(tx, signal, seen.market.complement(signal.token))
+        # Said before anything else: whoever closed a position asks why nothing is bought.
+        closed = control.position(signal.portfolio, signal.token)
+        if (why := control.locked(tx, [closed], now_us=now)) is not None:
+            return Skip(SkipReason.POSITION_LOCKED, {"reason": why})
+        since_s = signal.traded_s - LATELY_S
         view = View(
             signal=signal,
             market=seen.market,
@@ -163,37 +197,21 @@ class Decider:
             held_opposite=held.complement_by_anyone,
             exit_stands=intents.exit_stands_in(tx, signal.token),
             copied_before=bool(held.copied_before),
-            now_us=self.now_us(),
+            burst=burst,
+            spent=bursts.spent(tx, signal.portfolio, signal.token, burst.first_us),
+            lately=leaders.both_ways(tx, signal.wallet, signal.condition, signal.token, since_s),
+            now_us=now,
         )
         return build(settings).evaluate(view)
 
-    def _usage(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Usage:
-        now = self.now_us()
-        used = positions.budget(tx, signal.condition, utc_day(now))
-        scopes = [
-            *control.EVERYWHERE,
-            f"leader:{signal.wallet}",
-            f"market:{signal.condition}",
-            f"{control.IN_TOKEN}{proposal.token}",
-        ]
-        closed = control.position(signal.portfolio, signal.token)
-        state = control.read(tx, now_us=now)
-        loss = state.loss(utc_day(now), used.realized)
-        return Usage(
-            mode=state.mode,
-            tripped=tripped(loss, state.errors, self.settings.risk),
-            lock=control.locked(tx, scopes, now_us=now),
-            position_lock=control.locked(tx, [closed], now_us=now),
-            market_stake=used.stake_market + used.reserved_market,
-            total_stake=used.stake + used.reserved,
-            bought_today=used.bought + used.reserved,
-            cash=used.cash - used.reserved,
-            fee=highest_fee(proposal.usdc, seen.market.fee_rate),
-            skew_s=seen.skew_s,
-        )
-
-    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Order:
+    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, burst: Burst, seen: Seen) -> Order:
         now, held = self.now_us(), positions.shares_of(tx, signal.portfolio, signal.token)
+        standing = intents.open_on(tx, signal.portfolio, signal.token)
+        if standing is not None:
+            # What it has not got yet is a part of what is wanted now.
+            why = "a newer trade of his"
+            intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=now, why=why)
+        settings = self.settings.followed(signal.wallet) or self.settings.strategy
         intent = intents.add(
             tx,
             IntentKind.ENTRY,
@@ -203,13 +221,15 @@ class Decider:
             target=max(held, 0) + proposal.shares,
             price=proposal.price,
             budget=proposal.usdc,
+            deadline_us=deadline(signal.traded_s, settings.max_signal_age_s, now_us=now),
+            burst_us=burst.first_us,
             signal_id=signal.id,
             now_us=now,
         )
         # What he holds now is what our part is counted from, should he leave before this has ended.
         exposure = leaders.exposure_decided(tx, signal.wallet, signal.condition, signal.token)
         expected = Cover(intent.target, exposure)
-        intents.set_cover(tx, signal.portfolio, signal.token, expected, now_us=now)
+        covers.store(tx, signal.portfolio, signal.token, expected, now_us=now)
         validity_s = self.settings.execution.validity_s
         birth = Birth(self.signer, seen.owner, seen.skew_s, validity_s, now)
         terms = Terms(Side.BUY, OrderKind.FAK, proposal.price, proposal.usdc)

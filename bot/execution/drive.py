@@ -5,7 +5,7 @@ Each exit is driven on its own, so that a market whose endpoints hang holds up n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -62,10 +62,11 @@ class Driver:
     #: Where an exit waits for bids: (its target price's floor) by intent, as last seen.
     _floors: dict[int, int] = field(default_factory=dict)
 
-    async def due(self) -> list[Intent]:
-        """Return the exits whose next look has come, or for which bids are back."""
-        standing = await self.ledger.look(intents.exits)
-        moving = await self.ledger.look(orders.moving_tokens)
+    def due(self, standing: list[Intent], moving: Collection[tuple[str, str]]) -> list[Intent]:
+        """Return which of the exits that stand are due: their look has come, or bids are back.
+
+        None whose (portfolio, token) is `moving`: the end of its order asks for the next look.
+        """
         now = self.now_us()
         self._floors = {i.id: self._floors[i.id] for i in standing if i.id in self._floors}
         return [
@@ -183,18 +184,17 @@ class Driver:
         wallet = leader_of(intent.portfolio)
         return (self.settings.followed(wallet) if wallet else None) or self.settings.strategy
 
-    async def mind_resting(self) -> None:
+    async def unrest(self) -> None:
         """Ask for the cancel of what rests and should not any more: stale, renewed, or halted."""
-        if await self.ledger.look(self._unwanted):
-            await self.ledger.transact(self._unrest)
-            failpoints.reach("cancel.asked")
+        await self.ledger.transact(self._unrest)
+        failpoints.reach("cancel.asked")
 
     def _unrest(self, tx: Tx) -> None:
         control.fence(tx, self.boot_id)
-        for order in self._unwanted(tx):
+        for order in self.unwanted(tx):
             orders.ask_cancel(tx, order.id, now_us=self.now_us())
 
-    def _unwanted(self, tx: Tx) -> list[Order]:
+    def unwanted(self, tx: Tx) -> list[Order]:
         """Return what rests, should not any more, and was not asked to go yet."""
         resting = [order for order in orders.resting(tx) if order.cancel_us is None]
         return [order for order in resting if self._should_go(tx, order)]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bot import failpoints
 from bot.config.schema import RiskSettings
-from bot.ledger import account, control, intents, leaders, orders, positions, signals
+from bot.ledger import account, control, covers, intents, leaders, orders, positions, signals, tally
 from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.control import ControlMode
@@ -72,7 +72,7 @@ def book(tx: Tx, order: Order, fill: Fill, *, now_us: int) -> News | None:
         store(tx, order.portfolio, order.condition, order.token, before, now_us=now_us)
     if fill.side is Side.BUY and order.state not in IN_FLIGHT and (known is None) != failed:
         change = known.shares if known else fill.shares
-        intents.bought_late(tx, order, -change if failed else change, now_us=now_us)
+        covers.bought_late(tx, order, -change if failed else change, now_us=now_us)
         if not failed:
             # He may have left since, when there was nothing of it to follow him out with.
             correct(tx, order.portfolio, order.condition, order.token, now_us=now_us)
@@ -103,6 +103,9 @@ def store(
     """Store what a position's fills and payouts amount to now; `before` is what they did."""
     after = positions.folded(tx, portfolio, token)
     positions.store_position(tx, portfolio, condition, token, after.position, now_us=now_us)
+    gained = after.position.realized - before.position.realized
+    if gained:
+        tally.count(tx, tally.REALIZED, portfolio, now_us=now_us, n=gained)
     account.add_cash(tx, after.cash - before.cash, now_us=now_us)
     for day in sorted({*before.days, *after.days}):
         change = after.days.get(day, Day()).minus(before.days.get(day, Day()))
@@ -130,7 +133,7 @@ def assign(tx: Tx, condition: str, token: str, owner: Portfolio, *, now_us: int)
     if wallet is not None:
         given = positions.shares_of(tx, owner, token) - before[1].position.shares
         exposure = leaders.exposure_decided(tx, wallet, condition, token)
-        intents.joined(tx, owner, token, given, exposure, now_us=now_us)
+        covers.joined(tx, owner, token, given, exposure, now_us=now_us)
 
 
 def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> OrderState | None:
@@ -175,11 +178,17 @@ def end(tx: Tx, order: Order, state: OrderState, *, now_us: int, reason: str | N
     """Move an order to its end, free its reservation, and let its intent go on from there."""
     orders.move(tx, order, state, now_us=now_us, reason=reason)
     failpoints.reach("end.written")
+    if order.intent_id is None:
+        return
+    held = max(positions.shares_of(tx, order.portfolio, order.token), 0)
     wallet = leader_of(order.portfolio)
-    decided = leaders.exposure_decided
-    exposure = decided(tx, wallet, order.condition, order.token) if wallet else 0
-    ended = replace(order, state=state, reason=reason or order.reason)
-    intents.ended(tx, ended, exposure, now_us=now_us)
+    if order.side is Side.BUY and wallet is not None:
+        exposure = leaders.exposure_decided(tx, wallet, order.condition, order.token)
+        covers.entered(tx, order, held, exposure, now_us=now_us)
+    doubted = order.doubted or int(state is OrderState.EXPIRED)
+    ended = replace(order, state=state, reason=reason or order.reason, doubted=doubted)
+    intents.tried(tx, ended, held, now_us=now_us)
+    intents.review(tx, order.portfolio, order.token, now_us=now_us)
 
 
 def guard_breaker(tx: Tx, limits: RiskSettings, *, failed: bool | None, now_us: int) -> str | None:

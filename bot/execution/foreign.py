@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bot.execution import fills
-from bot.ledger import account, control, intents, leaders, orders, positions, tally
+from bot.ledger import account, control, covers, leaders, orders, positions, tally
 from bot.ledger.db import Tx
 from bot.model.fill import Fill, Settlement
 from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
@@ -84,11 +84,11 @@ def _uncover(tx: Tx, fill: Fill, portfolio: Portfolio, *, now_us: int) -> None:
     wallet = leader_of(portfolio)
     if wallet is None or fill.side is Side.SELL:
         return
-    if intents.cover(tx, portfolio, fill.token) is not None:
+    if covers.get(tx, portfolio, fill.token) is not None:
         return  # booking has counted it into the cover, and asks whether he is still there
     held = max(positions.shares_of(tx, portfolio, fill.token), 0)
     exposure = leaders.exposure_decided(tx, wallet, fill.condition, fill.token)
-    intents.set_cover(tx, portfolio, fill.token, Cover(held, exposure), now_us=now_us)
+    covers.store(tx, portfolio, fill.token, Cover(held, exposure), now_us=now_us)
 
 
 def move_shares(

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from bot import failpoints
 from bot.config.schema import Settings
 from bot.execution import fills
-from bot.ledger import control, intents, leaders, orders, positions, signals
+from bot.ledger import control, covers, intents, leaders, orders, positions, signals
 from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.decision import Numbers, Skip, SkipReason
@@ -91,11 +91,11 @@ class Leaver:
         held = positions.shares_of(tx, portfolio, token)
         coming = intents.coming(tx, portfolio, token)
         exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
-        cover = intents.cover(tx, portfolio, token)
+        cover = covers.get(tx, portfolio, token)
         if signal.kind is SignalKind.CORRECTION and (cover is None or cover.leader <= 0):
             # What was booked before he was read again is a part of what he turns out to hold.
             cover_anew(tx, signal, token, now_us=now_us)
-            cover = intents.cover(tx, portfolio, token)
+            cover = covers.get(tx, portfolio, token)
         numbers: dict[str, int | str | None] = {
             "held": held,
             "leader_sold": signal.shares,
@@ -237,7 +237,7 @@ def cover_anew(tx: Tx, signal: Signal, token: TokenId, *, now_us: int) -> None:
     than we have does it begin anew from what we have.
     """
     portfolio, wallet = signal.portfolio, leader_of(signal.portfolio)
-    standing, before = intents.open_on(tx, portfolio, token), intents.cover(tx, portfolio, token)
+    standing, before = intents.open_on(tx, portfolio, token), covers.get(tx, portfolio, token)
     ours = positions.shares_of(tx, portfolio, token) + intents.coming(tx, portfolio, token)
     if wallet is None or ours < CENT or (standing and standing.kind is IntentKind.ENTRY):
         return
@@ -247,7 +247,7 @@ def cover_anew(tx: Tx, signal: Signal, token: TokenId, *, now_us: int) -> None:
             return
         if before.shares * exposure <= ours * before.leader:
             return
-    intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
+    covers.store(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
 
 
 def raise_exit(tx: Tx, signal: Signal, settings: Settings, token: TokenId, *, now_us: int) -> None:
@@ -271,7 +271,7 @@ def raised(tx: Tx, signal: Signal, settings: Settings, token: TokenId) -> tuple[
     exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
     peak = leaders.holding(tx, signal.wallet, token).peak
     ratio = (settings.followed(signal.wallet) or settings.strategy).full_exit_below_ratio
-    target = exit_target(intents.cover(tx, portfolio, token), exposure, peak, ratio)
+    target = exit_target(covers.get(tx, portfolio, token), exposure, peak, ratio)
     return (standing, target) if target > standing.target else None
 
 

@@ -28,6 +28,33 @@ async def facts(data: MarketData, condition: ConditionId) -> Market | None:
         raise Unavailable(f"no facts of market {condition} within {PATIENCE_S} s") from None
 
 
+async def at(
+    data: MarketData,
+    condition: ConditionId,
+    token: TokenId,
+    *,
+    max_age_us: int,
+    needs_book: bool = True,
+) -> Market | None:
+    """Return a market's facts, or None where the exchange knows none; its token's book is asked
+    for in the same breath, unless nobody needs it, and `book` tells what came.
+
+    Raises Unavailable if the exchange does not answer, or not in time.
+    """
+    if (known := data.at_hand(condition, token, max_age_us=max_age_us)) is not None:
+        return known
+    if not needs_book:
+        return await facts(data, condition)
+    found, watched = await asyncio.gather(
+        facts(data, condition), watch(data, [token], max_age_us=max_age_us), return_exceptions=True
+    )
+    for answer in (found, watched):
+        if isinstance(answer, BaseException):
+            raise answer
+    assert not isinstance(found, BaseException)
+    return found
+
+
 async def watch(data: MarketData, tokens: Sequence[TokenId], *, max_age_us: int) -> None:
     """Wait until books of these tokens are known, for a while: without one a decision says so.
 

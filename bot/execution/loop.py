@@ -1,10 +1,13 @@
 """Carry every signal and every order to its end.
 
-Every line may be the last one; a restart continues here.
+Every line may be the last one; a restart continues here. Nothing in a pass waits for the network:
+what has to, goes on beside it, each position and each intent on its own.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
@@ -13,27 +16,44 @@ from bot.config.schema import Settings
 from bot.errors import Unavailable
 from bot.execution.decide import Decider, Later
 from bot.execution.drive import Driver
+from bot.execution.enter import Enterer
 from bot.execution.evidence import Prover
 from bot.execution.leave import Leaver
 from bot.execution.send import FAR_US, InFlight, Poster
 from bot.execution.settle import settle
-from bot.ledger import intents, markets, orders, signals
-from bot.ledger.db import Ledger
+from bot.ledger import agenda, intents, markets, orders
+from bot.ledger.db import Ledger, Tx
 from bot.model.decision import Skip
-from bot.model.intent import Intent
+from bot.model.intent import Intent, IntentKind
 from bot.model.order import Order
-from bot.model.signal import Signal, SignalKind
+from bot.model.signal import Signal
 from bot.model.units import MICRO
 
 logger = structlog.get_logger(__name__)
-#: Decided signals in one pass of the loop.
-BATCH = 1000
-#: A pass whose entries wait for somebody's answers for longer ends before the next one.
-SLOW_US = MICRO // 2
+#: Signals read in one look.
+BATCH = 200
+#: Positions whose entries are decided side by side: each may wait for a market of its own.
+SIDE_BY_SIDE = 200
+#: Ended markets are looked for so often: they read every position.
+ENDS_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Agenda:
+    """What there is to do, as one look has found it."""
+
+    leaving: list[Signal]
+    raising: list[Signal]
+    entering: list[Signal]
+    exits: list[Intent]
+    entries: list[Intent]
+    flying: list[Order]
+    unwanted: list[Order]
+    ended: list[str]  #: conditions of ended markets in which something is held or wished
 
 
 class Loop:
-    """Decides signals one after another; posts and settles orders side by side."""
+    """Decides exits first, entries side by side; posts and settles orders beside them."""
 
     def __init__(
         self,
@@ -41,6 +61,7 @@ class Loop:
         decider: Decider,
         leaver: Leaver,
         driver: Driver,
+        enterer: Enterer,
         poster: Poster,
         prover: Prover,
         settings: Settings,
@@ -50,10 +71,11 @@ class Loop:
     ) -> None:
         self._ledger, self._settings, self._now = ledger, settings, now_us
         self._decider, self._poster, self._prover = decider, poster, prover
-        self._leaver, self._driver = leaver, driver
+        self._leaver, self._driver, self._enterer = leaver, driver, enterer
         self._in_flight, self._doorbell = in_flight, doorbell
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._fills_due_us = 0
+        self._deciding: set[agenda.Position] = set()
+        self._fills_due_us = self._ends_due_us = 0
         self._failure: BaseException | None = None
         self.progress_us: int | None = None
 
@@ -63,16 +85,12 @@ class Loop:
         Startup is recovery: the first pass settles what an earlier life left in flight, before
         any new signal is decided.
         """
-        await self._settle(first=True)
+        await self._recover()
         while not stopping.is_set():
             self._doorbell.clear()
-            more = await self._decide_pending(stopping)
-            await self._close()
-            await self._drive(stopping)
-            await self._settle()
+            await self._pass(stopping)
             self.progress_us = self._now()
-            if not more:
-                await self._wait(stopping)
+            await self._wait(stopping)
         if self._tasks:
             # What still runs after this is only looking; its rows carry on in the next life.
             drain_s = self._settings.runtime.drain_s
@@ -82,6 +100,9 @@ class Loop:
 
     async def _wait(self, stopping: asyncio.Event) -> None:
         # Doorbell, stop, or a second: whichever comes first. The second is the safety net.
+        if self._doorbell.is_set():
+            await asyncio.sleep(0)
+            return
         waits = [
             asyncio.create_task(self._doorbell.wait(), name="loop.doorbell"),
             asyncio.create_task(stopping.wait(), name="loop.stopping"),
@@ -90,44 +111,57 @@ class Loop:
         for task in waits:
             task.cancel()
 
-    async def _decide_pending(self, stopping: asyncio.Event) -> bool:
-        pending = await self._ledger.look(signals.pending, BATCH)
-        if not pending:
-            return False
-        left = await self._leave(pending, stopping)
-        # What is still moving is not known yet: nothing is fetched for whoever waits for it.
-        waiting = await self._ledger.look(orders.moving_positions)
-        progressed = bool(left)
-        exits = await self._ledger.look(intents.exits)
-        standing = {(intent.portfolio, intent.token) for intent in exits}
-        began = self._now()
-        for signal in pending:
-            position = (signal.portfolio, signal.condition)
-            entry = signal.kind is SignalKind.INCREASE and signal.id not in left
-            if stopping.is_set() or not entry:
-                continue
-            if position in waiting:
-                # Increases of one position are decided in order; what he buys back is held at once.
-                if (signal.portfolio, signal.token) in standing:
-                    await self._decider.raise_standing(signal)
-                continue
-            if await self._decide(signal, stopping):
-                progressed = True
-            else:
-                waiting.add(position)
-            if self._now() - began > SLOW_US:
-                return (
-                    progressed  # exits, cancels and evidence have their turn before the next entry
-                )
-        return progressed and len(pending) == BATCH
+    async def _recover(self) -> None:
+        """Look after every order that an earlier life left in flight, and wait for the answers."""
+        flying = await self._ledger.look(orders.in_flight)
+        await self._settle(flying)
+        if flying and self._tasks:
+            logger.info("recovery", orders=len(flying))
+            failpoints.reach("recovery.begun")
+            await asyncio.gather(*list(self._tasks.values()))
 
-    async def _leave(self, pending: list[Signal], stopping: asyncio.Event) -> set[str]:
-        """Decide exits, before any entry: they need nobody's answer. Return the signals decided."""
-        departing = await self._ledger.look(signals.departing, pending)
-        left = set()
-        for signal in pending:
-            if stopping.is_set() or signal.id not in departing:
-                continue
+    async def _pass(self, stopping: asyncio.Event) -> None:
+        if self._failure is not None:
+            raise self._failure
+        found = await self._look()
+        if found.leaving:
+            await self._leave(found.leaving, stopping)
+            found = await self._look()
+        for condition in found.ended:
+            await self._ledger.transact(settle, condition, self._settings.risk, now_us=self._now())
+            logger.info("market.settled", condition=condition)
+        if found.unwanted:
+            await self._driver.unrest()
+        self._drive(found, stopping)
+        for signal in found.raising:
+            await self._decider.raise_standing(signal)
+        self._enter(found.entering, stopping)
+        await self._settle(found.flying)
+
+    async def _look(self) -> _Agenda:
+        now, busy = self._now(), tuple(self._deciding)
+        if ends := not now < self._ends_due_us < now + FAR_US:
+            self._ends_due_us = now + ENDS_S * MICRO
+
+        def read(tx: Tx) -> _Agenda:
+            return _Agenda(
+                leaving=agenda.leaving(tx, BATCH),
+                raising=agenda.raising(tx, BATCH),
+                entering=agenda.entering(tx, busy, BATCH) if len(busy) < SIDE_BY_SIDE else [],
+                exits=intents.exits(tx),
+                entries=intents.entries(tx, now),
+                flying=orders.in_flight(tx),
+                unwanted=self._driver.unwanted(tx),
+                ended=markets.to_settle(tx) if ends else [],
+            )
+
+        return await self._ledger.look(read)
+
+    async def _leave(self, leaving: list[Signal], stopping: asyncio.Event) -> None:
+        """Decide exits, before any entry: they need nobody's answer."""
+        for signal in leaving:
+            if stopping.is_set():
+                return
             found = await self._ledger.transact(
                 self._leaver.decide,
                 signal.id,
@@ -136,43 +170,63 @@ class Loop:
             )
             if found is not None:
                 failpoints.reach("leave.committed")
-                left.add(signal.id)
                 reason = found.reason if isinstance(found, Skip) else None
                 logger.info("signal.left", signal=signal.id, reason=reason)
-        return left
+        if len(leaving) == BATCH:
+            self._doorbell.set()
 
-    async def _drive(self, stopping: asyncio.Event) -> None:
-        """Let every exit that is due look for its next attempt, each on its own."""
-        await self._driver.mind_resting()
-        for intent in await self._driver.due():
-            if (name := f"exit:{intent.id}") not in self._tasks and not stopping.is_set():
+    def _drive(self, found: _Agenda, stopping: asyncio.Event) -> None:
+        """Let every intent that is due look for its next attempt, each on its own."""
+        moving: set[tuple[str, str]] = {(o.portfolio, o.token) for o in found.flying}
+        for intent in [*self._driver.due(found.exits, moving), *found.entries]:
+            if (name := f"intent:{intent.id}") not in self._tasks and not stopping.is_set():
                 self._spawn(name, self._attempt(intent, stopping))
 
-    async def _close(self) -> None:
-        """Settle what is held in markets that have ended."""
-        for condition in await self._ledger.look(markets.to_settle):
-            await self._ledger.transact(settle, condition, self._settings.risk, now_us=self._now())
-            logger.info("market.settled", condition=condition)
-
     async def _attempt(self, intent: Intent, stopping: asyncio.Event) -> None:
-        order = await self._driver.drive(intent, stopping)
+        entry = intent.kind is IntentKind.ENTRY
+        go_on = self._enterer.enter if entry else self._driver.drive
+        order = await go_on(intent, stopping)
         if order is not None:
             await self._poster.send(order)
 
-    async def _decide(self, signal: Signal, stopping: asyncio.Event) -> bool:
+    def _enter(self, entering: list[Signal], stopping: asyncio.Event) -> None:
+        """Let the entries of each position be decided, in their order, beside all others."""
+        if stopping.is_set():
+            return
+        for position, signals in groupby(sorted(entering, key=_position), key=_position):
+            if len(self._deciding) >= SIDE_BY_SIDE:
+                self._doorbell.set()
+                return
+            self._deciding.add(position)
+            work = self._decide(position, list(signals), stopping)
+            self._spawn(f"position:{'/'.join(position)}", work, rings=False)
+
+    async def _decide(
+        self, position: agenda.Position, signals: list[Signal], stopping: asyncio.Event
+    ) -> None:
+        try:
+            for signal in signals:
+                if not await self._decided(signal, stopping):
+                    return
+        finally:
+            self._deciding.discard(position)
+        if len(signals) > 1:
+            self._doorbell.set()  # there may be more of them
+
+    async def _decided(self, signal: Signal, stopping: asyncio.Event) -> bool:
+        """Decide on one entry; return whether the next one of its position may be decided too."""
         try:
             found = await self._decider.decide(signal, stopping)
         except Unavailable as error:
             logger.warning("signal.waits", signal=signal.id, error=str(error))
             return await self._decider.give_up(signal)
-        if found is Later.BUSY:
-            return False
         if isinstance(found, Order):
             failpoints.reach("decide.committed")
             self._spawn(found.id, self._poster.send(found))
-        elif isinstance(found, Skip):
+            return False  # what is wanted next is known when this has ended
+        if isinstance(found, Skip):
             logger.info("signal.skipped", signal=signal.id, reason=found.reason)
-        return True
+        return found is not Later.BUSY
 
     def _spawn(self, name: str, work: Coroutine[None, None, None], *, rings: bool = True) -> None:
         """Let work run beside the loop. `rings`: its end is news; a lookup tells its own."""
@@ -189,26 +243,27 @@ class Loop:
             self._doorbell.set()
             logger.error("task.failed", task=name, error=f"{type(error).__name__}: {error}")
 
-    async def _settle(self, *, first: bool = False) -> None:
+    async def _settle(self, flying: list[Order]) -> None:
         """Look after every order in flight and every fill that is not final."""
-        if self._failure is not None:
-            raise self._failure
-        flying = await self._ledger.look(orders.in_flight)
         self._in_flight.keep({order.id for order in flying})
         now, not_before = self._now(), self._in_flight.not_before
-        busy = {*self._tasks, *(o.id for o in flying if f"exit:{o.intent_id}" in self._tasks)}
         # Further away than any pause that is made here, a clock was set back.
         far = now + FAR_US
-        due = [o for o in flying if o.id not in busy and not now < not_before.get(o.id, 0) < far]
-        for order in due:
-            self._spawn(order.id, self._prover.resolve(order), rings=False)
-        if first and due:
-            logger.info("recovery", orders=len(due))
-            failpoints.reach("recovery.begun")
-            await asyncio.gather(*list(self._tasks.values()))
+        for order in flying:
+            if not self._is_at_work(order) and not now < not_before.get(order.id, 0) < far:
+                self._spawn(order.id, self._prover.resolve(order), rings=False)
         if not self._now() < self._fills_due_us < self._now() + FAR_US:
             self._fills_due_us = self._now() + self._settings.execution.settle_poll_s * MICRO
             await self._settle_fills()
+
+    def _is_at_work(self, order: Order) -> bool:
+        """Return whether an order is being sent, or looked up, or about to be.
+
+        Its row is there before whoever decided it has heard so: looked up then, it would be sent a
+        second time.
+        """
+        deciding = (order.portfolio, order.condition) in self._deciding
+        return deciding or order.id in self._tasks or f"intent:{order.intent_id}" in self._tasks
 
     async def _settle_fills(self) -> None:
         unsettled = await self._ledger.look(orders.unsettled)
@@ -216,3 +271,7 @@ class Loop:
             oldest = min(f.matched_us for f in unsettled if f.condition == condition)
             if (name := f"fills:{condition}") not in self._tasks:
                 self._spawn(name, self._prover.settle(condition, oldest), rings=False)
+
+
+def _position(signal: Signal) -> agenda.Position:
+    return signal.portfolio, signal.condition

@@ -91,7 +91,7 @@ def fills_since_mark(tx: Tx) -> int:
 
 
 def stillness(tx: Tx) -> tuple[int, int] | None:
-    """Return a mark that changes whenever an order or a fill comes.
+    """Return a mark that changes whenever an order is made or a fill moves cash.
 
     It is None while any of them moves.
     """
@@ -103,4 +103,5 @@ def stillness(tx: Tx) -> tuple[int, int] | None:
     )
     if moving:
         return None
-    return scalar(tx, "SELECT COUNT(*) FROM orders"), scalar(tx, "SELECT COUNT(*) FROM fill")
+    made = scalar(tx, "SELECT COALESCE(MAX(created_us), 0) FROM orders")
+    return made, scalar(tx, "SELECT COALESCE(SUM(updated_us), 0) FROM account")

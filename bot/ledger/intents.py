@@ -1,18 +1,22 @@
-"""Intents and covers: what every portfolio wishes to hold, and in which proportion it leaves."""
+"""Intents: what every portfolio wishes to hold, and how far it has got."""
 
 from collections.abc import Sequence
 
-from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.ledger.db import Tx, insert, one, rows, run, scalar
 from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
-from bot.model.intent import Cover, Intent, IntentKind, IntentState, Portfolio
+from bot.model.intent import Intent, IntentKind, IntentState, Portfolio
 from bot.model.market import ConditionId, TokenId
-from bot.model.order import Order
+from bot.model.order import Order, OrderState
 from bot.model.units import MICRO
 
 #: An exit looks again after this long, and at most this long, while nothing comes of it.
 FIRST_LOOK_S = 10
 LAST_LOOK_S = 60
+#: So often an entry is attempted: what nobody offers then is not bought.
+ENTRY_ATTEMPTS = 3
+#: Ends of an attempt after which another may be made: it was at the exchange and is over.
+_PROVEN = frozenset({OrderState.FILLED, OrderState.PARTIAL, OrderState.CANCELLED})
 _ON = "SELECT * FROM intent WHERE portfolio = :portfolio AND token = :token"
 
 
@@ -72,6 +76,8 @@ def add(
     target: int,
     price: int | None,
     budget: int = 0,
+    deadline_us: int | None = None,
+    burst_us: int | None = None,
     signal_id: str,
     now_us: int,
 ) -> Intent:
@@ -90,6 +96,8 @@ def add(
         "due_us": now_us,
         "tries": 0,
         "waits": "",
+        "deadline_us": deadline_us,
+        "burst_us": burst_us,
     }
     insert(tx, "intent", values)
     found = open_on(tx, portfolio, token)
@@ -134,7 +142,7 @@ def finish(tx: Tx, intent: Intent, state: IntentState, *, now_us: int, why: str 
 
 
 def wait(tx: Tx, intent: Intent, why: str, *, now_us: int, seconds: int | None = None) -> None:
-    """Note what an exit waits for, and when it looks again: pauses double unless told."""
+    """Note what an intent waits for, and when it looks again: pauses double unless told."""
     pause_s = min(FIRST_LOOK_S * 2 ** min(intent.tries, 10), LAST_LOOK_S)
     run(
         tx,
@@ -249,86 +257,54 @@ def reopen(tx: Tx, order: Order, *, now_us: int) -> bool:
     return True
 
 
-def cover(tx: Tx, portfolio: str, token: str) -> Cover | None:
-    """Return the cover of a (portfolio, token), or None."""
-    row = one(
-        tx,
-        "SELECT shares, leader FROM cover WHERE portfolio = :portfolio AND token = :token",
-        portfolio=portfolio,
-        token=token,
-    )
-    return Cover(**row) if row else None
+def tried(tx: Tx, order: Order, held: int, *, now_us: int) -> None:
+    """Let an intent go on after the end of an attempt, whose fills are booked; `held` is with them.
 
-
-def set_cover(tx: Tx, portfolio: str, token: str, found: Cover, *, now_us: int) -> None:
-    """Store a cover."""
-    values = {"portfolio": portfolio, "token": token, "shares": found.shares}
-    values |= {"leader": found.leader, "updated_us": now_us}
-    upsert(tx, "cover", ["portfolio", "token"], values)
-
-
-def _recover(tx: Tx, portfolio: str, token: str, shares: int, *, now_us: int) -> None:
-    """Correct our part of a cover; a standing exit's target S0 × L / L0 moves in proportion."""
-    before, standing = cover(tx, portfolio, token), open_on(tx, portfolio, token)
-    if before is None:
-        return
-    set_cover(tx, portfolio, token, Cover(shares, before.leader), now_us=now_us)
-    if standing is not None and standing.kind is IntentKind.EXIT and before.shares > 0:
-        target = standing.target * shares // before.shares
-        change(tx, standing, target=target, price=standing.price, now_us=now_us)
-
-
-def joined(tx: Tx, portfolio: str, token: str, shares: int, exposure: int, *, now_us: int) -> None:
-    """Count shares that were given to a leader's portfolio into its cover: they follow him too.
-
-    What was there before an exit that stands has its part of it sold still; what joins it is kept
-    in the proportion in which he is kept from now on.
-    """
-    before, standing = cover(tx, portfolio, token), open_on(tx, portfolio, token)
-    if standing is None or standing.kind is not IntentKind.EXIT:
-        held = max(_held(tx, portfolio, token), 0)
-        set_cover(tx, portfolio, token, Cover(held, exposure), now_us=now_us)
-    elif before is not None and exposure > 0:
-        kept = max(before.shares + shares * before.leader // exposure, 0)
-        _recover(tx, portfolio, token, kept, now_us=now_us)
-
-
-def ended(tx: Tx, order: Order, exposure: int, *, now_us: int) -> None:
-    """Draw the consequences of an order's end for its intent; call it when its fills are booked.
-
-    A bought entry sets the cover anew. An exit that sold something looks again at once, one that
-    sold nothing after a pause.
+    An exit that sold something looks again at once, one that sold nothing after a pause. An entry
+    looks again in a second, unless it is reached, its attempt was in doubt (law 2), or it had
+    enough of them.
     """
     intent = get(tx, order.intent_id)
-    if intent is None:
+    if intent is None or intent.state is not IntentState.OPEN:
         return
-    if intent.kind is IntentKind.ENTRY:
-        held = max(_held(tx, order.portfolio, order.token), 0)
-        state = IntentState.REACHED if held + CENT > intent.target else IntentState.EXPIRED
-        finish(tx, intent, state, now_us=now_us)
-        if open_on(tx, order.portfolio, order.token):
-            # An exit stands: his part is counted from what he held when we bought.
-            _recover(tx, order.portfolio, order.token, held, now_us=now_us)
-        else:
-            found = Cover(held, exposure)
-            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)
-    elif intent.state is IntentState.OPEN:
-        sold = scalar(
-            tx, "SELECT COALESCE(SUM(shares), 0) FROM fill WHERE order_id = :id", id=order.id
-        )
-        if sold >= CENT:
+    if intent.kind is IntentKind.EXIT:
+        sql = "SELECT COALESCE(SUM(shares), 0) FROM fill WHERE order_id = :id"
+        if scalar(tx, sql, id=order.id) >= CENT:
             _soon(tx, intent, now_us)
         else:
             wait(tx, intent, order.reason or "nothing was taken", now_us=now_us)
-    review(tx, order.portfolio, order.token, now_us=now_us)
+    elif held + CENT > intent.target:
+        finish(tx, intent, IntentState.REACHED, now_us=now_us)
+    elif order.doubted or order.state not in _PROVEN or order.attempt >= ENTRY_ATTEMPTS:
+        finish(tx, intent, IntentState.EXPIRED, now_us=now_us, why=str(order.state))
+    else:
+        wait(tx, intent, "the rest of what was wanted", now_us=now_us, seconds=1)
 
 
-def bought_late(tx: Tx, order: Order, change_shares: int, *, now_us: int) -> None:
-    """Count shares that came, or were taken back, after their entry's end into the cover."""
-    found = cover(tx, order.portfolio, order.token)
-    if found is not None:
-        shares = max(found.shares + change_shares, 0)
-        _recover(tx, order.portfolio, order.token, shares, now_us=now_us)
+def entries(tx: Tx, now_us: int) -> list[Intent]:
+    """Return the entries that wait for their next look and are due, or whose time is over."""
+    found = rows(
+        tx,
+        "SELECT * FROM intent i WHERE state = 'open' AND kind = 'entry'"
+        " AND (due_us <= :now OR due_us > :far OR deadline_us <= :now)"
+        f" AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.intent_id = i.id AND o.{FLYING})"
+        " ORDER BY due_us, id",
+        now=now_us,
+        far=now_us + LAST_LOOK_S * MICRO,
+    )
+    return [_intent(row) for row in found]
+
+
+def bought(tx: Tx, intent: Intent) -> tuple[int, int]:
+    """Return (attempts, micro-USDC spent) of an entry none of whose attempts is in flight."""
+    row = one(
+        tx,
+        "SELECT COUNT(DISTINCT o.id) AS attempts, COALESCE(SUM(f.usdc), 0) AS usdc FROM orders o"
+        " LEFT JOIN fill f ON f.order_id = o.id WHERE o.intent_id = :id",
+        id=intent.id,
+    )
+    assert row is not None
+    return row["attempts"], row["usdc"]
 
 
 def standing_since(tx: Tx, before_us: int) -> int:

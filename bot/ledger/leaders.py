@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.ledger import tally
 from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
 from bot.ledger.orders import FLYING, UNSETTLED
 from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
 from bot.model.market import ConditionId, TokenId
+from bot.model.units import MICRO
 
 #: No source shows rows older than its cursor by more than this.
 REPLAY_S = 86_400
@@ -134,6 +136,7 @@ def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
     number = scalar(
         tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values
     )
+    tally.count(tx, tally.SEEN, fill.wallet, now_us=now_us)
     return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
 
 
@@ -216,36 +219,69 @@ def exposure_decided(tx: Tx, wallet: str, condition: str, token: str) -> int:
     return max(_net(tx, wallet, condition, token) + int(pending or 0), 0)
 
 
+def both_ways(tx: Tx, wallet: str, condition: str, token: str, since_s: int) -> tuple[int, int]:
+    """Return a leader's shares traded in a condition since then: towards `token`, and away from it.
+
+    Selling the other token goes this way too.
+    """
+    row = one(
+        tx,
+        "SELECT COALESCE(SUM(CASE WHEN (token = :token) = (side = 'BUY') THEN shares END), 0)"
+        " AS this_way, COALESCE(SUM(shares), 0) AS both FROM leader_trade"
+        " WHERE wallet = :wallet AND condition = :condition AND traded_s >= :since",
+        token=token,
+        wallet=wallet,
+        condition=condition,
+        since=since_s,
+    )
+    assert row is not None
+    return row["this_way"], row["both"] - row["this_way"]
+
+
 def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
-    """Return (condition, token) that a leader traded or that we hold, to be kept ready."""
+    """Return (condition, token) that a leader has traded since then, or that we hold or wish for.
+
+    What a leader holds besides is not kept ready: one with 300 open markets would be most of it.
+    """
     found = rows(
         tx,
-        f"SELECT condition, token FROM position WHERE shares >= {CENT}"
-        " UNION SELECT condition, token FROM intent WHERE state = 'open'"
-        " UNION SELECT condition, token FROM leader_position WHERE updated_us >= :since",
+        f"SELECT condition, token FROM position WHERE shares <> 0 AND shares >= {CENT}"
+        # ALL: to leave out what is there twice, SQLite would read in the order of an index.
+        " UNION ALL SELECT condition, token FROM intent WHERE state = 'open'"
+        " UNION ALL SELECT condition, token FROM leader_trade WHERE seen_us >= :since",
         since=since_us,
     )
-    return [(ConditionId(row["condition"]), TokenId(row["token"])) for row in found]
+    return sorted({(ConditionId(row["condition"]), TokenId(row["token"])) for row in found})
+
+
+#: Trades pruned in one transaction: each takes its sources, signals and decisions along.
+PRUNED_AT_ONCE = 40
 
 
 def prune(tx: Tx, before_s: int) -> int:
-    """Delete decided leader trades older than `before_s` and return how many.
+    """Delete leader trades seen and made before `before_s`, the oldest first; return how many.
 
-    Never deletes what a source could still show: rows at or after the oldest cursor stay, and so
-    do trades whose order still has an unsettled fill.
+    At most `PRUNED_AT_ONCE` of them. Never what a source could still show, which is told by each
+    leader's own cursor: one who is quiet keeps nobody else's. Never one that is undecided, whose
+    intent is open, or whose order is in flight or has a fill that is not settled.
     """
-    floor = scalar(tx, "SELECT MIN(position_s) FROM cursor WHERE source = 'data_api'")
+    working = (
+        "SELECT 1 FROM signal s LEFT JOIN decision d ON d.signal_id = s.id"
+        " LEFT JOIN intent i ON i.id = d.intent_id WHERE s.trade_id = t.id AND (s.decided = 0"
+        " OR i.state = 'open' OR EXISTS (SELECT 1 FROM orders o WHERE o.intent_id = i.id"
+        f" AND (o.{FLYING} OR EXISTS (SELECT 1 FROM fill f WHERE f.order_id = o.id"
+        f" AND f.{UNSETTLED}))))"
+    )
     return run(
         tx,
-        "DELETE FROM leader_trade WHERE traded_s < :before AND id NOT IN ("
-        # An operator's wish has no trade, and NOT IN a list with a NULL is true of nothing.
-        " SELECT trade_id FROM (SELECT s.trade_id FROM signal s WHERE s.decided = 0"
-        " UNION SELECT s.trade_id FROM intent i JOIN decision d ON d.intent_id = i.id"
-        "  JOIN signal s ON s.id = d.signal_id WHERE i.state = 'open'"
-        " UNION SELECT s.trade_id FROM orders o JOIN decision d ON d.intent_id = o.intent_id"
-        f"  JOIN signal s ON s.id = d.signal_id WHERE o.{FLYING}"
-        " UNION SELECT s.trade_id FROM fill f JOIN orders o ON o.id = f.order_id"
-        "  JOIN decision d ON d.intent_id = o.intent_id JOIN signal s ON s.id = d.signal_id"
-        f"  WHERE f.{UNSETTLED}) WHERE trade_id IS NOT NULL)",
-        before=min(before_s, (floor or 0) - REPLAY_S),
+        "DELETE FROM leader_trade WHERE id IN (SELECT t.id FROM leader_trade t"
+        " LEFT JOIN cursor c ON c.source = 'data_api' AND c.wallet = t.wallet"
+        " LEFT JOIN leader l ON l.wallet = t.wallet"
+        " WHERE t.seen_us < :before_us AND t.traded_s < :before"
+        " AND (l.active = 0 OR t.traded_s < c.position_s - :replay)"
+        f" AND NOT EXISTS ({working}) ORDER BY t.seen_us LIMIT :limit)",
+        before=before_s,
+        before_us=before_s * MICRO,
+        replay=REPLAY_S,
+        limit=PRUNED_AT_ONCE,
     )

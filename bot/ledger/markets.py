@@ -105,19 +105,22 @@ def held(tx: Tx) -> list[tuple[ConditionId, tuple[TokenId, TokenId]]]:
     """Return (condition, tokens) of markets that we hold something of and that have not ended."""
     found = rows(
         tx,
-        "SELECT DISTINCT m.condition, m.tokens FROM position p JOIN market m"
-        " ON m.condition = p.condition WHERE p.shares <> 0 AND m.status <> 'ended'",
+        "SELECT p.condition, (SELECT m.tokens FROM market m WHERE m.condition = p.condition"
+        "  AND m.status <> 'ended') AS tokens FROM position p WHERE p.shares <> 0",
     )
-    tokens = {row["condition"]: json.loads(row["tokens"]) for row in found}
+    tokens = {row["condition"]: json.loads(row["tokens"]) for row in found if row["tokens"]}
     return [(ConditionId(c), (TokenId(t[0]), TokenId(t[1]))) for c, t in tokens.items()]
 
 
 def to_settle(tx: Tx) -> list[str]:
     """Return ended markets in which something is held, or wished, still."""
+    ended = (
+        "EXISTS (SELECT 1 FROM market m WHERE m.condition = {0}.condition AND m.status = 'ended')"
+    )
     found = rows(
         tx,
-        "SELECT m.condition FROM position p JOIN market m ON m.condition = p.condition"
-        " WHERE p.shares <> 0 AND m.status = 'ended' UNION SELECT m.condition FROM intent i"
-        " JOIN market m ON m.condition = i.condition WHERE i.state = 'open' AND m.status = 'ended'",
+        f"SELECT p.condition FROM position p WHERE p.shares <> 0 AND {ended.format('p')}"
+        " UNION ALL SELECT i.condition FROM intent i WHERE i.state = 'open'"
+        f" AND {ended.format('i')}",
     )
-    return [row["condition"] for row in found]
+    return sorted({row["condition"] for row in found})

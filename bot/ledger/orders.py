@@ -37,11 +37,21 @@ def decide(
         "boot_id": boot_id,
         "decided_us": now_us,
     }
+    if intent_id is not None and signal.trade_id and not _copied_before(tx, signal.trade_id):
+        tally.count(tx, tally.COPIED, signal.wallet, now_us=now_us)
     insert(tx, "decision", values)
     # What was asked for here copies nobody, whatever came of it.
     what = values["verdict"] if signal.trade_id else "done"
     tally.count(tx, "decision", str(reason or what), now_us=now_us)
     run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
+
+
+def _copied_before(tx: Tx, trade_id: int) -> bool:
+    sql = (
+        "SELECT 1 FROM signal s JOIN decision d ON d.signal_id = s.id"
+        " WHERE s.trade_id = :id AND d.verdict = 'copied' LIMIT 1"
+    )
+    return scalar(tx, sql, id=trade_id) is not None
 
 
 def add(tx: Tx, order: Order) -> None:
@@ -224,19 +234,6 @@ def moving(tx: Tx, portfolio: str, condition: str) -> bool:
         condition=condition,
     )
     return found is not None
-
-
-def moving_positions(tx: Tx) -> set[tuple[str, str]]:
-    """Return (portfolio, condition) of every order in flight."""
-    # No DISTINCT: for its sake SQLite would read the index of all orders there ever were.
-    found = rows(tx, f"SELECT portfolio, condition FROM orders WHERE {FLYING}")
-    return {(row["portfolio"], row["condition"]) for row in found}
-
-
-def moving_tokens(tx: Tx) -> set[tuple[str, str]]:
-    """Return (portfolio, token) of every order in flight."""
-    found = rows(tx, f"SELECT portfolio, token FROM orders WHERE {FLYING}")
-    return {(row["portfolio"], row["token"]) for row in found}
 
 
 def arriving(tx: Tx, portfolio: str, token: str) -> int:

@@ -17,7 +17,8 @@ from bot.model.units import MICRO
 STUCK_S = 600
 #: A trade's time is that of its block, which may be so long after its match.
 SETTLED_S = 60
-#: What is to be redeemed: the words of the partial index.
+#: What is not nothing, and what is to be redeemed: the words of the partial indexes.
+HELD = "shares <> 0"
 OWED = "redeemed_us IS NULL AND usdc <> 0"
 
 
@@ -75,10 +76,10 @@ def held(tx: Tx, signal: Signal, complement: str) -> Held:
         " EXISTS (SELECT 1 FROM decision d JOIN signal s ON s.id = d.signal_id"
         "  WHERE s.trade_id = :trade_id AND d.verdict = 'copied')"
         # A restored ledger has forgotten that it copied him; what was bought it has found again.
-        " OR EXISTS (SELECT 1 FROM fill f JOIN orders o ON o.id = f.order_id"
-        f"  WHERE f.portfolio IN (:portfolio, '{EXTERNAL}') AND f.token = :token"
-        "  AND f.side = 'BUY' AND f.settlement <> 'failed' AND f.matched_us >= :since"
-        "  AND o.intent_id IS NULL) AS copied_before",
+        " OR EXISTS (SELECT 1 FROM orders o JOIN fill f ON f.order_id = o.id"
+        f"  WHERE o.portfolio IN (:portfolio, '{EXTERNAL}') AND o.token = :token"
+        "  AND o.intent_id IS NULL AND o.side = 'BUY' AND f.settlement <> 'failed'"
+        "  AND f.matched_us >= :since) AS copied_before",
         token=signal.token,
         other=complement,
         portfolio=signal.portfolio,
@@ -216,7 +217,7 @@ def budget(tx: Tx, condition: str, day: str) -> Budget:
         tx,
         f"SELECT COALESCE(({flying}), 0) AS reserved,"
         f" COALESCE(({flying} AND condition = :condition), 0) AS reserved_market,"
-        " COALESCE((SELECT SUM(cost) FROM position WHERE shares > 0), 0) AS stake,"
+        f" COALESCE((SELECT SUM(cost) FROM position WHERE {HELD} AND shares > 0), 0) AS stake,"
         " COALESCE((SELECT SUM(cost) FROM position"
         " WHERE condition = :condition AND shares > 0), 0) AS stake_market,"
         " COALESCE((SELECT bought FROM daily_pnl WHERE day = :day), 0) AS bought,"
@@ -237,7 +238,8 @@ def held_by_token(tx: Tx) -> list[tuple[TokenId, ConditionId, int]]:
     found = rows(
         tx,
         "SELECT token, condition, SUM(shares) AS shares FROM position"
-        " WHERE condition NOT IN (SELECT condition FROM market WHERE status = 'ended')"
+        f" WHERE {HELD} AND NOT EXISTS (SELECT 1 FROM market m"
+        "  WHERE m.condition = position.condition AND m.status = 'ended')"
         " GROUP BY token, condition HAVING SUM(shares) <> 0",
     )
     return [(TokenId(r["token"]), ConditionId(r["condition"]), r["shares"]) for r in found]

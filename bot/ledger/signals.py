@@ -1,12 +1,8 @@
 """Signals: what asks for a decision, and the queue of what has none yet."""
 
 import secrets
-from collections.abc import Sequence
 
 from bot.ledger.db import Tx, insert, one, rows, run
-from bot.ledger.leaders import outdated
-from bot.ledger.orders import FLYING
-from bot.model.amounts import CENT
 from bot.model.intent import leader_of
 from bot.model.market import Side
 from bot.model.signal import Signal, SignalKind
@@ -80,7 +76,8 @@ def _own(tx: Tx, kind: SignalKind, where: tuple[str, str, str], note: str, now_u
     return str(values["id"])
 
 
-_SIGNAL = (
+#: A signal with what its leader trade says of it: `s` and `t`.
+SIGNAL = (
     "SELECT s.id, s.kind, s.portfolio, s.condition, s.token, s.trade_id, s.note, s.seq,"
     " COALESCE(t.tx, '') AS tx, COALESCE(t.wallet, '') AS wallet, COALESCE(t.side, 'SELL') AS side,"
     " s.shares, s.usdc, COALESCE(t.emitted_shares, 0) AS group_shares,"
@@ -94,10 +91,10 @@ _SIGNAL = (
 def pending(tx: Tx, limit: int) -> list[Signal]:
     """Return undecided signals, those that increase nothing first, in the order they were seen."""
     return [
-        _signal(r)
+        to_signal(r)
         for r in rows(
             tx,
-            f"{_SIGNAL} WHERE s.decided = 0"
+            f"{SIGNAL} WHERE s.decided = 0"
             f" ORDER BY s.kind = 'increase', s.seen_us, s.id LIMIT {limit:d}",
         )
     ]
@@ -105,11 +102,12 @@ def pending(tx: Tx, limit: int) -> list[Signal]:
 
 def undecided(tx: Tx, signal_id: str) -> Signal | None:
     """Return a signal as it stands now, or None if it has been decided."""
-    row = one(tx, f"{_SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
-    return _signal(row) if row else None
+    row = one(tx, f"{SIGNAL} WHERE s.id = :id AND s.decided = 0", id=signal_id)
+    return to_signal(row) if row else None
 
 
-def _signal(row: dict[str, object]) -> Signal:
+def to_signal(row: dict[str, object]) -> Signal:
+    """Return a row of `SIGNAL` as what it is."""
     # A wish, or a correction, has no trade: its leader is its portfolio's.
     row = {**row, "wallet": row["wallet"] or leader_of(str(row["portfolio"])) or ""}
     return Signal(
@@ -128,33 +126,10 @@ def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
     """
     found = rows(
         tx,
-        f"{_SIGNAL} WHERE s.decided = 0 AND s.kind = 'increase' AND s.portfolio = :portfolio"
+        f"{SIGNAL} WHERE s.decided = 0 AND s.kind = 'increase' AND s.portfolio = :portfolio"
         " AND s.token = :token AND s.seen_us <= :seen ORDER BY s.seen_us, s.id",
         portfolio=signal.portfolio,
         token=signal.token,
         seen=signal.seen_us,
     )
-    return [_signal(row) for row in found]
-
-
-def departing(tx: Tx, signals: Sequence[Signal]) -> set[str]:
-    """Return the ids of signals that may ask for an exit.
-
-    Decreases, and buys of what we hold the other side of. A correction asks whether its leader is
-    still there: after a restore it waits until he was read again.
-    """
-    found = {signal.id for signal in signals if signal.kind is not SignalKind.INCREASE}
-    held = rows(
-        tx,
-        f"SELECT portfolio, condition, token FROM position WHERE shares >= {CENT}"
-        " UNION SELECT portfolio, condition, token FROM orders"
-        f" WHERE side = 'BUY' AND {FLYING}",
-    )
-    by_market = {(row["portfolio"], row["condition"], row["token"]) for row in held}
-    for signal in signals:
-        mine = {t for p, c, t in by_market if (p, c) == (signal.portfolio, signal.condition)}
-        if mine - {signal.token}:
-            found.add(signal.id)
-        if signal.kind is SignalKind.CORRECTION and outdated(tx, signal.wallet):
-            found.discard(signal.id)
-    return found
+    return [to_signal(row) for row in found]

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     CheckConstraint,
     Index,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -24,7 +25,7 @@ class TallyRow(SQLModel, table=True):
     """A counter, raised in the transaction that causes it: counting needs no history."""
 
     __tablename__ = "tally"
-    __table_args__ = STRICT
+    __table_args__ = (Index("ix_tally_key", "kind", "key"), STRICT)
     day: str = _text(primary_key=True)
     kind: str = _text(primary_key=True)
     key: str = _text(primary_key=True)
@@ -93,7 +94,15 @@ class Alert(SQLModel, table=True):
     """Something that wants a human, until `cleared_us`."""
 
     __tablename__ = "alert"
-    __table_args__ = (Index("ix_alert_key", "key", "cleared_us"), STRICT)
+    __table_args__ = (
+        Index(
+            "ix_alert_open",
+            "key",
+            sqlite_where=text("cleared_us IS NULL"),
+            postgresql_where=text("cleared_us IS NULL"),
+        ),
+        STRICT,
+    )
     id: int | None = Field(default=None, primary_key=True)
     at_us: int = _int()
     severity: str = _text()

@@ -46,6 +46,7 @@ class LeaderTrade(SQLModel, table=True):
         UniqueConstraint("tx", "wallet", "token", "side"),
         Index("ix_leader_trade_seen", "seen_us"),
         Index("ix_leader_trade_token", "token"),
+        Index("ix_leader_trade_lately", "wallet", "condition", "traded_s"),
         STRICT,
     )
     id: int | None = Field(default=None, primary_key=True)

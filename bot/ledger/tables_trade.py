@@ -56,6 +56,14 @@ class IntentRow(SQLModel, table=True):
             postgresql_where=text("state = 'open'"),
         ),
         Index("ix_intent_position", "portfolio", "token"),
+        Index(
+            "ix_intent_burst",
+            "portfolio",
+            "token",
+            "burst_us",
+            sqlite_where=text("burst_us IS NOT NULL"),
+            postgresql_where=text("burst_us IS NOT NULL"),
+        ),
         STRICT,
     )
     id: int | None = Field(default=None, sa_type=INT64, primary_key=True)
@@ -73,6 +81,8 @@ class IntentRow(SQLModel, table=True):
     tries: int = _int()
     waits: str = _text()
     ended_us: int | None = _int(default=None)
+    deadline_us: int | None = _int(default=None)
+    burst_us: int | None = _int(default=None)
 
 
 class CoverRow(SQLModel, table=True):
@@ -91,16 +101,18 @@ class CoverRow(SQLModel, table=True):
 
 
 class BurstRow(SQLModel, table=True):
-    """What a leader does at one go; its budget is spent once."""
+    """What a leader did to a token at one go, the last time; its budget is spent once."""
 
     __tablename__ = "burst"
     __table_args__ = STRICT
     portfolio: str = _text(primary_key=True)
     token: str = _text(primary_key=True)
-    first_us: int = _int(primary_key=True)
+    first_us: int = _int()
     last_us: int = _int()
-    budget: int = _int()
-    spent: int = _int()
+    shares: int = _int()
+    usdc: int = _int()
+    price: int = _int()
+    base: int = _int()
 
 
 class OrderRow(SQLModel, table=True):
@@ -125,8 +137,15 @@ class OrderRow(SQLModel, table=True):
             sqlite_where=text("state IN ('posting', 'unknown', 'open')"),
             postgresql_where=text("state IN ('posting', 'unknown', 'open')"),
         ),
+        Index(
+            "ix_orders_moving",
+            "portfolio",
+            "condition",
+            sqlite_where=text("state IN ('posting', 'unknown', 'open')"),
+            postgresql_where=text("state IN ('posting', 'unknown', 'open')"),
+        ),
         Index("ix_orders_created", "created_us"),
-        Index("ix_orders_position", "portfolio", "token"),
+        Index("ix_orders_position", "portfolio", "token", "intent_id", "attempt"),
         STRICT,
     )
     id: str = _text(primary_key=True)
@@ -194,6 +213,13 @@ class PositionRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_position_condition", "condition"),
         Index("ix_position_token", "token"),
+        Index(
+            "ix_position_held",
+            "token",
+            "condition",
+            sqlite_where=text("shares <> 0"),
+            postgresql_where=text("shares <> 0"),
+        ),
         STRICT,
     )
     portfolio: str = _text(primary_key=True)

@@ -6,6 +6,9 @@ Nothing that counts history grows with it, or falls when rows are pruned.
 from bot.ledger.db import Tx, run
 from bot.model.units import utc_day
 
+#: Leader trades seen, and of those the ones that were copied, by wallet; gains by portfolio.
+SEEN, COPIED, REALIZED = "seen", "copied", "realized"
+
 
 def count(tx: Tx, kind: str, key: str, *, now_us: int, n: int = 1) -> None:
     """Raise one counter of today by `n`."""

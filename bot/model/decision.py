@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.model.burst import Burst, Spent
 from bot.model.market import Book, Market, TokenId
 from bot.model.signal import Signal
 
@@ -17,9 +18,12 @@ class SkipReason(StrEnum):
     PAUSED = "paused"
     NOT_FOLLOWED = "not_followed"
     STALE = "stale"
+    BOTH_SIDES = "both_sides"
+    BURST_SPENT = "burst_spent"
     TOO_SMALL = "too_small"
     PRICE_BAND = "price_band"
     PRICE_MOVED = "price_moved"
+    PRICE_FELL = "price_fell"
     MARKET_CLOSED = "market_closed"
     MARKET_UNKNOWN = "market_unknown"
     BOOK_STALE = "book_stale"
@@ -51,6 +55,9 @@ class View:
     held_opposite: int  #: what any portfolio holds, or is buying, of the other token
     exit_stands: bool  #: an exit of the token stands, of any portfolio
     copied_before: bool  #: an earlier signal of this leader trade was copied
+    burst: Burst  #: what he does at one go, this purchase included
+    spent: Spent  #: what was spent on it before
+    lately: tuple[int, int]  #: his shares in the last ten minutes: this way, and the other way
     now_us: int
 
 
@@ -60,8 +67,8 @@ class Proposal:
 
     token: TokenId
     price: int
-    shares: int  #: wanted at `price`
-    usdc: int  #: the budget
+    shares: int  #: what the book has of what is wanted
+    usdc: int  #: what they cost in that book: the budget
     numbers: Numbers
 
 

@@ -67,10 +67,12 @@ class Intent:
     signal_id: str  #: what it was opened for
     state: IntentState
     opened_us: int
-    due_us: int  #: EXIT: the next look
+    due_us: int  #: the next look
     tries: int  #: EXIT: looks since the last progress
-    waits: str  #: EXIT: what it waits for, '' if for nothing
+    waits: str  #: what it waits for, '' if for nothing
     ended_us: int | None = None
+    deadline_us: int | None = None  #: ENTRY: no attempt after this
+    burst_us: int | None = None  #: ENTRY: the burst whose budget it spends
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
-from urllib.parse import quote
 
 import structlog
 from aiolimiter import AsyncLimiter
-from cachetools import LRUCache, TTLCache
 
 from bot.errors import ConfigError, Unavailable
 from bot.model.fill import Evidence, Fill, Unreadable
-from bot.model.market import Book, Market, TokenId
+from bot.model.market import TokenId
 from bot.model.order import Deferred, LiveOrder, Order, OrderId, Outcome, Unknown
 from bot.model.units import printable
 from bot.polymarket import wire
@@ -28,11 +25,11 @@ from bot.polymarket.answers import (
 )
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers
 from bot.polymarket.outcomes import read_outcome
+from bot.polymarket.public import Public, decoded
 from bot.polymarket.signer import OrderSigner, is_v3
 from bot.polymarket.transport import NoAnswer, NotSent, Reply, Transport
 
 logger = structlog.get_logger(__name__)
-MARKET_TTL_S = 600
 #: Half of the documented ceiling of balance updates.
 BALANCES_PER_10_S = 25
 #: A trade's market is asked for no longer than this: the other trades wait.
@@ -54,10 +51,8 @@ class Clob:
             timeout_s,
         )
         self._credentials: Credentials | None = None
-        #: What was last told of each market: a fill's fee needs it even when nobody tells any more.
-        self._told: LRUCache[str, Market] = LRUCache(10_000)
+        self.public = Public(transport)
         self._balances = AsyncLimiter(BALANCES_PER_10_S, 10)
-        self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
         #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at
         #: once.
         self._clock: tuple[float, int] | None = None
@@ -80,7 +75,7 @@ class Clob:
             except (NotSent, NoAnswer) as error:
                 raise Unavailable(f"{method} {path}: {error}") from None
             if reply.status == 200:
-                found = _decode(reply, ApiKey)
+                found = decoded(reply, ApiKey)
                 self._credentials = Credentials(found.apiKey, found.secret, found.passphrase)
                 return
             if not _refusal(reply):
@@ -104,7 +99,7 @@ class Clob:
             return f"the exchange takes no orders from this region: {printable(_refusal(reply))}"
         if reply.status == 403 and not _refusal(reply):
             return "a gateway refuses our orders with a page (HTTP 403)"
-        closed = _decode(await self._evidence("/auth/ban-status/closed-only", {}), ClosedOnly)
+        closed = decoded(await self._evidence("/auth/ban-status/closed-only", {}), ClosedOnly)
         if closed.closed_only:
             return "the exchange lets this account close positions only"
         return None
@@ -127,7 +122,7 @@ class Clob:
         took = time.monotonic() - began
         if took > SLOW_CLOCK_S:
             raise Unavailable(f"GET /time: answered after {took:.1f} s, too late to set a clock by")
-        self._clock = began + took / 2, _decode(reply, int)
+        self._clock = began + took / 2, decoded(reply, int)
         return self.skew_s
 
     @property
@@ -144,43 +139,6 @@ class Clob:
         if self._clock is None:
             return int(time.time())
         return self._clock[1] + int(time.monotonic() - self._clock[0])
-
-    async def market(self, condition: str) -> Market | None:
-        """Return a market's facts, cached for ten minutes; None if unknown or not understood."""
-        return self._markets.get(condition) or await self.refresh_market(condition)
-
-    async def refresh_market(self, condition: str) -> Market | None:
-        """Fetch a market's facts now, so that no decision has to wait for them."""
-        reply = await self._http.read(f"/clob-markets/{quote(condition)}")
-        if reply.status == 404:
-            return None
-        _decode(reply, dict)  # not JSON: no answer at all
-        try:
-            self._markets[condition] = self._told[condition] = found = wire.market(reply.body)
-        except wire.BadInput as error:
-            # A tick or version nobody knew when this was written: not traded, and not a crash.
-            logger.warning("market.refused", condition=condition, error=str(error))
-            return None
-        return found
-
-    def remember(self, known: Sequence[Market]) -> None:
-        """Take markets' last known facts over from an earlier life.
-
-        They read trades, nothing else.
-        """
-        for market in known:
-            self._told.setdefault(market.condition, market)
-
-    def forget_market(self, condition: str) -> None:
-        """Drop cached facts, because the exchange said that they changed."""
-        self._markets.pop(condition, None)
-
-    async def book(self, token: TokenId, *, now_us: int) -> Book:
-        """Return a token's book; an empty one where the exchange has none."""
-        reply = await self._http.read("/book", {"token_id": token})
-        if reply.status == 404:
-            return Book((), (), now_us)
-        return _accept(reply, lambda body: wire.book(body, now_us=now_us))[1]
 
     async def post(self, order: Order) -> Outcome:
         """Send an order's stored bytes once and return what the answer proves.
@@ -218,7 +176,7 @@ class Clob:
         reply = await self._evidence(f"/data/order/{order_id}", {})
         if reply.status == 404 or reply.body.strip() in (b"", b"null"):
             return None
-        found = _decode(reply, wire.OpenOrder)
+        found = decoded(reply, wire.OpenOrder)
         status = found.status.upper().removeprefix("ORDER_STATUS_")
         return LiveOrder(OrderId(found.id)) if status in ("LIVE", "DELAYED") else None
 
@@ -236,7 +194,7 @@ class Clob:
             raise Unavailable(f"DELETE /order: {error}") from None
         if reply.status == 401:
             await self._log_in_again()
-        return order_id in _decode(reply, Cancelled).canceled
+        return order_id in decoded(reply, Cancelled).canceled
 
     async def open_orders(self) -> list[LiveOrder]:
         """Return every order of ours that rests at the exchange."""
@@ -262,11 +220,11 @@ class Clob:
         One of a market that nobody tells is unreadable.
         """
         condition = trade.market.lower()
-        market = self._told.get(condition)
+        market = self.public.told.get(condition)
         if market is None:
             try:
                 async with asyncio.timeout(FACTS_S):
-                    market = await self.market(condition)
+                    market = await self.public.market(condition)
             except (Unavailable, TimeoutError):
                 market = None  # it costs what it names, not the rest of the answer
         if market is None:
@@ -288,7 +246,7 @@ class Clob:
         unreadable: list[Unreadable] = []
         cursor = "MA=="
         while cursor != END_CURSOR:
-            page = _decode(await self._evidence(path, {**params, "next_cursor": cursor}), Page)
+            page = decoded(await self._evidence(path, {**params, "next_cursor": cursor}), Page)
             for row in page.data:
                 try:
                     found.append(wire.decode(bytes(row), kind))
@@ -315,19 +273,20 @@ class Clob:
             "/balance-allowance/update", asked
         )  # it answers from a cache otherwise
         reply = await self._evidence("/balance-allowance", asked)
-        text = _decode(reply, Balance).balance
+        text = decoded(reply, Balance).balance
         if not text.isascii() or not text.isdigit() or len(text) > 30:
             raise Unavailable(f"GET /balance-allowance: unreadable balance {printable(text, 40)!r}")
         return int(text)
 
     async def _evidence(self, path: str, params: dict[str, str]) -> Reply:
-        reply = await self._http.read(path, params, self._headers("GET", path, None))
-        if reply.status == 401:
-            await self._log_in_again()
-            reply = await self._http.read(path, params, self._headers("GET", path, None))
-        if reply.status == 401:
-            raise Unavailable(f"GET {path}: HTTP 401; the exchange does not know this API key")
-        return reply
+        for again in (False, True):
+            headers = self._headers("GET", path, None)
+            reply = await self._http.read(path, params, headers, purpose="evidence")
+            if reply.status != 401:
+                return reply
+            if not again:
+                await self._log_in_again()
+        raise Unavailable(f"GET {path}: HTTP 401; the exchange does not know this API key")
 
     async def _private(self, method: str, path: str, body: str | None) -> Reply:
         return await self._http.send(
@@ -371,18 +330,3 @@ def _refusal(reply: Reply) -> str:
         return wire.decode(reply.body, Refusal).error
     except wire.BadInput:
         return ""
-
-
-def _decode(reply: Reply, kind: type[wire.T]) -> wire.T:
-    return _accept(reply, lambda body: wire.decode(body, kind))
-
-
-def _accept(reply: Reply, read: Callable[[bytes], wire.T]) -> wire.T:
-    if reply.status != 200:
-        raise Unavailable(
-            f"exchange: HTTP {reply.status} {printable(reply.body.decode(errors='replace'))}"
-        )
-    try:
-        return read(reply.body)
-    except wire.BadInput as error:
-        raise Unavailable(f"exchange: unreadable answer: {error}") from None

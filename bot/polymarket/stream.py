@@ -18,6 +18,8 @@ from websockets.exceptions import WebSocketException
 logger = structlog.get_logger(__name__)
 MAX_FRAME = 4 * 1024 * 1024
 MAX_BACKOFF_S = 30.0
+#: A connection that has brought data for so long was a good one: only then pauses begin anew.
+PROVEN_S = 60
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Stream:
     heard: float = 0.0  #: monotonic time of the last frame, PONG included: the socket lives
     data_heard: float = 0.0  #: monotonic time of the last frame that said anything: it is fresh
     connected: bool = False
+    failures: int = 0  #: connections in a row that were no good
     _socket: ClientConnection | None = field(default=None, repr=False)
 
     async def run(self, on_frame: Callable[[str], Awaitable[None]]) -> NoReturn:
@@ -42,21 +45,22 @@ class Stream:
 
         An exception of `on_frame` ends the run: the caller's state must not be passed over.
         """
-        failures = 0
         while True:
+            began = time.monotonic()
             try:
                 async with connect(
                     self.url, max_size=MAX_FRAME, ping_interval=None, close_timeout=2
                 ) as socket:
-                    failures = 0
                     await self._live(socket, on_frame)
             except (OSError, WebSocketException) as error:
                 logger.info("stream.lost", url=self.url, error=f"{type(error).__name__}: {error}")
             finally:
                 self._socket, self.connected = None, False
-            failures += 1
+            # Who accepts and hangs up at once would be met seventy times in twenty seconds.
+            good = self.data_heard - began >= PROVEN_S
+            self.failures = 1 if good else self.failures + 1
             # Jittered, so that a restarted exchange is not met by all its clients at once.
-            longest = min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(failures, 10))
+            longest = min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(self.failures, 10))
             await asyncio.sleep(random.uniform(0.05, longest))  # noqa: S311
 
     async def send(self, text: str) -> None:

@@ -30,6 +30,13 @@ _ALWAYS: tuple[tuple[str, str], ...] = (
         " WHERE a.ended_us IS NULL OR b.created_us < a.ended_us",
     ),
     (
+        "the gains of {} are tallied as {}, and are {} by its positions",
+        "SELECT portfolio, SUM(n), SUM(realized) FROM ("
+        " SELECT portfolio, 0 AS n, realized FROM position"
+        " UNION ALL SELECT key, n, 0 FROM tally WHERE kind = 'realized')"
+        " GROUP BY portfolio HAVING SUM(n) <> SUM(realized)",
+    ),
+    (
         "order {} belongs to no intent",
         "SELECT id, 0, 0 FROM orders WHERE intent_id IS NULL AND COALESCE(reason, '') <> 'foreign'",
     ),

@@ -1,8 +1,11 @@
 """Lists for screens: positions, orders, leader trades, days, leaders."""
 
+from collections import Counter
 from typing import Any
 
-from bot.ledger.positions import OWED
+from bot.ledger.positions import HELD, OWED
+from bot.ledger.tally import COPIED, REALIZED, SEEN
+from bot.model.intent import mirror
 from bot.model.units import MICRO, utc_day
 from bot.report.reader import Report
 
@@ -123,20 +126,21 @@ def daily(found: Report, days: int) -> list[dict[str, Any]]:
     return rows
 
 
+_MIRRORS = "'mirror/' || l.wallet"
+
+
 def leaders(found: Report) -> list[dict[str, Any]]:
     """Return each leader with what following it has brought."""
-    return found.rows(
+    counted = "(SELECT COALESCE(SUM(n), 0) FROM tally WHERE kind = '{0}' AND key = {1})"
+    rows = found.rows(
         "SELECT l.wallet AS leader, l.label, l.active,"
         " l.watch_start_s * 1000000 AS watched_since_us,"
-        " (SELECT COUNT(*) FROM leader_trade t WHERE t.wallet = l.wallet) AS trades,"
-        " (SELECT COUNT(DISTINCT t.id) FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
-        " JOIN decision d ON d.signal_id = s.id"
-        " WHERE t.wallet = l.wallet AND d.verdict = 'copied') AS copied,"
-        " (SELECT COALESCE(SUM(p.cost), 0) FROM position p"
-        " WHERE p.portfolio = 'mirror/' || l.wallet)"
-        "  AS stake_usdc_micros,"
-        " (SELECT COALESCE(SUM(p.realized), 0) FROM position p"
-        " WHERE p.portfolio = 'mirror/' || l.wallet)"
-        "  AS realized_usdc_micros"
+        f" {counted.format(SEEN, 'l.wallet')} AS trades,"
+        f" {counted.format(COPIED, 'l.wallet')} AS copied, 0 AS stake_usdc_micros,"
+        f" {counted.format(REALIZED, _MIRRORS)} AS realized_usdc_micros"
         " FROM leader l ORDER BY l.active DESC, realized_usdc_micros DESC, l.wallet"
     )
+    stakes: Counter[str] = Counter()
+    for portfolio, cost in found.execute(f"SELECT portfolio, cost FROM position WHERE {HELD}"):
+        stakes[portfolio] += cost
+    return [row | {"stake_usdc_micros": stakes[mirror(row["leader"])]} for row in rows]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from bot import liveness
 from bot.config.home import WORKERS
 from bot.ledger.orders import FLYING
-from bot.ledger.positions import OWED
+from bot.ledger.positions import HELD, OWED
+from bot.ledger.tally import SEEN
 from bot.model.units import MICRO, printable, utc_day
 from bot.report.reader import Report
 
@@ -86,7 +87,8 @@ def status(found: Report) -> Status:
     alerts = [
         r["text"]
         for r in found.rows(
-            "SELECT text FROM alert WHERE cleared_us IS NULL ORDER BY id DESC LIMIT 20"
+            # Sorted by what no index has: read in the order of ids, it would be all of them.
+            "SELECT text FROM alert WHERE cleared_us IS NULL ORDER BY at_us DESC, id DESC LIMIT 20"
         )
     ]
     return Status(
@@ -138,7 +140,6 @@ def _worker(found: Report, name: str) -> WorkerRow:
 
 def _today(found: Report) -> Today:
     day = utc_day(found.now_us)
-    start = found.now_us // DAY_US * DAY_US
     decided = dict(
         found.execute("SELECT key, n FROM tally WHERE day = ? AND kind = 'decision'", day)
     )
@@ -152,7 +153,9 @@ def _today(found: Report) -> Today:
     )
     return Today(
         day=day,
-        leader_trades=found.value("SELECT COUNT(*) FROM leader_trade WHERE seen_us >= ?", start),
+        leader_trades=found.value(
+            "SELECT COALESCE(SUM(n), 0) FROM tally WHERE day = ? AND kind = ?", day, SEEN
+        ),
         copied=copied,
         skipped=sum(decided.values()) - copied - decided.get("done", 0),
         pending=found.value("SELECT COUNT(*) FROM signal WHERE decided = 0"),
@@ -164,8 +167,12 @@ def _today(found: Report) -> Today:
         realized_usdc_micros=pnl["realized"],
         fees_usdc_micros=pnl["fees"],
         bought_usdc_micros=pnl["bought"],
-        open_positions=found.value("SELECT COUNT(DISTINCT token) FROM position WHERE shares > 0"),
-        exposure_usdc_micros=found.value("SELECT COALESCE(SUM(cost), 0) FROM position"),
+        open_positions=found.value(
+            f"SELECT COUNT(DISTINCT token) FROM position WHERE {HELD} AND shares > 0"
+        ),
+        exposure_usdc_micros=found.value(
+            f"SELECT COALESCE(SUM(cost), 0) FROM position WHERE {HELD}"
+        ),
         cash_usdc_micros=found.value("SELECT COALESCE(SUM(cash), 0) FROM account"),
         receivable_usdc_micros=found.value(
             f"SELECT COALESCE(SUM(usdc), 0) FROM settlement WHERE {OWED}"

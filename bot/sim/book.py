@@ -69,6 +69,13 @@ def _crosses(taker: SimOrder, at: int) -> bool:
     return at * taker.making >= taker.taking * MICRO
 
 
+def third(piece: Piece) -> Piece:
+    """Return a third of a match: what is left of it where others were faster."""
+    shares = piece.shares // 3
+    usdc = (piece.maker_usdc * shares // piece.shares, piece.taker_usdc * shares // piece.shares)
+    return Piece(piece.order, shares, *usdc, piece.mint)
+
+
 def fee(market: SimMarket, pieces: list[Piece]) -> int:
     """Return the taker's fee in micro-USDC: shares x rate x (p(1-p))^exponent, cut to 5 decimals.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.sim import admission, cancels
-from bot.sim.book import MergedBook, fee
+from bot.sim.book import MergedBook, fee, third
 from bot.sim.entities import MICRO, Account, Piece, SimMarket, SimOrder, SimTrade, text
 from bot.sim.quirks import Quirks
 from bot.sim.rules import NO_FAK, NO_FOK, POST_ONLY, Refused, complete, typed
@@ -100,6 +100,8 @@ class Exchange:
         order = self._build(fields, body, account, market, digest, api_key)
         admission.check_amounts(self, order, fields["expiration"])
         pieces = self.books[market.condition].match(order)
+        if pieces and (order.kind, order.side) == ("FAK", "BUY") and self.quirks.take("snatched"):
+            pieces = [third(pieces[0])]
         admission.check_rules(self, order, pieces)
         admission.check_funds(self, order, pieces)
         self.indexed.add(digest)

@@ -7,7 +7,7 @@ starts no sooner than a window after request n - limit. A tenth of a limit may w
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -76,6 +76,7 @@ class Limits:
     def __init__(self, changes: Mapping[str, int] | None) -> None:
         self._planned = changes
         self.throttled = self.refused = 0
+        self.asked: Counter[str] = Counter()  #: requests so far, by endpoint
         self.set(changes)
 
     def set(self, changes: Mapping[str, int] | None) -> None:
@@ -104,6 +105,7 @@ class Limits:
         @web.middleware
         async def count(request: web.Request, handler: Any) -> web.StreamResponse:
             what = endpoint(request.method, request.path)
+            self.asked[what] += 1
             delay = self.admit(what, time.monotonic()) if what else 0.0
             if delay is None:
                 return web.json_response({"error": "Too Many Requests"}, status=429)

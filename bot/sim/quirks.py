@@ -8,6 +8,7 @@ KINDS = {
     "killed_late": "a FAK or FOK is answered as killed, and its fill shows `ms` later",
     "matched_more": "the amounts of an answer are 0.000001 above the sum of its trades",
     "split": "a match of several resting orders is settled in one transaction for each",
+    "snatched": "others are faster: a FAK BUY gets a third of what it would have got",
     "trade_late": "a trade shows `ms` after the frames of its orders",
     "cancel_filled": "a cancel is accepted, and the order is filled `ms` later all the same",
     "cancel_denied": "a cancel says 'already canceled or matched', and the order stays live",

@@ -27,7 +27,8 @@ class Tap:
     _held: list[str] = field(default_factory=list)
 
     MODES = (
-        "clean", "duplicate", "reorder", "silent", "lapsed", "truncate", "oversized", "hang_up",
+        "clean", "duplicate", "reorder", "silent", "lapsed", "lossy", "truncate", "oversized",
+        "hang_up",
     )  # fmt: skip
 
     def pour(self, frame: str) -> list[str]:
@@ -35,6 +36,8 @@ class Tap:
         self.struck += self.mode not in ("clean", "lapsed")
         if self.mode == "silent":
             return []
+        if self.mode == "lossy" and self.struck % 2:
+            return []  # every second frame never comes
         if self.mode == "duplicate":
             return [frame, frame, frame]
         if self.mode == "truncate":

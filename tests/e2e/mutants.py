@@ -56,8 +56,8 @@ MUTANTS = {
         "tests/integration/test_recovery.py::test_only_evidence_ends_what_the_exchange_has",
     ),
     'pongs make nothing fresh': (
-        'bot/polymarket/books.py', 'time.monotonic() - self.stream.data_heard',
-        'time.monotonic() - self.stream.heard',
+        'bot/polymarket/books.py', 'time.monotonic() - shard.stream.data_heard) * MICRO',
+        'time.monotonic() - shard.stream.heard) * MICRO',
         'tests/integration/test_unkind.py::test_a_channel_that_answers_pings_alone_makes_no_book_fresh',
     ),
     'a lapsed subscription is asked for again': (
@@ -188,13 +188,13 @@ MUTANTS = {
         "tests/unit/test_leave.py",
     ),
     "an increase that is passed over sets the cover anew": (
-        "bot/execution/leave.py", "    intents.set_cover(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
+        "bot/execution/leave.py", "    covers.store(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
         "    pass",
         "tests/integration/test_stories_1_to_14.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
     ),
     "an ended entry sets the cover anew": (
-        "bot/ledger/intents.py", "            set_cover(tx, order.portfolio, order.token, found, now_us=now_us)",
-        "            assert found",
+        "bot/ledger/covers.py", "        store(tx, order.portfolio, order.token, Cover(held, exposure), now_us=now_us)\n\n\ndef bought_late",
+        "        assert order\n\n\ndef bought_late",
         "tests/integration/test_stories_1_to_14.py::test_story_2_half_a_filled_entry_follows_half_a_sale",
     ),
     "what rests ends by proof": (
@@ -215,8 +215,8 @@ MUTANTS = {
         "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_follow_him_out",
     ),
     "an increase raises what rests": (
-        "bot/execution/loop.py", "                    await self._decider.raise_standing(signal)",
-        "                    pass",
+        "bot/execution/loop.py", "            await self._decider.raise_standing(signal)",
+        "            pass",
         "tests/integration/test_standing_exits.py::test_an_increase_raises_an_exit_that_rests",
     ),
     "doubt is about shares, not about an intent": (
@@ -286,12 +286,57 @@ MUTANTS = {
         "bot/ledger/positions.py", "SUM(CASE WHEN side = 'SELL' THEN shares\"", "SUM(CASE WHEN side = 'SELL' THEN 0\"",
         "tests/integration/test_standing_exits.py::test_a_wallet_is_whole_with_all_that_may_be_in_it",
     ),
+    "a burst's budget is spent once": (
+        'bot/ledger/bursts.py', ' AND i.burst_us = :burst',
+        ' AND i.burst_us > :burst',
+        'tests/integration/test_stories_15_to_17.py::test_story_17_who_buys_sells_and_buys_back_spends_one_burst',
+    ),
+    'a resting order of his is one burst': (
+        'bot/model/burst.py', ' or price == self.price',
+        '',
+        'tests/integration/test_stories_15_to_17.py::test_story_15_a_resting_order_of_his_in_six_transactions_is_one_entry',
+    ),
+    'a burst is judged whole': (
+        'bot/strategy/mirror.py', 'max(view.signal.group_usdc, view.burst.usdc)',
+        'view.signal.group_usdc',
+        'tests/integration/test_stories_15_to_17.py::test_story_16_five_hundred_dollars_in_fifty_pieces_are_judged_as_one',
+    ),
+    'who trades both sides is not followed in': (
+        'bot/execution/decide.py', 'signal.traded_s - LATELY_S',
+        'signal.traded_s + LATELY_S',
+        'tests/integration/test_stories_15_to_17.py::test_story_17_who_buys_sells_and_buys_back_spends_one_burst',
+    ),
+    'the money is what the shares cost': (
+        'bot/strategy/walk.py', '    usdc = min(-(-cost // MICRO), most_usdc)',
+        '    usdc = most_usdc',
+        'tests/unit/test_mirror.py::test_a_cheaper_book_brings_the_shares_that_were_wanted_and_no_more',
+    ),
+    'an attempt in doubt is the last of its entry': (
+        'bot/ledger/intents.py', '    elif order.doubted or order.state not in _PROVEN or',
+        '    elif',
+        'tests/integration/test_stories_15_to_17.py::test_an_attempt_in_doubt_is_the_last_of_its_entry_and_spends_its_burst',
+    ),
+    'what is in doubt is spent': (
+        'bot/ledger/bursts.py', 'maybe = f"o.doubted = 1 OR o.{FLYING}"',
+        'maybe = f"o.{FLYING}"',
+        'tests/integration/test_stories_15_to_17.py::test_an_attempt_in_doubt_is_the_last_of_its_entry_and_spends_its_burst',
+    ),
+    'limits are read again at every attempt': (
+        'bot/execution/enter.py', '        if skip is not None:\n            intents.finish',
+        '        if skip is None is not None:\n            intents.finish',
+        'tests/integration/test_stories_15_to_17.py::test_limits_are_read_again_before_the_rest_is_bought',
+    ),
+    'an entry ends in time': (
+        'bot/execution/enter.py', '        if now >= (intent.deadline_us or 0) or',
+        '        if now < 0 or',
+        'tests/integration/test_stories_15_to_17.py::test_an_entry_ends_where_nobody_offers_the_rest_in_time',
+    ),
     "an exit keeps its part of an entry that ends after it": (
-        "bot/ledger/intents.py", "        if open_on(tx, order.portfolio, order.token):", "        if order is None:",
+        "bot/ledger/covers.py", "    if standing is not None and standing.kind is IntentKind.EXIT:\n        # An exit stands", "    if order is None:\n        # An exit stands",
         "tests/integration/test_standing_exits.py::test_an_exit_decided_before_its_entry_has_ended_keeps_its_part",
     ),
     "shares that come late count into the cover": (
-        "bot/execution/fills.py", "        intents.bought_late(tx, order, -change if failed else change, now_us=now_us)\n", "",
+        "bot/execution/fills.py", "        covers.bought_late(tx, order, -change if failed else change, now_us=now_us)\n", "",
         "tests/integration/test_standing_exits.py::test_shares_that_show_after_he_left_by_half_follow_him_by_half",
     ),
     "a close locks entries of what is not held yet": (
@@ -340,7 +385,8 @@ MUTANTS = {
         "tests/integration/test_reconcile.py::test_a_replaced_executor_books_nothing",
     ),
     "what has ended is compared no more": (
-        "bot/ledger/positions.py", "(SELECT condition FROM market WHERE status = 'ended')", "('')",
+        "bot/ledger/positions.py", "  WHERE m.condition = position.condition AND m.status = 'ended')",
+        "  WHERE m.condition = position.condition AND m.status = 'never')",
         "tests/integration/test_resolution.py::test_what_is_bought_by_hand_before_the_end_is_settled_once",
     ),
     "a close's floor counts from what was last bid": (
@@ -371,16 +417,76 @@ MUTANTS = {
         "bot/execution/leave.py", "        intent = intents.get(tx, order.intent_id)\n", "        intent = intents.open_on(tx, signal.portfolio, signal.token)\n",
         "tests/integration/test_covers.py::test_a_cancel_ends_what_its_order_is_for_and_nothing_that_came_after",
     ),
-    "an operator's wish keeps no trade from being pruned": (
-        "bot/ledger/leaders.py", " WHERE trade_id IS NOT NULL)", ")",
-        "tests/integration/test_ledger.py::test_pruning_never_forgets_what_could_be_seen_again",
+    'what only repeats takes no transaction': (
+        'bot/detect/intake.py', '        rows = [s for s in rows if s.total > self._known.get(s.fill.group, (0, 0))]\n',
+        '',
+        'tests/integration/test_detection.py::test_what_only_repeats_what_is_stored_takes_no_transaction',
+    ),
+    'what waits together is stored together': (
+        'bot/detect/rtds.py', 'AT_ONCE = 20',
+        'AT_ONCE = 1',
+        'tests/integration/test_detection.py::test_what_waits_together_is_stored_together',
+    ),
+    'a connection that brought nothing was no good': (
+        'bot/polymarket/stream.py', 'self.failures = 1 if good else self.failures + 1',
+        'self.failures = 1',
+        'tests/integration/test_detection.py::test_a_server_that_hangs_up_at_once_is_met_ever_more_seldom',
+    ),
+    'the first two polls of a life come soon': (
+        'bot/detect/activity.py', 'chain((LAG_S,), repeat(self._settings.poll_s))',
+        'repeat(self._settings.poll_s)',
+        'tests/integration/test_detection.py::test_a_leader_is_read_twice_at_the_start_of_a_life',
+    ),
+    "a quiet leader keeps nobody else's trades": (
+        'bot/ledger/leaders.py', 't.traded_s < c.position_s - :replay',
+        't.traded_s < (SELECT MIN(position_s) FROM cursor) - :replay',
+        'tests/integration/test_ledger.py::test_pruning_never_forgets_what_could_be_seen_again',
+    ),
+    'a message is written when it is put': (
+        'bot/queue.py', 'if self._sent < self._number - 1 or not self._send(self._number, message):',
+        'if self._number:',
+        'tests/integration/test_queue.py::test_what_is_put_is_in_the_socket_when_put_returns',
+    ),
+    "who reads again gets the rest": (
+        "bot/queue.py", "not self._send(self._number, message):\n            self._fresh.set()", "not self._send(self._number, message):\n            self._sent = self._number",
+        "tests/integration/test_queue.py::test_who_stops_reading_gets_the_rest_when_he_reads_again",
+    ),
+    'no connection carries more than the exchange tells of': (
+        'bot/polymarket/shard.py', 'ROOM = 200',
+        'ROOM = 700',
+        'tests/integration/test_books.py::test_three_hundred_markets_go_to_several_connections_and_few_requests',
+    ),
+    'who gives way is unsubscribed': (
+        'bot/polymarket/books.py', '            await shard.drop(tokens)\n',
+        '            assert tokens\n',
+        'tests/integration/test_books.py::test_what_was_watched_longest_ago_gives_way_and_is_unsubscribed',
+    ),
+    'a lost event is noticed': (
+        'bot/polymarket/books.py', 'if levels is None or _agrees(change, levels):',
+        'if levels is None or change:',
+        'tests/integration/test_books.py::test_a_lost_event_is_noticed_by_the_best_prices_of_the_next',
+    ),
+    'only what a channel has named is fresh by it': (
+        'bot/polymarket/books.py', ' and token in shard.named:',
+        ':',
+        'tests/integration/test_books.py::test_what_the_channel_has_never_named_is_not_kept_fresh_by_it',
+    ),
+    'a quiet connection hears a busy token': (
+        'bot/polymarket/books.py', '                    await shard.listen_to(busiest)',
+        '                    shard.canary = None',
+        'tests/integration/test_books.py::test_a_quiet_connection_hears_a_busy_token_so_that_its_silence_means_something',
+    ),
+    'several books are one request': (
+        'bot/polymarket/public.py', 'if len(tokens) == 1:\n            return {tokens[0]: await self.book(tokens[0], now_us=now_us)}',
+        'if tokens:\n            return {t: await self.book(t, now_us=now_us) for t in tokens}',
+        'tests/integration/test_books.py::test_three_hundred_markets_go_to_several_connections_and_few_requests',
     ),
     "what a forgotten ledger may have copied is not copied again": (
         "bot/ledger/positions.py", "AND f.matched_us >= :since", "AND f.matched_us < 0 AND :since > 0",
         "tests/integration/test_foreign.py::test_what_a_forgotten_ledger_may_have_copied_is_not_copied_again",
     ),
     "what a restored ledger finds waits for its leader": (
-        "bot/ledger/signals.py", "is SignalKind.CORRECTION and outdated(tx, signal.wallet)", "is SignalKind.CORRECTION and not signal.wallet",
+        "bot/ledger/agenda.py", "is not SignalKind.CORRECTION or not outdated(tx, signal.wallet)", "is not SignalKind.CORRECTION or signal.wallet",
         "tests/integration/test_reconcile.py::test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again",
     ),
     "what was found is a part of what he holds": (

@@ -94,9 +94,10 @@ async def test_no_connection_is_a_definite_no(tmp_path):
     await http.close()
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=False)
-        r.clob._http = Transport("http://127.0.0.1:9", timeout_s=1, requests_per_s=10)
+        r.clob._http = nowhere = Transport("http://127.0.0.1:9", timeout_s=1, requests_per_s=10)
         outcome = await r.clob.post(order)
         assert isinstance(outcome, Deferred)
+        await nowhere.close()
 
 
 async def test_a_dropped_answer_to_a_post_is_unknown(tmp_path):
@@ -146,10 +147,10 @@ async def test_an_unreadable_answer_is_unavailable(tmp_path):
         return web.Response(text="<html>")
 
     async with rig(tmp_path) as r, stub(handler) as http:
-        r.clob._http = http
+        r.clob._http = r.clob.public._http = http
         for call in (
             r.clob.collateral(),
-            r.clob.refresh_market("0x1"),
+            r.clob.public.refresh_market("0x1"),
             r.clob.fills("0x1", after_s=0),
             r.clob.read_clock(),
         ):
@@ -162,9 +163,7 @@ async def test_books_follow_the_stream(tmp_path):
         task = asyncio.create_task(r.books.run())
         token, other = r.market().tokens
         await r.books.watch([token, other], max_age_us=0)
-        await until(
-            lambda: r.books.stream.connected and r.books.book(token) is not None, "a first book"
-        )
+        await until(lambda: r.books.connected and r.books.book(token) is not None, "a first book")
         assert r.books.book(token).asks[0] == (510_000, 400 * M)
         assert r.books.book(other).bids[0] == (490_000, 400 * M)
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
@@ -189,7 +188,8 @@ async def test_books_follow_the_stream(tmp_path):
             client.slow = True
             client.send("{}")
         await until(
-            lambda: r.books.stream.epoch >= 2 and r.books.book(token) is not None, "it comes back"
+            lambda: r.books.shards[0].stream.epoch >= 2 and r.books.book(token) is not None,
+            "it comes back",
         )
         assert r.books.book(token).asks[0] == (505_000, 8 * M)
         task.cancel()

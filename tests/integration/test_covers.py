@@ -17,6 +17,7 @@ from tests.exits import (
     exit_of,
     follower,
     held,
+    later,
     wishes,
 )
 from tests.rig import M, Rig, rig, stored_order, until
@@ -61,6 +62,7 @@ async def test_a_purchase_that_fails_under_a_standing_exit_takes_its_part_alone(
     async with rig(tmp_path) as r, r.working():
         await entered(r, shares=1000 * M)
         r.sim.director.do_settle(ways=["STUCK+FAILED"])
+        await later(r)
         await r.sees(shares=1000 * M)
         await until(lambda: r.sim.exchange.settlement.stuck, "stuck")
         await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 2, "booked")
@@ -137,9 +139,9 @@ async def test_an_exit_by_the_other_half_is_raised_when_that_is_sold(tmp_path):
 async def test_whoever_left_dust_has_left(tmp_path):
     """His peak of long ago makes no full exit of one percent."""
     async with rig(tmp_path) as r, r.working():
-        await r.sees(shares=100_000 * M, age_s=600)
+        await r.sees(shares=100_000 * M, age_s=1200)
         await decided(r, 1)
-        await r.sees(Side.SELL, shares=100_000 * M - 4_000)
+        await r.sees(Side.SELL, shares=100_000 * M - 4_000, age_s=900)
         await decided(r, 2)
         ours = await entered(r, shares=4000 * M)
         await r.sees(Side.SELL, shares=40 * M)

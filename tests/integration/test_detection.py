@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import sqlite3
 import time
 
 import pytest
+from websockets.asyncio.server import serve
 
+from bot import failpoints
 from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
 from bot.detect.rtds import Rtds
@@ -201,3 +204,85 @@ async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
             await asyncio.sleep(0.05)
         assert len(found) == 1
         await transport.close()
+
+
+@contextlib.contextmanager
+def locked(r):
+    """Keep SQLite's write lock: whoever wants to write waits."""
+    other = sqlite3.connect(r.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def test_what_only_repeats_what_is_stored_takes_no_transaction(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        fill = await r.sees(shares=100 * M)
+        with locked(r):
+            again = [(fill, (100 * M, fill.usdc)), (fill, (60 * M, fill.usdc // 2))]
+            stored = r.intake.absorb("rtds:1:orders_matched", again, seen_us=now_us())
+            assert await asyncio.wait_for(stored, 5) == 0  # it would wait for the lock, twice that
+        more = [(fill, (130 * M, fill.usdc))]
+        assert await r.intake.absorb("data_api", more, seen_us=now_us()) == 1
+        assert r.value("SELECT shares FROM leader_trade") == 130 * M
+
+
+async def test_what_waits_together_is_stored_together(tmp_path):
+    reached: list[str] = []
+    hook = failpoints.hook.set(reached.append)
+    try:
+        async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
+            with locked(r):
+                for number in range(50):
+                    payload = {**next_payload(r), "transactionHash": f"0x{number:064x}"}
+                    frame = {"topic": "activity", "type": "trades", "payload": payload}
+                    for client in r.sim.streams.rtds_clients:
+                        client.send(json.dumps(frame))
+                await until(lambda: stream.waiting >= 40, "fills wait for the ledger")
+            await until(lambda: len(totals(r)) == 50, "all of them are stored")
+            assert reached.count("seen.written") <= 13  # one by one it would be fifty
+    finally:
+        failpoints.hook.reset(hook)
+
+
+async def test_a_server_that_hangs_up_at_once_is_met_ever_more_seldom(tmp_path):
+    met: list[float] = []
+
+    async def hangs_up(socket):
+        met.append(time.monotonic())
+        await socket.send("{}")
+        await socket.close()
+
+    async with rig(tmp_path, FAST) as r, serve(hangs_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        stream = Rtds(
+            f"ws://127.0.0.1:{port}", r.intake, boot_id=1, silence_s=30, reconnect_s=60,
+            now_us=now_us,
+        )  # fmt: skip
+        task = asyncio.create_task(stream.run())
+        await until(lambda: len(met) >= 4, "it comes back")
+        assert stream.stream.failures >= 3, "a connection that brought nothing was no good"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_leader_is_read_twice_at_the_start_of_a_life(tmp_path):
+    """What he did while we started shows late: a whole poll would be too long to wait."""
+    pauses: list[float] = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise asyncio.CancelledError
+
+    async with rig(tmp_path, FAST) as r:
+        transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
+        settings = DetectSettings(poll_s=600)
+        polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us, sleep)
+        with contextlib.suppress(asyncio.CancelledError):
+            await polling.run([r.leader])
+        await transport.close()
+    assert pauses[0] < 10 and pauses[1] > 400

@@ -10,7 +10,7 @@ from bot.report.audit import mismatches
 from bot.report.reader import read
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from tests.exits import bids, empties, entered, exit_of, held, sold, waits
+from tests.exits import bids, empties, entered, exit_of, held, later, sold, waits
 from tests.rig import M, rig, steer, until
 
 
@@ -39,6 +39,7 @@ async def test_a_fill_that_never_mines_holds_up_its_own_shares_only(tmp_path):
     async with rig(tmp_path) as r, r.working():
         settled = await entered(r)
         r.sim.exchange.timing.mined = 3600 * M
+        await later(r)
         await r.sees(shares=50 * M, leader=0, tx="0x" + "77" * 32)
         await until(
             lambda: r.value("SELECT COUNT(*) FROM fill WHERE settlement = 'matched'"), "stuck"

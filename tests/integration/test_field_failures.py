@@ -83,7 +83,7 @@ async def test_three_deliveries_and_a_slow_post_make_one_order(tmp_path):
 
 
 async def test_five_hundred_queued_signals_outlive_the_executor(tmp_path):
-    small = {"min_leader_usdc": 10_000, "max_signal_age_s": 3600}
+    small = {"min_leader_usdc": 1_000_000, "max_signal_age_s": 3600}
     async with rig(tmp_path, strategy=small) as r:
         for _ in range(500):
             await r.sees()

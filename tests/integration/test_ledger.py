@@ -336,6 +336,8 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
         await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "w", 100 * day, now_us=1))
         # A wish has no trade, and keeps none.
         await ledger.transact(signals.ask, "manual", "c", "7", "close", now_us=1)
+        # A quiet leader keeps his own, and nobody else's.
+        await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "quiet", 1, now_us=1))
         assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 1
         left = await ledger.transact(
             lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade")

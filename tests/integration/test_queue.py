@@ -1,6 +1,7 @@
 """The queue over real Unix sockets."""
 
 import asyncio
+import contextlib
 import socket
 import stat
 from pathlib import Path
@@ -69,6 +70,49 @@ async def test_a_sender_without_reader_is_bounded_and_drops_the_oldest(path):
     async with serve(path, inbox.take):
         await until(lambda: sender.waiting == 0, "delivered")
     assert [m.signal_id for m in inbox.messages] == [str(i) for i in range(15, 25)]
+    task.cancel()
+
+
+async def test_what_is_put_is_in_the_socket_when_put_returns(path):
+    """Nothing may have to turn in between: the ledger's thread and others keep the loop busy."""
+    path.parent.mkdir()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    sender = Sender(path)
+    task = asyncio.create_task(sender.run())
+    peer = (await asyncio.to_thread(listener.accept))[0]
+    sender.put(SignalSeen("first"))
+    # The first may be put before the sender has heard that it is connected; the second is not.
+    await asyncio.to_thread(peer.recv, 1)
+    peer.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        peer.recv(65536)
+    sender.put(SignalSeen("second"))
+    assert b"second" in peer.recv(65536)
+    task.cancel()
+    peer.close()
+    listener.close()
+
+
+async def test_who_stops_reading_gets_the_rest_when_he_reads_again(path):
+    inbox, gate = Inbox(), asyncio.Event()
+
+    async def slow(message):
+        await gate.wait()
+        return await inbox.take(message)
+
+    sender = Sender(path, capacity=5000)
+    task = asyncio.create_task(sender.run())
+    async with serve(path, slow):
+        await asyncio.sleep(0)
+        for number in range(3000):
+            sender.put(SignalSeen(f"{number:0100d}"))
+            if number % 500 == 0:
+                await asyncio.sleep(0.01)
+        gate.set()
+        await until(lambda: sender.waiting == 0, "delivered")
+    assert [int(m.signal_id) for m in inbox.messages] == list(range(3000))
     task.cancel()
 
 

@@ -196,7 +196,7 @@ async def test_a_halt_stops_bytes_that_were_to_be_sent_again(tmp_path):
         await steer(r, ControlMode.HALTED)
         venue = Script(r.clob)
         await r.boots(venue)
-        await r.execution.loop._settle(first=True)
+        await r.execution.loop._recover()
         assert venue.bodies == []
 
 

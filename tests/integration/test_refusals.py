@@ -59,7 +59,7 @@ async def test_a_cancel_without_an_answer_proves_nothing(tmp_path):
         refuse(r, "DELETE /order")
         with pytest.raises(Unavailable, match="HTTP 401"):
             await r.clob.cancel(order.id)
-        r.sim.faults.rules.append(Rule("DELETE /order", "reset"))
+        r.sim.faults.rules.append(Rule("DELETE /order", "reset", times=2))
         with pytest.raises(Unavailable, match="DELETE /order"):
             await r.clob.cancel(order.id)
         assert await r.clob.cancel(order.id) is False, "a FAK has ended: there is nothing to cancel"
@@ -69,8 +69,8 @@ async def test_a_fill_in_a_market_that_nobody_tells_costs_only_itself(tmp_path):
     async with rig(tmp_path) as r:
         order = await stored_order(r, posted=True)
         assert len((await r.clob.fills(None, after_s=0)).fills) == 1
-        r.clob._told.clear()
-        r.clob._markets.clear()
+        r.clob.public.told.clear()
+        r.clob.public._markets.clear()
         r.sim.faults.rules.append(Rule("GET /clob-markets", "status", -1, status=404))
         told = await r.clob.fills(None, after_s=0)
         assert told.fills == () and told.unreadable[0].token == order.token

@@ -26,6 +26,7 @@ from tests.exits import (
     entered,
     exit_of,
     held,
+    later,
     offers_only,
     rests_at,
     shares,
@@ -273,9 +274,9 @@ async def test_a_replaced_executor_cancels_nothing(tmp_path):
         await r.boots()
         await steer(r, ControlMode.HALTED)
         with pytest.raises(InvariantBroken):
-            await old.driver.mind_resting()
+            await old.driver.unrest()
         assert r.value("SELECT cancel_us FROM orders WHERE kind = 'GTD'") is None
-        await r.execution.driver.mind_resting()
+        await r.execution.driver.unrest()
         assert r.value("SELECT cancel_us FROM orders WHERE kind = 'GTD'") is not None
 
 
@@ -291,6 +292,7 @@ async def test_a_wallet_is_whole_with_all_that_may_be_in_it(tmp_path, on_its_way
         await entered(r, shares=1000 * M, leader=1)
         r.sim.director.do_settle(ways=["STUCK"])
         side = Side.SELL if on_its_way == "out" else Side.BUY
+        await later(r)
         await r.sees(side, shares=1000 * M, leader=1)
         await until(lambda: r.sim.exchange.settlement.stuck, "matched, and not mined")
         await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 3, "and booked")

@@ -28,6 +28,7 @@ from tests.exits import (
     entered,
     exit_of,
     held,
+    later,
     offers_only,
     rests_at,
     shares,
@@ -96,6 +97,7 @@ async def test_story_4_an_increase_raises_a_standing_exit_and_only_then_may_an_e
         bids(r, 480_000, 100)
         await rests_at(r, ours * 9 // 10)
         r.sim.story.quote(r.market())
+        await later(r)
         await r.sees(shares=100 * M)
         await decided(r, 4)
         assert r.reasons()[3] == "copied", "only then an entry opens"
@@ -156,7 +158,7 @@ async def test_story_7_who_is_removed_is_followed_out(tmp_path):
 async def test_story_8_an_exit_lives_on_the_last_known_facts(tmp_path, rule):
     async with rig(tmp_path) as r, r.working():
         await entered(r)
-        r.clob.forget_market(r.market().condition)
+        r.clob.public.forget_market(r.market().condition)
         r.sim.faults.rules.append(Rule("GET /clob-markets", times=-1, **rule))
         await r.sees(Side.SELL)
         await until(lambda: held(r) < 10_000, "sold all the same")

@@ -45,16 +45,16 @@ def order_state(r) -> str | None:
 
 async def test_a_channel_that_answers_pings_alone_makes_no_book_fresh(tmp_path):
     async with rig(tmp_path) as r:
-        r.books.stream.ping_s = 0.05
+        r.books.shards[0].stream.ping_s = 0.05
         task = asyncio.create_task(r.books.run())
         token = r.market().tokens[0]
         await r.books.watch([token], max_age_us=0)
-        await until(lambda: r.books.stream.connected and r.books.book(token), "a first book")
+        await until(lambda: r.books.connected and r.books.book(token), "a first book")
         await do(r, "stream", channel="market", mode="lapsed")
         maker = next(a for a in r.sim.exchange.accounts.values() if a.name == "maker")
         r.sim.exchange.inside(maker, token, "SELL", 505_000, 7 * M, "GTC")
-        before, heard = r.books.book(token).seen_us, r.books.stream.heard
-        await until(lambda: r.books.stream.heard > heard + 0.2, "pongs go on")
+        before, heard = r.books.book(token).seen_us, r.books.shards[0].stream.heard
+        await until(lambda: r.books.shards[0].stream.heard > heard + 0.2, "pongs go on")
         assert r.books.book(token).seen_us == before
         assert r.books.book(token).asks[0][0] != 505_000, "frozen, and it does not claim otherwise"
         await r.books.watch([token], max_age_us=0)

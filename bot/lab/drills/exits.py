@@ -192,7 +192,8 @@ def _dust(scene: Scene, leader: int = 0) -> str:
     stake.leave("full")
     stake.reached()
     expect(0 < stake.shares() < CENT, "less than one sellable unit to be left")
-    scene.trade(leader, stake.market, outcome=1, usdc=60)
+    # So much that what he does within ten minutes goes this way.
+    scene.trade(leader, stake.market, outcome=1, usdc=150)
     law(scene, lambda: stake.shares(stake.other) > 0, "the other side is bought", stake.said)
     return f"{decimal_text(stake.shares())} shares left: they block nothing"
 

@@ -208,14 +208,15 @@ class VirtualExchange:
         if not self.calm and self.rng.random() < 0.08:
             raise Unavailable("lookup failed")
 
-    # --- MarketData: facts never change, books are deep and always fresh
-
     async def market(self, condition: str) -> Market | None:
         """Return a market's facts."""
         self.alive()
         if not self.calm and self.rng.random() < 0.01:
             raise Unavailable("no facts")
         return self._known.get(ConditionId(condition))
+
+    def at_hand(self, condition: str, token: TokenId, *, max_age_us: int) -> None:
+        """Nothing is: every decision asks."""
 
     def forget_market(self, condition: str) -> None:
         """Facts never change here."""

@@ -16,8 +16,9 @@ from bot.lab.virtual.run import Broken, signer
 from bot.ledger import intents, orders, signals
 from bot.ledger.db import Tx, scalar
 from bot.model.amounts import Amounts
+from bot.model.burst import Burst
 from bot.model.decision import Proposal, Skip
-from bot.model.intent import IntentKind
+from bot.model.intent import IntentKind, IntentState
 from bot.model.leader import LeaderFill
 from bot.model.order import Order
 from bot.model.signal import Signal
@@ -62,12 +63,14 @@ class RecordAfterPost(Decider):
             await self.ledger.transact(self._store, signal, unstored.order)
             return unstored.order
 
-    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, seen: Seen) -> Order:
-        raise _Unstored(super()._place(tx, signal, proposal, seen))
+    def _place(self, tx: Tx, signal: Signal, proposal: Proposal, burst: Burst, seen: Seen) -> Order:
+        raise _Unstored(super()._place(tx, signal, proposal, burst, seen))
 
     def _store(self, tx: Tx, signal: Signal, order: Order) -> None:
         if signals.undecided(tx, signal.id) is None:
             return
+        if (standing := intents.open_on(tx, signal.portfolio, signal.token)) is not None:
+            intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=self.now_us())
         intent = intents.add(
             tx,
             IntentKind.ENTRY,

@@ -256,3 +256,13 @@ async def test_a_closed_only_account_may_reduce_and_nothing_else():
         assert (await v.order(0.4, 10, "SELL", "FAK"))[0] == 200
         await v.do("heal")
         assert (await v.order(0.4, 10))[0] == 200
+
+
+async def test_a_purchase_gets_a_third_where_others_are_faster():
+    async with venue() as v:
+        await v.do("quirk", do="snatched")
+        assert (await v.order(0.6, 10, kind="FAK"))[0] == 200
+        assert (await v.order(0.6, 10, kind="FAK"))[0] == 200
+        await v.eventually(lambda: _trades(v, 2), "both")
+        whole, part = sorted((float(t["size"]) for t in await v.trades()), reverse=True)
+        assert abs(part - whole / 3) < 0.1

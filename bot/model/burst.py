@@ -1,0 +1,61 @@
+"""A burst: what a leader does to one token at one go. It is judged whole, its budget is spent once.
+
+One order of his may fill in fifty transactions, and he may sell and buy back within seconds: what
+we spend on it is decided for all of it together (FINDINGS of the first design: one resting order
+filled in six transactions was bought six times).
+"""
+
+from dataclasses import dataclass, replace
+
+from bot.model.units import MICRO, average_price
+
+#: A burst goes on over a gap of this long, and for so long in all.
+GAP_US = 5 * MICRO
+LONGEST_US = 90 * MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """A leader's purchases of one token at one go, all that were not too old to follow."""
+
+    first_us: int  #: when its first was seen; it is known by this
+    last_us: int
+    shares: int  #: bought by him
+    usdc: int
+    price: int  #: of his last purchase: a resting order fills at its own
+    base: int  #: what we held when it began
+
+    def goes_on(self, seen_us: int, price: int) -> bool:
+        """Return whether a purchase seen at `seen_us` belongs to it.
+
+        It does after a short gap, and after a longer one where the price is the same: what rests
+        in a book fills whenever somebody comes.
+        """
+        if not self.first_us - GAP_US <= seen_us <= self.first_us + LONGEST_US:
+            return False
+        return seen_us - self.last_us <= GAP_US or price == self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a burst's entries have bought or may have: in flight or in doubt counts whole."""
+
+    usdc: int = 0
+    shares: int = 0
+
+
+def joined(burst: Burst | None, seen_us: int, shares: int, usdc: int, held: int) -> Burst:
+    """Return the burst that a purchase of `shares` for `usdc` belongs to, with it.
+
+    That is the last one where it goes on; else a new one, which begins at what we hold now.
+    """
+    price = average_price(usdc, shares)
+    if burst is None or not burst.goes_on(seen_us, price):
+        return Burst(seen_us, seen_us, shares, usdc, price, held)
+    return replace(
+        burst,
+        last_us=max(burst.last_us, seen_us),
+        shares=burst.shares + shares,
+        usdc=burst.usdc + usdc,
+        price=price,
+    )
