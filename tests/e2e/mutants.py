@@ -135,9 +135,10 @@ MUTANTS = {
         "tests/integration/test_stories_1_to_14.py::test_story_8_an_exit_lives_on_the_last_known_facts",
     ),
     "each exit is driven on its own": (
-        "bot/execution/loop.py", "                self._spawn(name, self._attempt(intent, stopping))",
-        "                await self._driver.data.watch([intent.token], max_age_us=0)\n"
-        "                self._spawn(name, self._attempt(intent, stopping))",
+        "bot/execution/loop.py", "        self._drive(found, stopping)",
+        "        for intent in found.exits:\n"
+        "            await self._driver.data.watch([intent.token], max_age_us=0)\n"
+        "        self._drive(found, stopping)",
         "tests/integration/test_stories_1_to_14.py::test_story_8_a_hanging_market_delays_no_other_exit",
     ),
     "who is followed no more is followed out": (

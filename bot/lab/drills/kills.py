@@ -25,11 +25,11 @@ def _lookups(scene: Scene) -> None:
 
 
 def _earlier(scene: Scene) -> None:
-    """Kill an earlier life after its bytes have left.
+    """Kill an earlier life before its bytes leave.
 
-    Then the next one has something in flight.
+    Then the next one has something in flight: what had arrived, its first compare might end.
     """
-    scene.on.arm("post.sent")
+    scene.on.arm("post.begun")
 
 
 def _boot(scene: Scene) -> None:
@@ -85,6 +85,7 @@ _UNSENT = (
     "drive.committed",
     "enter.committed",
     "post.begun",
+    "recovery.begun",
     "resend.committed",
 )
 _LONG_VALID: Overrides = {"execution": {"validity_s": int(PATIENCE_S / 3)}}
