@@ -8,9 +8,7 @@ import asyncio
 import ctypes
 import json
 import os
-import resource
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -31,6 +29,7 @@ from bot.liveness import born_us
 from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
+from bot.process import Notify, pss_bytes
 from bot.queue import Message, Ping, serve
 from bot.watchdog import Watchdog
 
@@ -39,6 +38,8 @@ logger = structlog.get_logger(__name__)
 #: supervisord honours exit codes only after `startsecs` (3): a bad configuration lives a little
 #: longer.
 CONFIG_ERROR_LIFE_S = 4.0
+#: A worker's share of memory is measured so often.
+WEIGH_US = 10 * MICRO
 _BORN = time.monotonic()
 #: After a crash loop the next attempt waits this long, or until the operator resumes.
 BRAKE_S = 30.0
@@ -48,7 +49,7 @@ CRASH_PAUSE_S = 600
 LEDGER_RETRY_S = 1.0
 #: So many bytes must be free before a worker begins again after its disk was full.
 ROOM = 1 << 18
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG = 1
 
 
 def now_us() -> int:
@@ -74,7 +75,9 @@ class Boot:
     detail: Callable[[], Mapping[str, object]] = dict  #: gauges of its own, for the status screen
     progress_us: int | None = None
     ready_us: int | None = None
-    _notify: "Notify" = field(default_factory=lambda: Notify(os.environ.get("NOTIFY_SOCKET")))
+    _pss: int = 0
+    _weighed_us: int = 0  #: when that was measured: the kernel adds up pages for milliseconds
+    _notify: Notify = field(default_factory=lambda: Notify(os.environ.get("NOTIFY_SOCKET")))
 
     async def ready(self, state: str = "running") -> None:
         """Say that work has begun."""
@@ -86,7 +89,9 @@ class Boot:
     async def beat(self) -> None:
         """Store that the loop turns and when it last got work done."""
         at = now_us()
-        gauges = {"pss_bytes": _pss_bytes(), "beat_s": self.settings.runtime.beat_s}
+        if not self._weighed_us <= at < self._weighed_us + WEIGH_US:
+            self._weighed_us, self._pss = at, pss_bytes()
+        gauges = {"pss_bytes": self._pss, "beat_s": self.settings.runtime.beat_s}
         detail = json.dumps({**self.detail(), **gauges})
         await self.ledger.transact(
             control.beat,
@@ -98,38 +103,6 @@ class Boot:
             ready_us=self.ready_us,
         )
         self._notify.send("WATCHDOG=1")
-
-
-class Notify:
-    """sd_notify(3) without a library: one datagram to $NOTIFY_SOCKET, or nothing at all."""
-
-    def __init__(self, address: str | None) -> None:
-        self._address = "\0" + address[1:] if address and address.startswith("@") else address
-
-    def send(self, text: str) -> None:
-        """Tell systemd; a manager that does not listen is no reason to fail."""
-        if self._address:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                try:
-                    sender.sendto(text.encode(), self._address)
-                except OSError as error:
-                    logger.debug("notify.failed", error=str(error))
-
-
-def _pss_bytes() -> int:
-    """Return this process's share of memory.
-
-    Only it can tell: a hardened one hides it from its own user.
-    """
-    import psutil
-
-    return int(psutil.Process().memory_full_info().pss)
-
-
-def harden() -> None:
-    """Make this process leave no core dump and be unreadable for others of the same user."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def end_with_supervisor(home: Home) -> None:

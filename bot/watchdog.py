@@ -18,7 +18,8 @@ from bot.supervise import Process, Watch, restart_hung, revive, seen
 logger = structlog.get_logger(__name__)
 #: supervisord never tries again what it calls FATAL: we do, this often.
 REVIVE_S = 60.0
-CHECK_S = 1.0
+#: Between two looks: supervisord's answer costs both sides some milliseconds.
+CHECK_S = 2.5
 #: A worker that was seen to be started so often and never began work is told of. Where it takes
 #: longer than supervisord's `startsecs` to fail, it is never FATAL.
 STARTS = 4

@@ -15,6 +15,7 @@ from bot import report
 from bot.config.schema import Settings
 from bot.detect.intake import Intake
 from bot.execution.assemble import Execution, assemble
+from bot.execution.learned import Learned, informed
 from bot.ledger import account, control, leaders, signals
 from bot.ledger.db import Ledger
 from bot.ledger.files import migrate
@@ -57,6 +58,7 @@ class Rig:
     clob: Clob
     books: Books
     signer: OrderSigner
+    learned: Learned
     boot_id: int = 0
     execution: Execution | None = None
     intake: Intake | None = None
@@ -130,7 +132,8 @@ class Rig:
         await self.boots(venue)
         user = UserStream(self.settings.venue.user_ws_url, self.clob, self.execution.prover.apply)
         stopping = asyncio.Event()
-        streams = [asyncio.create_task(self.books.run()), asyncio.create_task(user.run())]
+        beside = (self.books.run(), user.run(), self.learned.run())
+        streams = [asyncio.create_task(work) for work in beside]
         await until(lambda: user.stream.connected and self.books.connected, "streams connect")
         work = asyncio.create_task(self.execution.loop.run(stopping))
         try:
@@ -199,12 +202,16 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
             signature_type=addresses["signature_type"],
             funder=settings.account.funder,
         )
-        clob = Clob(transport, signer, addresses["signature_type"], timeout_s=10)
         try:
-            await clob.login()
             async with Ledger(path).open() as ledger:
-                books = Books(settings.venue.market_ws_url, clob.public, now_us=now_us)
-                found = Rig(sim, addresses, path, ledger, settings, clob, books, signer)
+                known = informed(transport, ledger, now_us)
+                kind, public = addresses["signature_type"], known.public
+                clob = Clob(transport, signer, kind, timeout_s=10, public=public)
+                await clob.login()
+                books = Books(settings.venue.market_ws_url, public, now_us=now_us)
+                found = Rig(
+                    sim, addresses, path, ledger, settings, clob, books, signer, known.learned
+                )
                 cash = await clob.collateral()
                 await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
                 wallets = [(leader.wallet, "") for leader in settings.leaders]

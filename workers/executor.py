@@ -14,6 +14,7 @@ from bot.config.schema import Settings
 from bot.config.secrets import private_key
 from bot.errors import ConfigError, Unavailable
 from bot.execution.assemble import Execution, assemble
+from bot.execution.learned import Learned, informed
 from bot.execution.prefetch import Warmer, prefetch
 from bot.execution.reconcile import Reconciler
 from bot.ledger import account, control, markets
@@ -26,9 +27,10 @@ from bot.polymarket.clob import Clob
 from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
+from bot.process import harden
 from bot.queue import Message, Reconcile, SignalSeen, Warm
 from bot.risk.guards import MAX_SKEW_S
-from bot.runtime import Boot, harden, now_us, run
+from bot.runtime import Boot, now_us, run
 
 logger = structlog.get_logger(__name__)
 LOCK_WAIT_S = 30
@@ -90,9 +92,9 @@ async def executor(boot: Boot) -> None:
             timeout_s=execution.timeout_s,
             requests_per_s=execution.requests_per_s,
         )
-        clob = Clob(
-            transport, signer, settings.account.signature_type, timeout_s=execution.timeout_s
-        )
+        known = informed(transport, ledger, now_us)
+        kind, patience = settings.account.signature_type, execution.timeout_s
+        clob = Clob(transport, signer, kind, timeout_s=patience, public=known.public)
         try:
             cash = await _login(boot, clob)
             if cash is None:
@@ -102,7 +104,7 @@ async def executor(boot: Boot) -> None:
             books = Books(settings.venue.market_ws_url, clob.public, now_us=now_us)
             built = assemble(ledger, clob, books, signer, settings, boot_id=boot.id, now_us=now_us)
             user = UserStream(settings.venue.user_ws_url, clob, built.prover.apply)
-            await _work(boot, built, books, clob, user)
+            await _work(boot, built, books, clob, user, known.learned)
         finally:
             await transport.close()
 
@@ -128,7 +130,7 @@ async def _login(boot: Boot, clob: Clob) -> int | None:
 
 
 async def _work(
-    boot: Boot, execution: Execution, books: Books, clob: Clob, user: UserStream
+    boot: Boot, execution: Execution, books: Books, clob: Clob, user: UserStream, learned: Learned
 ) -> None:
     loop, reconciler = execution.loop, execution.reconciler
 
@@ -143,6 +145,7 @@ async def _work(
         tasks = {
             "books": books.run(),
             "user": user.run(),
+            "learned": learned.run(),
             "prefetch": _keep_fresh(boot, books, clob),
             "clock": _mind_clock(boot, clob),
             "restriction": _mind_restriction(boot, clob),

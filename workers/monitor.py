@@ -6,12 +6,15 @@ import time
 from dataclasses import dataclass
 
 from bot.detect.activity import Activity
+from bot.detect.catalogue import Catalogue
 from bot.detect.intake import Intake
 from bot.detect.life import MarketLife
 from bot.detect.rtds import Rtds
-from bot.ledger import leaders
+from bot.ledger import leaders, markets
 from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
+from bot.polymarket.gamma import Gamma
+from bot.polymarket.listings import Listings
 from bot.polymarket.resolution import Resolutions
 from bot.polymarket.transport import Transport
 from bot.queue import Sender, SignalSeen, Warm
@@ -35,6 +38,8 @@ class Sources:
     rtds: Rtds
     activity: Activity
     life: MarketLife
+    catalogue: Catalogue
+    listings: Listings
 
     def detail(self) -> dict[str, object]:
         """Return each source's age, for the status screen."""
@@ -56,15 +61,22 @@ class Sources:
             await asyncio.sleep(1)
 
 
-def make_sources(boot: Boot, transport: Transport, resolutions: Resolutions) -> Sources:
+def make_sources(boot: Boot, data: Transport, clob: Transport, gamma: Transport) -> Sources:
     """Wire the sources of this boot together."""
     settings = boot.settings
+    catalogue = Catalogue(boot.ledger, Gamma(gamma), settings.detect.catalogue, now_us)
+    listings = Listings(
+        settings.venue.market_ws_url,
+        lambda: boot.ledger.look(markets.some_token),
+        catalogue.named,
+    )
     sender = Sender(boot.home.socket("executor"))
     intake = Intake(
         boot.ledger,
         lambda signal: sender.put(SignalSeen(signal)),
         now_us,
         lambda fill: sender.put(Warm(fill.condition, fill.token)),
+        catalogue.want,
     )
     rtds = Rtds(
         settings.venue.rtds_url,
@@ -74,10 +86,12 @@ def make_sources(boot: Boot, transport: Transport, resolutions: Resolutions) -> 
         reconnect_s=settings.detect.reconnect_s,
         now_us=now_us,
     )
-    activity = Activity(DataApi(transport), boot.ledger, intake, settings.detect, now_us)
+    activity = Activity(DataApi(data), boot.ledger, intake, settings.detect, now_us)
     # The executor looks at its rows whenever it is woken: which message wakes it is all the same.
-    life = MarketLife(boot.ledger, resolutions, lambda c: sender.put(SignalSeen(c)), now_us)
-    return Sources(boot, sender, intake, rtds, activity, life)
+    life = MarketLife(
+        boot.ledger, Resolutions(clob, gamma), lambda c: sender.put(SignalSeen(c)), now_us
+    )
+    return Sources(boot, sender, intake, rtds, activity, life, catalogue, listings)
 
 
 async def monitor(boot: Boot) -> None:
@@ -100,11 +114,13 @@ async def monitor(boot: Boot) -> None:
         timeout_s=settings.execution.timeout_s,
         requests_per_s=LIFE_REQUESTS_PER_S,
     )
-    sources = make_sources(boot, transport, Resolutions(clob, gamma))
+    sources = make_sources(boot, transport, clob, gamma)
     followed = await sources.intake.load()
     boot.detail = sources.detail
     await boot.ready()
     tasks = [sources.sender.run(), sources.progress(), sources.life.run(), _watch_health(boot)]
+    if settings.detect.catalogue != "off":
+        tasks += [sources.catalogue.run(followed), sources.listings.run()]
     if settings.detect.rtds:
         tasks.append(sources.rtds.run())
     if followed:

@@ -5,8 +5,10 @@ them. Nothing secret lives here, only where a secret may be found.
 """
 
 import hashlib
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -252,6 +254,9 @@ class DetectSettings(Section):
         30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds"
     )
     reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
+    catalogue: Literal["seen", "all", "off"] = Field(
+        "seen", description="markets kept ready: those leaders use and new ones, every one, or none"
+    )
 
     @model_validator(mode="after")
     def _watchdog(self) -> "DetectSettings":
@@ -276,7 +281,10 @@ class ExecutionSettings(Section):
         5, ge=1, le=600, description="unsettled fills are looked up this often, seconds"
     )
     requests_per_s: int = Field(
-        20, ge=1, le=500, description="ceiling for the CLOB, below its published limits"
+        100,
+        ge=1,
+        le=500,
+        description="ceiling of each kind of CLOB request, below its limits",
     )
 
 
@@ -369,11 +377,22 @@ class Settings(BaseSettings):
 
     def followed(self, wallet: str) -> StrategySettings | None:
         """Return the strategy settings for a leader, or None if the wallet is not followed."""
-        for leader in self.leaders:
-            if leader.wallet == wallet:
-                over = leader.model_dump(exclude={"wallet", "label"}, exclude_none=True)
-                return self.strategy.model_copy(update=over)
-        return None
+        return self._by_leader.get(wallet)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some values replaced, which looks its leaders up anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_by_leader", None)
+        return copied
+
+    @cached_property
+    def _by_leader(self) -> dict[str, StrategySettings]:
+        # Asked for twice a decision: ten thousand leaders are not looked through each time.
+        own, strategy = {"wallet", "label"}, self.strategy
+        over = {
+            lead.wallet: lead.model_dump(exclude=own, exclude_none=True) for lead in self.leaders
+        }
+        return {wallet: strategy.model_copy(update=found) for wallet, found in over.items()}
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:

@@ -124,3 +124,5 @@ class Activity:
             leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
 
         await self._ledger.transact(store)
+        for _, condition, _ in held:
+            self._intake.used(condition)

@@ -11,7 +11,7 @@ from bot.ledger.db import Ledger, Tx
 from bot.model import totals
 from bot.model.intent import mirror
 from bot.model.leader import Holding, LeaderFill, Wallet
-from bot.model.market import Side
+from bot.model.market import ConditionId, Side
 from bot.model.signal import Signal, SignalKind
 
 Observation = tuple[LeaderFill, totals.Total]
@@ -38,9 +38,11 @@ class Intake:
         announce: Callable[[str], None],
         now_us: Callable[[], int],
         warm: Callable[[LeaderFill], None] = lambda _: None,
+        used: Callable[[ConditionId], None] = lambda _: None,
     ) -> None:
         self._ledger, self._announce, self._now = ledger, announce, now_us
         self._warm = warm  #: told of a purchase before it is stored
+        self.used = used  #: told of every market in which a leader trades or holds something
         self._watched: Mapping[str, tuple[Wallet, int]] = {}
         self._known: LRUCache[totals.Group, totals.Total] = LRUCache(REMEMBERED)
         self.refused = 0  #: rows that could not be read since start
@@ -50,6 +52,10 @@ class Intake:
         starts = await self._ledger.look(leaders.watch_starts)
         self._watched = {wallet.lower(): (wallet, start) for wallet, start in starts.items()}
         return list(starts)
+
+    def knows(self, wallet: str) -> bool:
+        """Return whether a wallet, in lower case, is a followed leader's."""
+        return wallet in self._watched
 
     def follows(self, fill: LeaderFill) -> bool:
         """Return whether a row is a followed leader's, since we watch."""
@@ -87,6 +93,7 @@ class Intake:
             return 0
 
         for s in rows:
+            self.used(s.fill.condition)
             if s.fill.side is Side.BUY:
                 self._warm(s.fill)
 

@@ -8,7 +8,7 @@ import structlog
 from bot.errors import Unavailable
 from bot.ledger import markets
 from bot.ledger.db import Ledger
-from bot.polymarket.resolution import Resolutions
+from bot.polymarket.resolution import AT_ONCE, Payouts, Resolutions
 
 logger = structlog.get_logger(__name__)
 #: Markets end minutes or days after the last trade: asking more often gains nothing.
@@ -16,7 +16,7 @@ LOOK_S = 20
 
 
 class MarketLife:
-    """Asks whether markets have ended, one after another, and stores how."""
+    """Asks whether markets have ended, many at a time, and stores how."""
 
     def __init__(
         self,
@@ -36,16 +36,20 @@ class MarketLife:
 
     async def look(self) -> None:
         """Ask once about every market that we hold something of and that has not ended."""
-        for condition, tokens in await self._ledger.look(markets.held):
+        held = await self._ledger.look(markets.held)
+        for start in range(0, len(held), AT_ONCE):
+            part = held[start : start + AT_ONCE]
             try:
-                payouts = await self._resolutions.payouts(condition, tokens)
+                found = await self._resolutions.ended(part)
             except Unavailable as error:
-                logger.warning("market.life_unknown", condition=condition, error=str(error))
+                logger.warning("market.life_unknown", markets=len(part), error=str(error))
                 continue
-            if payouts is None:
-                continue
-            if await self._ledger.transact(
-                markets.end, condition, payouts, source="clob+gamma", now_us=self._now()
-            ):
-                logger.info("market.ended", condition=condition, payouts=payouts)
-                self._announce(condition)
+            for condition, payouts in found.items():
+                await self._end(condition, payouts)
+
+    async def _end(self, condition: str, payouts: Payouts) -> None:
+        if await self._ledger.transact(
+            markets.end, condition, payouts, source="clob+gamma", now_us=self._now()
+        ):
+            logger.info("market.ended", condition=condition, payouts=payouts)
+            self._announce(condition)

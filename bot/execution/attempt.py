@@ -72,7 +72,8 @@ def bear(tx: Tx, intent: Intent, market: Market, terms: Terms, birth: Birth) -> 
         expires_us=expires_s * MICRO or None,
     )
     orders.add(tx, order)
-    markets.learn(tx, market, now_us=now)
+    # When they were told knows whoever asked for them: here they only must not be missing.
+    markets.learn(tx, market.facts(), "clob", as_of_us=0)
     failpoints.reach("decide.written")
     return order
 

@@ -75,6 +75,7 @@ class Loop:
         self._in_flight, self._doorbell = in_flight, doorbell
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._deciding: set[agenda.Position] = set()
+        self._passed_by: set[agenda.Position] = set()  #: being decided when it was last looked
         self._fills_due_us = self._ends_due_us = 0
         self._failure: BaseException | None = None
         self.progress_us: int | None = None
@@ -140,6 +141,7 @@ class Loop:
 
     async def _look(self) -> _Agenda:
         now, busy = self._now(), tuple(self._deciding)
+        self._passed_by = set(busy)
         if ends := not now < self._ends_due_us < now + FAR_US:
             self._ends_due_us = now + ENDS_S * MICRO
 
@@ -205,12 +207,18 @@ class Loop:
         self, position: agenda.Position, signals: list[Signal], stopping: asyncio.Event
     ) -> None:
         try:
-            for signal in signals:
-                if not await self._decided(signal, stopping):
+            for _, alike in groupby(signals, key=lambda signal: signal.token):
+                first, *others = alike
+                if not await self._decided(first, stopping):
+                    return
+                # Now everything is at hand: they ask in one turn, so they share a transaction,
+                # each undone alone, and one that buys lets those behind it wait.
+                ends = await asyncio.gather(*(self._decided(each, stopping) for each in others))
+                if not all(ends):
                     return
         finally:
             self._deciding.discard(position)
-        if len(signals) > 1:
+        if len(signals) > 1 or position in self._passed_by:
             self._doorbell.set()  # there may be more of them
 
     async def _decided(self, signal: Signal, stopping: asyncio.Event) -> bool:

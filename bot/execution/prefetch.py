@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from bot.errors import Unavailable
 from bot.execution import look
-from bot.ledger import leaders, markets
+from bot.ledger import leaders
 from bot.ledger.db import Ledger
 from bot.model.market import ConditionId, TokenId
 from bot.model.units import MICRO
@@ -47,7 +47,7 @@ class Warmer:
 
 
 async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int) -> None:
-    """Fetch what the exchange tells of markets in use, and store the facts.
+    """Have the facts of markets in use told anew where they are older than ten minutes.
 
     Without facts of what we hold nobody could tell how its market ends.
     """
@@ -55,10 +55,11 @@ async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int)
     tokens: list[TokenId] = []
     for condition in {condition for condition, _ in used}:
         try:
-            found = await public.refresh_market(condition, purpose="prefetch")
+            found = public.cached(condition) or await public.refresh_market(
+                condition, purpose="prefetch"
+            )
         except Unavailable:
             continue  # it will be fetched when it is needed, and that decision says so
         if found is not None:
             tokens += found.tokens
-            await ledger.transact(markets.learn, found, now_us=now_us)
     await books.watch(tokens, max_age_us=RECENT_US)

@@ -254,6 +254,17 @@ def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
     return sorted({(ConditionId(row["condition"]), TokenId(row["token"])) for row in found})
 
 
+def markets_held(tx: Tx, wallet: str) -> list[ConditionId]:
+    """Return the conditions in which a leader holds something that could be sold."""
+    found = rows(
+        tx,
+        "SELECT DISTINCT condition FROM leader_position"
+        f" WHERE wallet = :wallet AND shares >= {CENT}",
+        wallet=wallet,
+    )
+    return [ConditionId(row["condition"]) for row in found]
+
+
 #: Trades pruned in one transaction: each takes its sources, signals and decisions along.
 PRUNED_AT_ONCE = 40
 

@@ -1,41 +1,156 @@
 """Markets: what the exchange last told of them. Exits live on it when nobody answers."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from bot.ledger.db import Tx, one, rows, run, upsert
-from bot.model.market import ConditionId, Market, TokenId
+from bot.ledger.db import Tx, one, rows, run, scalar, upsert
+from bot.model.market import ConditionId, Facts, Market, TokenId
+from bot.model.units import MICRO
+
+#: Who tells: the CLOB by request or channel, or Gamma.
+Source = Literal["clob", "gamma"]
+#: Gamma's answers are kept for five minutes on their way (`cache-control: max-age=300`).
+GAMMA_LATE_US = 600 * MICRO
+#: That the same was told again is noted once in so long: everything is told again every day.
+RENEWED_US = 2 * 86_400 * MICRO
+_FIELDS = (
+    "tick", "min_shares", "neg_risk", "version", "fee_rate", "fee_exponent", "accepting", "event",
+)  # fmt: skip
+#: The channel tells no neg-risk; whoever does tells everything.
+_COMPLETE = "neg_risk IS NOT NULL AND tick IS NOT NULL AND accepting IS NOT NULL"
 
 
-def learn(tx: Tx, market: Market, *, now_us: int) -> None:
-    """Store a market's facts as they are now; that it has ended, and how, stays."""
-    values = {
-        "condition": market.condition,
-        "tokens": json.dumps(market.tokens),
-        "outcomes": json.dumps(market.outcomes),
-        "tick": market.tick,
-        "min_shares": market.min_shares,
-        "neg_risk": int(market.neg_risk),
-        "version": market.version,
-        "fee_rate": market.fee_rate,
-        "fee_exponent": market.fee_exponent,
-        "accepting": int(market.accepting),
-        "as_of_us": now_us,
+#: Facts and who told them when, in microseconds.
+Word = tuple[Facts, Source, int]
+
+
+def learn(tx: Tx, facts: Facts, source: Source, *, as_of_us: int) -> bool:
+    """Store what a source tells, field by field, where it is newer; return whether that changed
+    anything worth writing.
+
+    Of tick and status Gamma knows what was so ten minutes ago, whatever it says: its answers are
+    kept for five. The tokens of a market are those first told: whoever names others is not
+    believed. One that has ended takes no orders any more.
+    """
+    changes = _changes(_row(tx, facts.condition), (facts, source, as_of_us))
+    if changes:
+        upsert(tx, "market", ["condition"], {**changes, "condition": facts.condition})
+    return bool(changes)
+
+
+def news(tx: Tx, words: Sequence[Word]) -> list[Word]:
+    """Return those of what is told that `learn` would store; most of it is known."""
+    return [word for word in words if _changes(_row(tx, word[0].condition), word)]
+
+
+def _row(tx: Tx, condition: str) -> dict[str, Any] | None:
+    return one(tx, "SELECT * FROM market WHERE condition = :condition", condition=condition)
+
+
+def _changes(row: dict[str, Any] | None, word: Word) -> dict[str, Any]:
+    """Return the columns that what is told changes, all of them for a market that is not known."""
+    facts, source, as_of_us = word
+    tokens = json.dumps(facts.tokens)
+    if row is not None and row["tokens"] != tokens:
+        return {}
+    told: dict[str, int] = json.loads(row["told"]) if row is not None else {}
+    known = row or {"as_of_us": 0, "status": "trading"}
+    changes: dict[str, Any] = {}
+    for field, value in _said(facts).items():
+        late = source == "gamma" and field in ("tick", "accepting")
+        at = as_of_us - GAMMA_LATE_US if late else as_of_us
+        ended = field == "accepting" and known["status"] == "ended"
+        if at < told.get(field, 0) or ended:
+            continue
+        if known.get(field) != value or at - told.get(field, 0) >= RENEWED_US:
+            changes[field], told[field] = value, at
+    if row is not None and not changes:
+        return {}
+    newest = max(as_of_us, known["as_of_us"])
+    named = {"tokens": tokens, "outcomes": json.dumps(facts.outcomes)}
+    return {**named, **changes, "told": json.dumps(told), "as_of_us": newest}
+
+
+def _said(facts: Facts) -> dict[str, Any]:
+    found = ((field, getattr(facts, field)) for field in _FIELDS)
+    return {
+        field: int(value) if isinstance(value, bool) else value
+        for field, value in found
+        if value is not None
     }
-    upsert(tx, "market", ["condition"], values)
 
 
 def last_known(tx: Tx, condition: str) -> Market | None:
     """Return a market's facts as they were last told, however long ago, or None."""
-    row = one(tx, "SELECT * FROM market WHERE condition = :condition", condition=condition)
-    return _market(row) if row else None
+    row = _row(tx, condition)
+    return _market(row) if row is not None and _complete(row) else None
+
+
+def lately_told(tx: Tx, condition: str, since_us: int) -> Market | None:
+    """Return a market's facts if all of them were told since then, or None."""
+    row = _row(tx, condition)
+    if row is None or not _complete(row) or min(json.loads(row["told"]).values()) < since_us:
+        return None
+    return _market(row)
+
+
+def incomplete(tx: Tx, limit: int) -> list[ConditionId]:
+    """Return markets of which little is told, the newest first."""
+    found = rows(
+        tx,
+        "SELECT condition FROM market WHERE neg_risk IS NULL ORDER BY as_of_us DESC LIMIT :limit",
+        limit=limit,
+    )
+    return [row["condition"] for row in found]
+
+
+def forget_incomplete(tx: Tx, before_us: int) -> int:
+    """Forget markets that nobody told more of since then; return how many, 200 at most."""
+    return run(
+        tx,
+        "DELETE FROM market WHERE condition IN (SELECT condition FROM market"
+        " WHERE neg_risk IS NULL AND as_of_us < :before ORDER BY as_of_us LIMIT 200)",
+        before=before_us,
+    )
+
+
+def unknown(tx: Tx, conditions: Sequence[ConditionId]) -> list[ConditionId]:
+    """Return those of at most 200 markets that nothing, or not everything, is known of."""
+    marks = ", ".join(f":c{i}" for i in range(len(conditions)))
+    values = {f"c{i}": condition for i, condition in enumerate(conditions)}
+    found = rows(
+        tx,
+        f"SELECT condition FROM market WHERE condition IN ({marks}) AND {_COMPLETE}",
+        **values,
+    )
+    known = {row["condition"] for row in found}
+    return [condition for condition in conditions if condition not in known]
 
 
 def all_known(tx: Tx, limit: int) -> list[Market]:
     """Return the facts of markets told of last, newest first."""
-    found = rows(tx, "SELECT * FROM market ORDER BY as_of_us DESC LIMIT :limit", limit=limit)
+    found = rows(
+        tx,
+        f"SELECT * FROM market WHERE {_COMPLETE} ORDER BY as_of_us DESC LIMIT :limit",
+        limit=limit,
+    )
     return [_market(row) for row in found]
+
+
+def some_token(tx: Tx) -> TokenId | None:
+    """Return a token of a market that takes orders, or None while none is known."""
+    tokens = scalar(
+        tx,
+        "SELECT tokens FROM (SELECT tokens, accepting FROM market ORDER BY as_of_us DESC LIMIT 50)"
+        " WHERE accepting = 1 LIMIT 1",
+    )
+    return TokenId(json.loads(tokens)[0]) if tokens else None
+
+
+def _complete(row: dict[str, Any]) -> bool:
+    return None not in (row["neg_risk"], row["tick"], row["accepting"])
 
 
 def _market(row: dict[str, Any]) -> Market:

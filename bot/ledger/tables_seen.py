@@ -144,20 +144,35 @@ class QuarantineRow(SQLModel, table=True):
 
 
 class MarketRow(SQLModel, table=True):
-    """What the exchange last told of a market; the last known facts serve exits."""
+    """What is told of a market, field by field; the last known facts serve exits.
+
+    NULL where nobody has told: the channel that names new markets says little. `told` is JSON,
+    {field: moment in microseconds}: newer words win, each for itself.
+    """
 
     __tablename__ = "market"
-    __table_args__ = STRICT
+    __table_args__ = (
+        Index("ix_market_as_of", "as_of_us"),
+        Index(
+            "ix_market_incomplete",
+            "as_of_us",
+            sqlite_where=text("neg_risk IS NULL"),
+            postgresql_where=text("neg_risk IS NULL"),
+        ),
+        STRICT,
+    )
     condition: str = _text(primary_key=True)
     tokens: str = _text()
     outcomes: str = _text()
-    tick: int = _int()
-    min_shares: int = _int()
-    neg_risk: int = _int()
-    version: str = _text()
-    fee_rate: int = _int()
-    fee_exponent: int = _int()
-    accepting: int = _int()
+    tick: int | None = _int(default=None)
+    min_shares: int | None = _int(default=None)
+    neg_risk: int | None = _int(default=None)
+    version: str | None = Field(default=None, sa_type=Text)
+    fee_rate: int | None = _int(default=None)
+    fee_exponent: int | None = _int(default=None)
+    accepting: int | None = _int(default=None)
+    event: str | None = Field(default=None, sa_type=Text)
+    told: str = _text()
     as_of_us: int = _int()
     status: str = _text(sa_column_kwargs={"server_default": "trading"})
     payouts: str | None = Field(default=None, sa_type=Text)

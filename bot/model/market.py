@@ -37,6 +37,30 @@ class Market:
         """Return the other outcome token of this condition."""
         return self.tokens[1] if token == self.tokens[0] else self.tokens[0]
 
+    def facts(self) -> "Facts":
+        """Return all of it as what a source tells."""
+        return Facts(
+            self.condition, self.tokens, self.outcomes, self.tick, self.min_shares, self.neg_risk,
+            self.version, self.fee_rate, self.fee_exponent, self.accepting,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one source tells of a market; None where it tells nothing."""
+
+    condition: ConditionId
+    tokens: tuple[TokenId, TokenId]
+    outcomes: tuple[str, str]
+    tick: int | None = None
+    min_shares: int | None = None
+    neg_risk: bool | None = None
+    version: Literal["v1", "v2"] | None = None
+    fee_rate: int | None = None
+    fee_exponent: int | None = None
+    accepting: bool | None = None
+    event: str | None = None  #: markets of one event are siblings
+
 
 @dataclass(frozen=True, slots=True)
 class Book:

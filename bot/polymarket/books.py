@@ -203,10 +203,11 @@ class Books:
     def _apply(self, shard: Shard, raw: bytes) -> None:
         frame = wire.decode(raw, _Frame)
         if frame.event_type == "book":
-            token, book = wire.book(raw, now_us=self._now())
-            if self._carried.get(token) is shard:
-                self._replace(token, book)
-                shard.named.add(token)
+            shown = wire.book(raw, now_us=self._now())
+            self._public.compare(shown)
+            if self._carried.get(shown.token) is shard:
+                self._replace(shown.token, shown.book)
+                shard.named.add(shown.token)
         elif frame.event_type == "tick_size_change":
             self._public.forget_market(frame.market)
         for change in frame.price_changes:

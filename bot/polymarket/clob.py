@@ -12,7 +12,7 @@ from bot.model.fill import Evidence, Fill, Unreadable
 from bot.model.market import TokenId
 from bot.model.order import Deferred, LiveOrder, Order, OrderId, Outcome, Unknown
 from bot.model.units import printable
-from bot.polymarket import wire
+from bot.polymarket import trades, wire
 from bot.polymarket.answers import (
     END_CURSOR,
     ApiKey,
@@ -42,7 +42,13 @@ class Clob:
     """One wallet at the exchange."""
 
     def __init__(
-        self, transport: Transport, signer: OrderSigner, signature_type: int, *, timeout_s: float
+        self,
+        transport: Transport,
+        signer: OrderSigner,
+        signature_type: int,
+        *,
+        timeout_s: float,
+        public: Public | None = None,
     ) -> None:
         self._http, self._signer, self._type, self._timeout_s = (
             transport,
@@ -51,7 +57,7 @@ class Clob:
             timeout_s,
         )
         self._credentials: Credentials | None = None
-        self.public = Public(transport)
+        self.public = public or Public(transport)
         self._balances = AsyncLimiter(BALANCES_PER_10_S, 10)
         #: (monotonic, exchange) seconds when its clock was last read; what happens to ours shows at
         #: once.
@@ -206,15 +212,15 @@ class Clob:
     async def fills(self, condition: str | None, *, after_s: int) -> Evidence:
         """Return our fills of a condition (None: of all) since `after_s`, all pages of them."""
         params = {"after": str(after_s), **({"market": condition} if condition else {})}
-        trades, unreadable = await self._pages("/data/trades", params, wire.Trade)
+        shown, unreadable = await self._pages("/data/trades", params, trades.Trade)
         found: list[Fill] = []
-        for trade in trades:
+        for trade in shown:
             evidence = await self.read_trade(trade)
             found += evidence.fills
             unreadable += evidence.unreadable
         return Evidence(tuple(found), tuple(unreadable))
 
-    async def read_trade(self, trade: wire.Trade) -> Evidence:
+    async def read_trade(self, trade: trades.Trade) -> Evidence:
         """Return what one trade says of our orders.
 
         One of a market that nobody tells is unreadable.
@@ -232,7 +238,7 @@ class Clob:
             return Evidence((), (Unreadable(why, _token(trade.asset_id)),))
         try:
             wallet = self._signer.maker
-            found = wire.our_fills(trade, owner=self.owner, wallet=wallet, market=market)
+            found = trades.our_fills(trade, owner=self.owner, wallet=wallet, market=market)
         except wire.BadInput as error:
             why = f"trade {printable(trade.id, 80)}: {error}"
             return Evidence((), (Unreadable(why, _token(trade.asset_id)),))

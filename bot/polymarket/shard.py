@@ -1,9 +1,9 @@
 """One connection of the market channel: the tokens it carries, and what it has said of them.
 
-The exchange sends nothing for tokens beyond some 500 a connection, without a word (POLYMARKET:
-ceilings), and a subscription may lapse while pings are answered. So a token counts as carried only
-once the channel has named it on this connection, and a quiet shard listens to a busy token beside
-its own: only then does its silence mean anything.
+The exchange sends nothing for tokens beyond some 500 a connection, without a word, and a
+subscription may lapse while pings are answered. So a token counts as carried only once the channel
+has named it on this connection, and a quiet shard listens to a busy token beside its own: only
+then does its silence mean anything.
 """
 
 import json

@@ -29,6 +29,8 @@ from bot.errors import Unavailable
 MAX_BODY = 8 * 1024 * 1024
 #: Longer than the pause of whoever asks most seldom: an order should not pay for a handshake.
 KEEP_ALIVE_S = 75
+#: Below the limit of lists (POST /books, /data/trades: 50 a second).
+LISTS_PER_S = 40
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _backoff = wait_random_exponential(multiplier=0.25, max=8)
 
@@ -79,8 +81,11 @@ class Transport:
         self._base, self._timeout_s = base_url, timeout_s
         self._proxy = _proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
-        limits = ("order", "decision", "evidence", "prefetch")
-        self._limits = {name: AsyncLimiter(requests_per_s, 1) for name in limits}
+        few = min(requests_per_s, LISTS_PER_S)
+        limits = {
+            "order": requests_per_s, "decision": requests_per_s, "evidence": few, "prefetch": few,
+        }  # fmt: skip
+        self._limits = {name: AsyncLimiter(rate, 1) for name, rate in limits.items()}
         self._reads: dict[Any, asyncio.Task[Reply]] = {}
 
     async def close(self) -> None:

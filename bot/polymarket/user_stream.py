@@ -8,7 +8,7 @@ import structlog
 
 from bot.errors import Unavailable
 from bot.model.fill import Evidence
-from bot.polymarket import wire
+from bot.polymarket import trades, wire
 from bot.polymarket.clob import Clob
 from bot.polymarket.stream import Stream
 
@@ -36,7 +36,7 @@ class UserStream:
         return [json.dumps({"type": "user", "auth": self._clob.user_auth})]
 
     async def _read(self, raw: bytes) -> Evidence:
-        evidence = await self._clob.read_trade(wire.decode(raw, wire.Trade))
+        evidence = await self._clob.read_trade(wire.decode(raw, trades.Trade))
         for problem in evidence.unreadable:
             logger.warning("user.unreadable", problem=problem.why)
         return evidence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import ConfigError
 from bot.sim import cash, markets
 from bot.sim.entities import MICRO, Account, SimMarket, new_market
-from bot.sim.scenario import Scenario
+from bot.sim.scenario import DEPTH, Scenario
 
 if TYPE_CHECKING:
     from bot.sim.server import Simulation
@@ -81,18 +81,35 @@ class Acts:
         self._story.quote(where)
         return {"tx": [trade.tx for trade in trades]}
 
-    def do_list(self, number: int = 1, version: str = "v1") -> dict[str, Any]:
-        """List so many new markets, each quoted like the others; the market channel tells of it."""
+    def do_list(
+        self, number: int = 1, version: str = "v1", event: str = "", late_s: int = 0
+    ) -> dict[str, Any]:
+        """List so many new markets, each quoted like the others; the market channel tells of it.
+
+        They may belong to one `event`; lists and lookups know them only `late_s` seconds later.
+        """
         if version not in ("v1", "v2"):
             raise ConfigError(f"version {version[:40]!a}: expected v1 or v2")
         listed = []
         for _ in range(number):
             count = len(self._story.markets)
             market = new_market(self._exchange.rng, f"New market {count}?", version=version)
+            market.event, market.listed_us = event, self._exchange.now_us + late_s * MICRO
             self._story.open(market)
             self._sim.streams.listed(market, count)
             listed.append(market.condition)
         return {"conditions": listed}
+
+    def do_makers(self, market: int, number: int = 50, shares: int = 20) -> None:
+        """So many resting orders take the place of the best offer of the first outcome."""
+        where = self._market(market)
+        self._story.depth = 0
+        self._story.quote(where)
+        self._story.depth = DEPTH
+        price = self._story.mids[where.condition] // where.tick * where.tick + where.tick
+        for _ in range(number):
+            size = shares * MICRO
+            self._exchange.inside(self._story.maker, where.tokens[0], "SELL", price, size, "GTC")
 
     def do_depth(self, shares: int, market: int = 0) -> None:
         """Quote this many shares a level; 0 takes every quote away."""

@@ -1,8 +1,9 @@
 """Lists of markets: the CLOB's pages and Gamma, and how each of them shows a market that ended.
 
 Traps of the real ones that are kept: Gamma hides closed markets and version v2 unless it is asked
-for them, shows at most 100 rows and ignores what it does not know; some closed rows of the CLOB
-still say that orders are accepted; a split has no winner.
+for them, shows at most 100 rows, ignores what it does not know, and is kept by caches on its way
+(`kept_s`: the same question gets the same answer for so long); some closed rows of the CLOB still
+say that orders are accepted; a split has no winner; what is new is listed late.
 """
 
 import base64
@@ -31,6 +32,8 @@ class CatalogueServer:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.kept_s = 0
+        self._kept: dict[str, tuple[int, Any]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route."""
@@ -40,6 +43,7 @@ class CatalogueServer:
             web.get("/markets/{condition}", self.clob_market),
             web.get("/gamma/markets", self.gamma_markets),
             web.get("/gamma/markets/keyset", self.gamma_keyset),
+            web.get("/gamma/events", self.gamma_events),
         ]
 
     def number(self, market: SimMarket) -> int:
@@ -59,7 +63,7 @@ class CatalogueServer:
     async def clob_market(self, request: web.Request) -> web.Response:
         """GET /markets/{condition}."""
         market = self.exchange.markets.get(request.match_info["condition"])
-        if market is None:
+        if market is None or market.listed_us > self.exchange.now_us:
             return failure("market not found", 404)
         return web.json_response(clob_row(market))
 
@@ -72,7 +76,28 @@ class CatalogueServer:
         found = self._asked(request)
         if isinstance(found, web.Response):
             return found
-        return web.json_response(found[offset : offset + _limit(request)])
+        return self._answer(request, found[offset : offset + _limit(request)])
+
+    async def gamma_events(self, request: web.Request) -> web.Response:
+        """GET /events of Gamma by ids: each with all its markets."""
+        found = []
+        for event in _all(request, "id"):
+            nested = [
+                gamma_row(i, market)
+                for i, market in enumerate(self.exchange.markets.values())
+                if event_of(i, market) == event and market.listed_us <= self.exchange.now_us
+            ]
+            if nested:
+                found.append({"id": event, "slug": event, "title": event, "markets": nested})
+        return self._answer(request, found[: _limit(request)])
+
+    def _answer(self, request: web.Request, answer: Any) -> web.Response:
+        now, asked = self.exchange.now_us, request.path_qs
+        until, kept = self._kept.get(asked, (0, None))
+        if now < until:
+            return web.json_response(kept)
+        self._kept[asked] = (now + self.kept_s * MICRO, answer)
+        return web.json_response(answer)
 
     async def gamma_keyset(self, request: web.Request) -> web.Response:
         """GET /markets/keyset of Gamma: `offset` is refused, the last page has no cursor."""
@@ -87,7 +112,7 @@ class CatalogueServer:
         answer: dict[str, Any] = {"markets": found[start:after]}
         if after < len(found):
             answer["next_cursor"] = base64.b64encode(str(after).encode()).decode()
-        return web.json_response(answer)
+        return self._answer(request, answer)
 
     def _asked(self, request: web.Request) -> list[dict[str, Any]] | web.Response:
         q = request.query
@@ -99,6 +124,7 @@ class CatalogueServer:
             gamma_row(i, market, tags="include_tag" in q)
             for i, market in enumerate(self.exchange.markets.values())
             if market.ended == closed
+            and market.listed_us <= self.exchange.now_us
             and market.version in versions
             and _fits(request, "id", str(i + 1))
             and _fits(request, "slug", market.slug)
@@ -120,6 +146,11 @@ def _all(request: web.Request, name: str) -> list[str]:
 def _fits(request: web.Request, name: str, *values: str) -> bool:
     asked = _all(request, name)
     return not asked or bool(set(asked) & set(values))
+
+
+def event_of(number: int, market: SimMarket) -> str:
+    """Return the id of the event that a market belongs to."""
+    return market.event or str(number + 1)
 
 
 def clob_row(market: SimMarket) -> dict[str, Any]:
@@ -166,7 +197,9 @@ def gamma_row(number: int, market: SimMarket, *, tags: bool = False) -> dict[str
             "rate": market.fee_rate / MICRO, "exponent": market.fee_exponent, "takerOnly": True,
             "rebateRate": 0,
         },
-        "events": [{"id": str(number + 1), "slug": market.slug, "title": market.title}],
+        "events": [
+            {"id": event_of(number, market), "slug": market.slug, "title": market.title}
+        ],
     }  # fmt: skip
     if tags:
         row["tags"] = [{"id": "1", "slug": "all", "label": "All"}]

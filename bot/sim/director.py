@@ -60,6 +60,8 @@ class Director:
         for channel in self._streams.taps:
             self._streams.tap(channel, "clean")
         self._streams.ceiling = sim.plan.max_assets
+        sim.catalogue.kept_s = 0
+        self.do_rtt(0)
         sim.clob.ended_lookups, exchange.grit = sim.plan.ended_lookups, sim.plan.grit
         self._heal_exchange()
         self.mute_feed = False
@@ -91,6 +93,21 @@ class Director:
             "stuck": len(self._exchange.settlement.stuck),
             "ways": len(self._exchange.settlement.signed + self._exchange.settlement.others),
         }  # fmt: skip
+
+    def do_rtt(self, ms: int) -> None:
+        """Every request and subscription takes this much longer to be looked at."""
+        self._sim.stopwatch.rtt_ms, self._streams.rtt_s = ms, ms / 1000
+
+    def do_passed(self, reset: bool = False) -> dict[str, Any]:
+        """Tell how long after its frame an order of each token came; `reset`: and forget it."""
+        found = dict(self._sim.stopwatch.passed())
+        if reset:
+            self._sim.stopwatch.reset()
+        return found
+
+    def do_gamma(self, kept_s: int) -> None:
+        """Gamma gives the same answer to the same question for so many seconds."""
+        self._sim.catalogue.kept_s = kept_s
 
     def do_stop(self) -> None:
         """End the story: leaders do nothing more."""

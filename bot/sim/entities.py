@@ -53,6 +53,8 @@ class SimMarket:
     payouts: tuple[int, int] | None = None
     resolved_tx: str = ""
     lingers: bool = False  #: some lists say that it takes orders although it is closed
+    event: str = ""  #: id of the event it is a market of; "": of one of its own
+    listed_us: int = 0  #: before that nobody but the market channel knows it
 
     @property
     def kind(self) -> str:

@@ -108,9 +108,13 @@ class QuoteServer:
         return web.json_response(dict(zip(names, values, strict=True)))
 
     async def clob_market(self, request: web.Request) -> web.Response:
-        """GET /clob-markets/{condition}: no `nr` where false, no `fd` where there is no fee."""
+        """GET /clob-markets/{condition}: no `nr` where false, no `fd` where there is no fee.
+
+        A market that was only named so far is not found, or has tokens without ids.
+        """
         market = self.exchange.markets.get(request.match_info["condition"])
-        if market is None:
+        early = market is not None and market.listed_us > self.exchange.now_us
+        if market is None or (early and int(market.condition[-1], 16) % 2):
             raise Refused("market not found", 404)
         facts: dict[str, Any] = {
             "t": [{"t": t, "o": o} for t, o in zip(market.tokens, market.outcomes, strict=True)],
@@ -123,4 +127,6 @@ class QuoteServer:
             facts["nr"] = True
         if not market.fee_rate:
             del facts["fd"]
+        if early:
+            facts["t"] = [{"t": "", "o": ""}, {"t": "", "o": ""}]
         return web.json_response(facts)

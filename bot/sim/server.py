@@ -35,6 +35,7 @@ from bot.sim.relayer import RelayerServer
 from bot.sim.resolutions import ResolutionServer
 from bot.sim.rows import FeedRow, rows_of
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
+from bot.sim.stopwatch import Stopwatch
 from bot.sim.streams import CEILING, Streams
 
 TICK_S = 0.02
@@ -95,6 +96,7 @@ class Simulation:
         self.catalogue = CatalogueServer(self.exchange)
         self.streams = Streams(self.exchange, self.keys, plan.max_assets)
         self.faults, self.gate, self.limits = Faults(), Gate(), Limits(plan.limits)
+        self.stopwatch = Stopwatch()
         self.key = crypto.random_key(self.rng)
         owner = crypto.address_of(self.key)
         self.trader = self.exchange.add_account(
@@ -131,7 +133,7 @@ class Simulation:
 
     def middlewares(self) -> list[Any]:
         """Return what a request passes through, outermost first."""
-        passed = (self.faults, self.limits, self.gate)
+        passed = (self.stopwatch, self.faults, self.limits, self.gate)
         return [*(each.middleware() for each in passed), answer_refusals]
 
     def _script(self, plan: Plan) -> list[tuple[int, Callable[[], None]]]:
@@ -224,6 +226,7 @@ class Simulation:
                     self._steps.pop(0)[1]()
             muted = self.director is not None and self.director.mute_feed
             for _, rows in [w for w in self._waiting if w[0] <= now and not muted]:
+                self.stopwatch.announced(row for row in rows if row.wallet in self.leaders)
                 self.streams.activity(rows)
             if self._looping and begun is not None and not self._steps and self.plan.feed is None:
                 begun, self._steps = now, self._tell_again()

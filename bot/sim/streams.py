@@ -34,6 +34,7 @@ class Streams:
         self.market_clients: set[Client] = set()
         self.user_clients: set[Client] = set()
         self.rtds_clients: set[Client] = set()
+        self.rtt_s = 0.0  #: how long a subscription takes to arrive
         self.beyond = 0  #: assets that were asked for above the ceiling
         self.taps = {"user": Tap(), "market": Tap(), "rtds": Tap()}
         self._clients = {
@@ -83,6 +84,10 @@ class Streams:
                 if message.data == "PING":
                     silent = client.tap.mode == "silent"
                     client.put([] if silent else ["" if channel == "rtds" else "PONG"])
+                elif channel == "market" and self.rtt_s:
+                    # What is asked for comes a round trip later, as every answer does.
+                    later = asyncio.get_running_loop().call_later
+                    later(self.rtt_s, on_frame, client, _json(message.data))
                 elif not on_frame(client, _json(message.data)):
                     break
         finally:

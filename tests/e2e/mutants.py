@@ -258,10 +258,6 @@ MUTANTS = {
         "bot/ledger/markets.py", """        " AND status <> 'ended'",""", """        "",""",
         "tests/integration/test_resolution.py::test_an_end_is_stored_once",
     ),
-    "a payout needs two who agree": (
-        "bot/polymarket/resolution.py", "        if by_gamma != by_clob:", "        if by_gamma == (0, 0):",
-        "tests/integration/test_resolution.py::test_a_market_ends_when_both_say_so",
-    ),
     "a payout ends a position": (
         "bot/execution/settle.py", "    intents.end_in_market(tx, ended.tokens, now_us=now_us)", "    assert intents",
         "tests/integration/test_stories_1_to_14.py::test_story_9_a_market_that_ends_ends_our_position",
@@ -358,7 +354,7 @@ MUTANTS = {
         "tests/integration/test_resolution.py::test_what_somebody_redeems_is_owed_no_more_and_no_profit_again",
     ),
     "a position without facts ends with its market": (
-        "bot/execution/prefetch.py", "            await ledger.transact(markets.learn, found, now_us=now_us)\n", "",
+        "bot/polymarket/public.py", "        self.heard(found.facts())\n", "",
         "tests/integration/test_resolution.py::test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the_same",
     ),
     "progress begins an exit's pauses anew": (
@@ -514,5 +510,56 @@ MUTANTS = {
         'bot/execution/evidence.py', ' + min(self._venue.skew_s, 0)',
         '',
         'tests/integration/test_exits.py::test_our_clock_ahead_hides_none_of_our_trades',
+    ),
+    "gamma's answers are old": (
+        "bot/ledger/markets.py", 'late = source == "gamma" and field in ("tick", "accepting")',
+        "late = False",
+        "tests/integration/test_catalogue.py::"
+        "test_newer_words_win_field_by_field_and_gammas_are_older_than_they_say",
+    ),
+    "a book tells an old tick": (
+        "bot/polymarket/public.py", "        if known is not None and shown.tick not in (None, known.tick):",
+        "        if known is None:",
+        "tests/integration/test_catalogue.py::"
+        "test_a_market_in_the_table_is_not_asked_for_and_a_book_shows_an_old_tick",
+    ),
+    "facts that a book has outdated are asked for again": (
+        "bot/execution/look.py", "    return None if found is None else await facts(data, condition)",
+        "    return found",
+        "tests/integration/test_catalogue.py::"
+        "test_a_market_in_the_table_is_not_asked_for_and_a_book_shows_an_old_tick",
+    ),
+    "stored facts are asked for first": (
+        "bot/polymarket/public.py", "        if condition not in self._doubted and (known",
+        "        if False and (known",
+        "tests/integration/test_catalogue.py::"
+        "test_a_market_in_the_table_is_not_asked_for_and_a_book_shows_an_old_tick",
+    ),
+    "a payout needs two who agree": (
+        "bot/polymarket/resolution.py", "            if by_clob == by_gamma:", "            if by_gamma:",
+        "tests/integration/test_resolution.py::test_a_market_ends_when_both_say_so",
+    ),
+    "who waits for the lock does not hold the loop": (
+        "bot/ledger/connection.py", '    db.execute("PRAGMA busy_timeout = 0")\n', "    pass\n",
+        "tests/integration/test_ledger.py::"
+        "test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on",
+    ),
+    "a connection whose thread works is left alone": (
+        "bot/ledger/connection.py", "        if self._given != self._ended or began", "        if began",
+        "tests/integration/test_ledger.py::"
+        "test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on",
+    ),
+    "what cannot be named yet is asked for later": (
+        "bot/detect/catalogue.py", "            self._later[condition] = (self._now() + int(pause * MICRO), pause)\n",
+        "",
+        "tests/integration/test_catalogue.py::"
+        "test_a_market_that_is_only_named_is_completed_when_lists_know_it",
+    ),
+    "purchases that wait together are judged together": (
+        "bot/execution/loop.py",
+        "                ends = await asyncio.gather(*(self._decided(each, stopping) for each in others))",
+        "                ends = [await self._decided(each, stopping) for each in others]",
+        "tests/integration/test_stories_15_to_17.py::"
+        "test_what_is_too_small_alone_is_judged_in_few_transactions",
     ),
 }  # fmt: skip

@@ -141,8 +141,20 @@ def test_a_bad_feed_is_refused_before_anything_starts(tmp_path, text):
     assert "Traceback" not in process.stderr
 
 
-def test_the_benchmark_prints_floors_and_a_ratio():
-    found = answer(lab("bench", "--json"))
-    assert found["floors_ms"] > 0
-    assert found["ratio"] > 0
-    assert found["orders"] > 0
+def test_the_benchmark_measures_what_users_meet():
+    process = lab("bench", "--json", "--trades", "4", "--history", "10000")
+    found = answer(process)
+    assert process.returncode == (1 if found["missed"] else 0), "a budget missed is an error"
+    assert found["ok"] is not bool(found["missed"])
+    assert found["floors"]["sum_ms"] > 0
+    names = ("cold", "warm", "burst", "fifty_makers")
+    assert set(found["scenarios"]) == {*names, *(f"{name}_rtt30" for name in names)}
+    for name, one in found["scenarios"].items():
+        assert one["copied"] == one["asked"] > 0, name
+        assert 0 < one["p50_ms"] <= one["p99_ms"], name
+        assert 0 < one["copier_p50_ms"] < 30_000, f"{name}: the bare copier copied nothing"
+        assert set(one["stages"]) == {"seen_to_signed", "signed_to_sent"}, name
+    assert found["scenarios"]["warm"]["requests_before_post"] == 0
+    assert found["scenarios"]["cold"]["requests_before_post"] > 0
+    assert found["scenarios"]["cold_rtt30"]["copier_p50_ms"] > 30, "the way there counts"
+    assert set(found["growth"]) >= {"store", "look", "decide", "health", "status"}

@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import stat
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
 from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
 from bot.ledger import account, control, intents, leaders, orders, signals
+from bot.ledger.connection import SLOW_S, SLOW_TIMES
 from bot.ledger.db import SCHEMA, Ledger, insert, one, rows, run, scalar
 from bot.ledger.files import migrate
 from bot.model.control import ControlMode
@@ -88,33 +90,26 @@ async def test_a_failed_transaction_leaves_nothing(path):
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_commit(path):
+    other = sqlite3.connect(path, isolation_level=None)
     async with Ledger(path).open() as ledger:
-        loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-
-        def slow(tx):
-            loop.call_soon_threadsafe(begun.set)
-            assert go_on.wait(60)
-            control.record(tx, "t", "k", "x", now_us=1)
-
-        task = asyncio.create_task(ledger.transact(slow))
-        await begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        go_on.set()
-        assert await ledger.transact(scalar, "SELECT COUNT(*) FROM event") == 1
+        for held in (False, True):
+            if held:
+                other.execute("BEGIN IMMEDIATE")
+            task = asyncio.create_task(ledger.transact(noting("kept")))
+            await asyncio.sleep(0.05 if held else 0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            if held:
+                other.execute("COMMIT")
+        assert await ledger.transact(scalar, "SELECT COUNT(*) FROM event") == 2
+    other.close()
 
 
 async def grouped(ledger, works):
-    """Let works wait for one commit together and return how each has ended."""
-    go_on = threading.Event()
-    first = asyncio.create_task(ledger.transact(lambda _: go_on.wait(60)))
-    await asyncio.sleep(0)  # it is on the ledger's thread: what comes now waits for it
-    tasks = [asyncio.create_task(ledger.transact(work)) for work in works]
-    await asyncio.sleep(0)
-    go_on.set()
-    await first
-    return await asyncio.gather(*tasks, return_exceptions=True)
+    """Ask for works in one turn of the loop and return how each has ended."""
+    asked = [ledger.transact(work) for work in works]
+    return await asyncio.gather(*asked, return_exceptions=True)
 
 
 def noting(text):
@@ -142,7 +137,7 @@ async def test_what_waits_together_commits_together_and_one_that_raises_is_undon
             LedgerError,
             type(None),
         ]
-        assert statements.count("BEGIN IMMEDIATE") == 2, "the one they waited for, and theirs"
+        assert statements.count("BEGIN IMMEDIATE") == 1
         texts = await ledger.look(rows, "SELECT text FROM event ORDER BY id")
         assert [row["text"] for row in texts] == ["a", "b", "c"]
 
@@ -157,7 +152,7 @@ async def test_a_transaction_that_has_written_many_rows_takes_no_more(path):
         await ledger.look(lambda tx: tx.set_trace_callback(statements.append))
         ends = await grouped(ledger, [many] * 5)
         assert ends == [None] * 5
-        assert statements.count("BEGIN IMMEDIATE") == 1 + 3
+        assert statements.count("BEGIN IMMEDIATE") == 3
         assert await ledger.look(scalar, "SELECT COUNT(*) FROM event") == 750
 
 
@@ -169,28 +164,58 @@ async def test_a_look_needs_no_write_lock_and_sees_one_moment(path):
 
         def twice(tx):
             before = scalar(tx, "SELECT reason FROM control")
-            writer_commits.set()
-            assert committed.wait(60)
+            writer.execute("COMMIT")
             return before, scalar(tx, "SELECT reason FROM control")
 
-        writer_commits, committed = threading.Event(), threading.Event()
-        look = asyncio.create_task(ledger.look(twice))
-        await asyncio.to_thread(writer_commits.wait, 60)
-        writer.execute("COMMIT")
-        committed.set()
-        assert await look == ("first start", "first start")
+        assert await ledger.look(twice) == ("first start", "first start")
         assert await ledger.look(scalar, "SELECT reason FROM control") == "half done"
     writer.close()
 
 
-async def test_work_runs_on_the_connections_own_thread_in_the_callers_context(path):
+async def test_work_runs_here_and_now_in_the_callers_context(path):
     word = contextvars.ContextVar("word", default="nobody's")
     async with Ledger(path).open() as ledger:
         word.set("the caller's")
         thread, said = await ledger.transact(lambda tx: (threading.get_ident(), word.get()))
         assert said == "the caller's"
-        assert thread != threading.get_ident()
-        assert await ledger.look(lambda tx: threading.get_ident()) == thread
+        assert thread == threading.get_ident()
+
+
+async def test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on(path):
+    writer = sqlite3.connect(path, isolation_level=None)
+    word = contextvars.ContextVar("word", default="nobody's")
+
+    def note(tx):
+        noting("late")(tx)
+        return threading.get_ident(), word.get()
+
+    async with Ledger(path).open() as ledger:
+        writer.execute("BEGIN IMMEDIATE")
+        word.set("the caller's")
+        waiting = [asyncio.create_task(ledger.transact(note)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        later = asyncio.create_task(ledger.transact(noting("behind them")))
+        await asyncio.sleep(0.05)
+        looking = asyncio.create_task(ledger.look(scalar, "SELECT COUNT(*) FROM event"))
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in (*waiting, later, looking))
+        writer.execute("COMMIT")
+        assert await looking == 2, "one connection: it reads when the thread is done"
+        for thread, said in await asyncio.gather(*waiting):
+            assert thread != threading.get_ident()
+            assert said == "the caller's"
+        await later
+        texts = await ledger.look(rows, "SELECT text FROM event ORDER BY id")
+        assert [row["text"] for row in texts] == ["late", "late", "behind them"]
+        assert (await ledger.transact(note))[0] == threading.get_ident(), "here again"
+    writer.close()
+
+
+async def test_what_takes_long_goes_on_beside_the_loop(path):
+    async with Ledger(path).open() as ledger:
+        for _ in range(SLOW_TIMES):
+            await ledger.transact(lambda _: time.sleep(2 * SLOW_S))  # as a disk does
+        assert await ledger.transact(lambda tx: threading.get_ident()) != threading.get_ident()
 
 
 @pytest.mark.parametrize("value", [1.5, "abc", float("nan"), 2**63])

@@ -148,6 +148,9 @@ class Inline:
     async def run(self, work):
         return work(self.db)
 
+    def at_once(self, work):
+        return work(self.db)
+
     async def close(self):
         self.db.close()
 

@@ -30,6 +30,10 @@ async def asking(r):
         await gamma.close()
 
 
+async def paid(resolutions, asked):
+    return (await resolutions.ended([asked])).get(asked[0])
+
+
 def ends(r, payouts=(1, 0), stage="resolved") -> None:
     r.sim.director.acts.do_life(0, stage, payouts)
 
@@ -39,30 +43,50 @@ async def test_a_market_ends_when_both_say_so(tmp_path, payouts):
     async with rig(tmp_path) as r, asking(r) as resolutions:
         market = r.market()
         asked = (market.condition, tuple(market.tokens))
-        assert await resolutions.payouts(*asked) is None, "it trades"
+        assert await paid(resolutions, asked) is None, "it trades"
         for stage in ("closed", "proposed", "disputed"):
             ends(r, payouts, stage)
-            assert await resolutions.payouts(*asked) is None, stage
+            assert await paid(resolutions, asked) is None, stage
         ends(r, payouts)
         body = '[{"conditionId": "%s", "closed": true, "umaResolutionStatus": "proposed"}]'
         r.sim.faults.rules.append(
             Rule("GET /gamma/markets", "status", status=200, body=body % market.condition)
         )
-        assert await resolutions.payouts(*asked) is None, "Gamma knows of a proposal"
-        assert await resolutions.payouts(*asked) == payouts
+        assert await paid(resolutions, asked) is None, "Gamma knows of a proposal"
+        r.sim.faults.rules.append(Rule("GET /markets/", "status", status=404))
+        assert await paid(resolutions, asked) is None, "the CLOB knows nothing of an end"
+        assert await paid(resolutions, asked) == payouts
         swapped = (market.condition, tuple(reversed(market.tokens)))
-        assert await resolutions.payouts(*swapped) == tuple(reversed(payouts))
+        assert await paid(resolutions, swapped) == tuple(reversed(payouts))
 
 
 async def test_who_does_not_answer_ends_no_market(tmp_path):
     async with rig(tmp_path) as r, asking(r) as resolutions:
         ends(r)
         asked = (r.market().condition, tuple(r.market().tokens))
-        for where in ("GET /markets/", "GET /gamma/markets"):
-            r.sim.faults.rules.append(Rule(where, "status", status=200, body="<html>", times=-1))
-            with pytest.raises(Unavailable):
-                await resolutions.payouts(*asked)
-            r.sim.faults.rules.clear()
+        broken = {"do": "status", "status": 200, "body": "<html>", "times": -1}
+        r.sim.faults.rules.append(Rule("GET /markets/", **broken))
+        assert await paid(resolutions, asked) is None
+        r.sim.faults.rules[:] = [Rule("GET /gamma/markets", **broken)]
+        with pytest.raises(Unavailable):
+            await paid(resolutions, asked)
+        r.sim.faults.rules.clear()
+        assert await paid(resolutions, asked) == (1, 0)
+
+
+async def test_many_markets_are_one_question_and_an_unreadable_one_costs_no_other(tmp_path):
+    async with rig(tmp_path) as r, asking(r) as resolutions:
+        r.sim.director.acts.do_list(number=50 - len(r.sim.exchange.markets))
+        every = list(r.sim.exchange.markets.values())
+        for number in (0, 1, 2):
+            r.sim.director.acts.do_life(number, "resolved", (0, 1))
+        r.sim.faults.rules.append(Rule("GET /gamma/markets", "bad_row", row=1))
+        asked = [(m.condition, tuple(m.tokens)) for m in every]
+        found = await resolutions.ended(asked)
+        assert found == {every[0].condition: (0, 1), every[2].condition: (0, 1)}
+        assert r.sim.limits.asked["gamma GET /markets"] == 1
+        of_each = [n for what, n in r.sim.limits.asked.items() if "clob GET /markets/" in what]
+        assert sum(of_each) == 2
 
 
 async def test_an_end_is_stored_once(tmp_path):
@@ -92,6 +116,7 @@ async def test_what_is_held_in_a_market_that_nobody_has_told_of_yet_ends_all_the
         await r.ledger.transact(lambda tx: tx.execute("DELETE FROM market"))
         r.clob.public.forget_market(r.market().condition)
         await prefetch(r.ledger, r.books, r.clob.public, now_us=now_us())
+        await r.learned.store()
         life = MarketLife(r.ledger, resolutions, lambda _: r.execution.doorbell.set(), now_us)
         await life.look()
         await until(lambda: r.value("SELECT 1 FROM settlement"), "settled")

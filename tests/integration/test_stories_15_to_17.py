@@ -187,3 +187,16 @@ async def test_a_book_far_under_his_price_is_no_bargain(tmp_path):
         await r.sees(shares=1000 * M)
         await decided(r, 1)
         assert r.reasons() == ["price_fell"]
+
+
+async def test_what_is_too_small_alone_is_judged_in_few_transactions(tmp_path):
+    """Fifty of his fills are fifty decisions: each with a commit of its own would be late."""
+    async with rig(tmp_path) as r:
+        for number in range(40):
+            await piece(r, number, M // 4, 127_500, after_s=0)
+        statements: list[str] = []
+        await r.ledger.look(lambda tx: tx.set_trace_callback(statements.append))
+        async with r.working():
+            await decided(r, 40)
+        assert set(r.reasons()) == {"too_small"}
+        assert statements.count("COMMIT") < 25

@@ -18,7 +18,7 @@ STOREYS = {
     4: ("bot.strategy", "bot.risk", "bot.supervise"),
     3: ("bot.polymarket", "bot.ledger", "bot.queue"),
     2: ("bot.ports", "bot.liveness", "bot.config", "bot.logs"),
-    1: ("bot.model", "bot.errors", "bot.failpoints"),
+    1: ("bot.model", "bot.errors", "bot.failpoints", "bot.process"),
     0: ("bot",),
 }
 LINES = {room: storey for storey, rooms in STOREYS.items() for room in rooms}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.model.fees import highest_fee, taker_fee
 from bot.model.fill import Settlement
 from bot.model.market import Market, Side
-from bot.polymarket import wire
+from bot.polymarket import trades, wire
 from tests.samples import SAMPLES, needs_shared
 
 M = 1_000_000
@@ -116,7 +116,9 @@ def test_recorded_stream_frames_are_read():
 @needs_shared
 @pytest.mark.parametrize("name", ["06_clob_book_2026-04-18.json", "07_clob_book_2026-05-02.json"])
 def test_recorded_books_have_the_best_level_first(name):
-    _, book = wire.book((SAMPLES / name).read_bytes(), now_us=7)
+    shown = wire.book((SAMPLES / name).read_bytes(), now_us=7)
+    book = shown.book
+    assert (shown.condition[:2], shown.tick) in {("0x", 1_000), ("0x", 10_000)}
     assert list(book.bids) == sorted(book.bids, reverse=True)
     assert list(book.asks) == sorted(book.asks)
     assert book.bids[0][0] < book.asks[0][0]
@@ -135,11 +137,11 @@ def trade(**change):
         "size": "10", "price": "0.4", "status": "TRADE_STATUS_MATCHED", "match_time": "1790000000",
         "maker_orders": [maker], "transaction_hash": "",
     }  # fmt: skip
-    return wire.decode(json.dumps({**body, **change}).encode(), wire.Trade)
+    return wire.decode(json.dumps({**body, **change}).encode(), trades.Trade)
 
 
 def test_our_taker_fill_pays_the_resting_price_and_the_fee():
-    fill = wire.our_fill(trade(), "0xt", MARKET)
+    fill = trades.our_fill(trade(), "0xt", MARKET)
     assert (fill.shares, fill.usdc, fill.fee) == (
         10 * M,
         4 * M,
@@ -156,25 +158,25 @@ def test_a_mint_costs_the_rest_of_the_dollar():
         "asset_id": "456",
         "side": "BUY",
     }
-    fill = wire.our_fill(trade(maker_orders=[maker]), "0xt", MARKET)
+    fill = trades.our_fill(trade(maker_orders=[maker]), "0xt", MARKET)
     assert fill.shares == 3_333_333
     assert fill.usdc == 3_333_333 - 3_333_333 * 570_000 // M
 
 
 def test_our_maker_fill_pays_no_fee_and_has_its_own_token_and_side():
     maker = {"order_id": "0xm", "matched_amount": "10", "price": "0.6", "asset_id": "456"}
-    fill = wire.our_fill(trade(maker_orders=[maker]), "0xm", MARKET)
+    fill = trades.our_fill(trade(maker_orders=[maker]), "0xm", MARKET)
     assert (fill.token, fill.side, fill.usdc, fill.fee) == ("456", Side.BUY, 6 * M, 0)
 
 
 def test_a_strangers_trade_is_not_ours():
-    assert wire.our_fill(trade(), "0xother", MARKET) is None
+    assert trades.our_fill(trade(), "0xother", MARKET) is None
 
 
 def test_an_unknown_settlement_is_refused():
-    assert wire.status_of("MATCHED_NOT_BROADCASTED") is Settlement.MATCHED
+    assert trades.status_of("MATCHED_NOT_BROADCASTED") is Settlement.MATCHED
     with pytest.raises(wire.BadInput, match="trade status"):
-        wire.status_of("MAYBE")
+        trades.status_of("MAYBE")
 
 
 def test_fees_match_the_documented_example_and_are_never_above_the_reservation():

@@ -58,6 +58,10 @@ class Inline:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` with the connection."""
+        return self.at_once(work)
+
+    def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` with the connection."""
         return work(self._db)
 
     async def close(self) -> None:

@@ -95,3 +95,23 @@ async def test_a_market_is_found_by_each_of_its_names():
         ):
             (row,) = (await v.get("/gamma/markets", **{name: value}))[1]
             assert row["conditionId"] == market.condition, name
+
+
+async def test_what_is_new_is_listed_late_and_gamma_repeats_old_answers():
+    async with venue() as v:
+        (new,) = (await v.do("list", event="9", late_s=300))["conditions"]
+        market = v.sim.exchange.markets[new]
+        assert (await v.get("/gamma/markets", condition_ids=new))[1] == []
+        assert (await v.get(f"/markets/{new}"))[0] == 404
+        status, facts = await v.get(f"/clob-markets/{new}")
+        assert status == 404 or {t["t"] for t in facts["t"]} == {""}
+        market.listed_us = 0
+        assert (await v.get(f"/clob-markets/{new}"))[1]["t"][0]["t"] == market.tokens[0]
+        await v.do("gamma", kept_s=600)
+        old = await v.get("/gamma/markets", condition_ids=new)
+        market.tick = 1_000
+        assert await v.get("/gamma/markets", condition_ids=new) == old
+        await v.do("heal")
+        _, events = await v.get("/gamma/events", id="9")
+        assert [row["conditionId"] for row in events[0]["markets"]] == [new]
+        assert events[0]["markets"][0]["orderPriceMinTickSize"] == 0.001

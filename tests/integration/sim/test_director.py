@@ -27,6 +27,8 @@ WORSE = [
     ("clock", {"seconds": 500}),
     ("feed", {"mute": True}),
     ("grit", {}),
+    ("rtt", {"ms": 40}),
+    ("gamma", {"kept_s": 60}),
 ]
 
 
@@ -47,6 +49,7 @@ def state(v):
         "gate": (gate.country, gate.blocked, gate.orders, gate.mode),
         "wallet": (sim.trader.closed_only, sim.trader.allowed),
         "feed": sim.director.mute_feed,
+        "way": (sim.stopwatch.rtt_ms, streams.rtt_s, sim.catalogue.kept_s),
         "markets": [market.accepting for market in sim.story.markets],
         "depth": [
             [
@@ -147,3 +150,18 @@ async def test_bids_come_back_for_either_token(outcome):
         assert bid() == 640_000
         await v.do("bid", token=market.tokens[outcome], price=300_000)
         assert bid() == 640_000, "more is bid already"
+
+
+async def test_the_way_from_a_trades_frame_to_an_order_is_timed_for_whoever_trades():
+    async with venue() as v:
+        await v.do("makers", market=0, number=50, shares=20)
+        sold = (await v.do("trade", market=0, usdc=500, split=True))["txs"]
+        assert len(sold) == 50, "each resting order is a transaction of its own"
+        await until(lambda: v.sim.stopwatch._out, "announced")
+        token = v.market(0).tokens[0]
+        assert (await v.do("passed"))["ms"] == {}
+        await v.get("/book", token_id=token)
+        await v.order(0.9, 10, "BUY", "FAK")
+        found = await v.do("passed", reset=True)
+        assert found["ms"][token] > 0 and found["looks"] >= 1
+        assert await v.do("passed") == {"ok": True, "ms": {}, "looks": 0}

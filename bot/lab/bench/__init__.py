@@ -1,0 +1,1 @@
+"""How fast it is: floors, scenarios, a bare copier beside the bot, and the budgets."""
