@@ -133,11 +133,13 @@ def bench(
     history: Annotated[int | None, typer.Option(
         "--history", min=10_000, max=10_000_000, help="also: what so many processed trades cost",
     )] = None,
+    busy: Annotated[bool, typer.Option(
+        "--busy", help="also: a market beside one that hangs, and 500 signals a second")] = False,
 ) -> int:  # fmt: skip
     """How far the bot is from its own floors, and from a copier that stores nothing; 4 minutes."""
     from bot.lab.bench.bench import run
 
-    found = run(trades, history, say)
+    found = run(trades, say, history=history, busy=busy)
     if cli(context).json:
         emit(asdict(found))
     else:
@@ -165,6 +167,9 @@ def _bench(found: "Bench") -> None:
     table(head, rows, right=head[1:])
     for name, ratio in found.growth.items():
         out.print(Text(f"growth  {name} {ratio:.2f}"))
+    if found.busy:
+        healthy, rate = found.busy["healthy_p99_ms"], found.busy["signals_per_s"]
+        out.print(Text(f"busy    p99 of a healthy market {healthy} ms; {rate} signals/s of 500"))
     lines = [f"memory  {found.memory_mb} MB, idle {found.idle_cpu_percent} % of a core"]
     lines += [f"MISSED  {printable(line, 200)}" for line in found.missed]
     out.print(Text("\n".join([*lines, "PASS" if found.ok else "FAIL"])))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import structlog
@@ -199,10 +199,15 @@ class Decider:
             copied_before=bool(held.copied_before),
             burst=burst,
             spent=bursts.spent(tx, signal.portfolio, signal.token, burst.first_us),
-            lately=leaders.both_ways(tx, signal.wallet, signal.condition, signal.token, since_s),
+            lately=(0, 0),
             now_us=now,
         )
-        return build(settings).evaluate(view)
+        strategy = build(settings)
+        found = strategy.evaluate(view)
+        if isinstance(found, Skip):
+            return found  # most are: his last ten minutes need not be added up for them
+        lately = leaders.both_ways(tx, signal.wallet, signal.condition, signal.token, since_s)
+        return strategy.evaluate(replace(view, lately=lately))
 
     def _place(self, tx: Tx, signal: Signal, proposal: Proposal, burst: Burst, seen: Seen) -> Order:
         now, held = self.now_us(), positions.shares_of(tx, signal.portfolio, signal.token)

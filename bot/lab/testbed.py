@@ -169,9 +169,11 @@ class Testbed:
         )
         return bool(found == len(WORKERS))
 
-    def up(self, *, wait: bool = True) -> None:
-        """Start supervisord and the workers on this home."""
-        environment = {failpoints.ENV: str(self.points), "BOT_PYTHON": str(self._python())}
+    def up(self, *, wait: bool = True, drilled: bool = True) -> None:
+        """Start supervisord and the workers on this home; `drilled`: failpoints may strike them."""
+        environment = {"BOT_PYTHON": str(self._python())}
+        if drilled:
+            environment[failpoints.ENV] = str(self.points)
         began = time.time_ns() // 1000
         self.supervisor = supervise.start(self.home, self.config, environment)
         if wait:

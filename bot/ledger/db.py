@@ -117,7 +117,7 @@ class Ledger:
         """Commit what waits, here and now; where that would wait for somebody, on the thread."""
         assert self._connection is not None, "the ledger is not open"
         self._flushing = False
-        if self._writer is not None and not self._writer.done():
+        if self._writing():
             return  # it takes what waits when it is back
         while self._waiting:
             group = list(self._waiting)
@@ -132,6 +132,9 @@ class Ledger:
                 ends = [error] * len(group)
             self._tries = 0
             self._end(group, ends)
+
+    def _writing(self) -> bool:
+        return self._writer is not None and not self._writer.done()
 
     def _later(self, why: Elsewhere) -> None:
         """Try again in a moment where somebody has the lock: SQLite itself would sleep for ten
@@ -198,8 +201,10 @@ class Ledger:
             await self.transact(_check)
             yield self
         finally:
-            self._flush()
-            if self._writer is not None and not self._writer.done():
+            # Callers that were cancelled have left work behind, which runs to its end.
+            if self._waiting and not self._writing():
+                self._writer = asyncio.create_task(self._write(), name="ledger.write")
+            if self._writer is not None and self._writing():
                 await asyncio.wait({self._writer}, timeout=30)
             await self._connection.close()
 

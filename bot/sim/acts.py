@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import ConfigError
 from bot.sim import cash, markets
 from bot.sim.entities import MICRO, Account, SimMarket, new_market
+from bot.sim.rows import FeedRow
 from bot.sim.scenario import DEPTH, Scenario
 
 if TYPE_CHECKING:
@@ -81,6 +82,23 @@ class Acts:
         self._story.quote(where)
         return {"tx": [trade.tx for trade in trades]}
 
+    def do_flood(
+        self, leader: int, market: int, number: int, per_s: int, usdc: int = 1
+    ) -> dict[str, Any]:
+        """The real-time stream alone tells of so many small purchases, so many a second."""
+        who, where = self._story.leaders[leader], self._market(market)
+        price = self._story.mids[where.condition] // where.tick * where.tick
+        now_s, rng = self._exchange.now_us // MICRO, self._exchange.rng
+        for i in range(number):
+            after_us = i * MICRO // per_s
+            row = FeedRow(
+                "0x" + rng.randbytes(32).hex(), who.wallet, where.tokens[0], "BUY",
+                usdc * MICRO * MICRO // price, usdc * MICRO, price, where, who.name,
+                now_s + after_us // MICRO,
+            )  # fmt: skip
+            self._sim.announce([row], after_us=after_us)
+        return {"seconds": number / per_s}
+
     def do_list(
         self, number: int = 1, version: str = "v1", event: str = "", late_s: int = 0
     ) -> dict[str, Any]:
@@ -97,8 +115,11 @@ class Acts:
             market.event, market.listed_us = event, self._exchange.now_us + late_s * MICRO
             self._story.open(market)
             self._sim.streams.listed(market, count)
-            listed.append(market.condition)
-        return {"conditions": listed}
+            listed.append(market)
+        return {
+            "conditions": [market.condition for market in listed],
+            "tokens": [market.tokens for market in listed],
+        }
 
     def do_makers(self, market: int, number: int = 50, shares: int = 20) -> None:
         """So many resting orders take the place of the best offer of the first outcome."""

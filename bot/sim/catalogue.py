@@ -76,7 +76,7 @@ class CatalogueServer:
         found = self._asked(request)
         if isinstance(found, web.Response):
             return found
-        return self._answer(request, found[offset : offset + _limit(request)])
+        return self._answer(request, _shown(request, found[offset : offset + _limit(request)]))
 
     async def gamma_events(self, request: web.Request) -> web.Response:
         """GET /events of Gamma by ids: each with all its markets."""
@@ -96,7 +96,9 @@ class CatalogueServer:
         until, kept = self._kept.get(asked, (0, None))
         if now < until:
             return web.json_response(kept)
-        self._kept[asked] = (now + self.kept_s * MICRO, answer)
+        self._kept.pop(asked, None)
+        if self.kept_s:
+            self._kept[asked] = (now + self.kept_s * MICRO, answer)
         return web.json_response(answer)
 
     async def gamma_keyset(self, request: web.Request) -> web.Response:
@@ -109,19 +111,19 @@ class CatalogueServer:
         cursor = request.query.get("after_cursor")
         start = int(base64.b64decode(cursor)) if cursor else 0
         after = start + _limit(request)
-        answer: dict[str, Any] = {"markets": found[start:after]}
+        answer: dict[str, Any] = {"markets": _shown(request, found[start:after])}
         if after < len(found):
             answer["next_cursor"] = base64.b64encode(str(after).encode()).decode()
         return self._answer(request, answer)
 
-    def _asked(self, request: web.Request) -> list[dict[str, Any]] | web.Response:
+    def _asked(self, request: web.Request) -> list[tuple[int, SimMarket]] | web.Response:
         q = request.query
         if q.get("order", "id") not in ORDERS:
             return web.json_response({"error": "order: unknown field"}, status=422)
         closed = q.get("closed", "false").lower() == "true"
         versions = _all(request, "version") or ["v1"]
         found = [
-            gamma_row(i, market, tags="include_tag" in q)
+            (i, market)
             for i, market in enumerate(self.exchange.markets.values())
             if market.ended == closed
             and market.listed_us <= self.exchange.now_us
@@ -133,6 +135,10 @@ class CatalogueServer:
             and _fits(request, "clob_token_ids", *market.tokens)
         ]
         return found if q.get("ascending", "true").lower() != "false" else found[::-1]
+
+
+def _shown(request: web.Request, found: list[tuple[int, SimMarket]]) -> list[dict[str, Any]]:
+    return [gamma_row(i, market, tags="include_tag" in request.query) for i, market in found]
 
 
 def _limit(request: web.Request) -> int:

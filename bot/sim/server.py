@@ -173,11 +173,12 @@ class Simulation:
         self.facts += facts
         self.data.publish(facts)
         for _ in range(self.plan.repeat):
-            self._announce(list(sent))
+            self.announce(list(sent))
 
-    def _announce(self, rows: list[FeedRow]) -> None:
+    def announce(self, rows: list[FeedRow], *, after_us: int = 0) -> None:
+        """Let the real-time stream show rows, as late as it always is, and `after_us` later."""
         shown_us = self.exchange.now_us + self.plan.rtds_delay_ms * 1000
-        self._waiting.append((shown_us, rows))
+        self._waiting.append((shown_us + after_us, rows))
 
     def _quote_around(self, row: FeedRow) -> None:
         market = row.market
@@ -196,7 +197,7 @@ class Simulation:
         if kind == "rows":
             rows = rows_of(data, data.at_us // MICRO)
             self.facts += [row for row in rows if row.wallet in self.leaders]
-            self._announce(rows)
+            self.announce(rows)
         elif kind == "rehashed":
             old, new = data
             self.facts = [replace(row, tx=new) if row.tx == old else row for row in self.facts]

@@ -45,7 +45,7 @@ MUTANTS = {
     "work that raises takes no neighbour with it": (
         "bot/ledger/db.py", '        db.execute("ROLLBACK TO item")\n        db.execute("RELEASE item")\n        return error',
         '        db.execute("RELEASE item")\n        return error',
-        "tests/integration/test_ledger.py::test_what_waits_together_commits_together_and_one_that_raises_is_undone_alone",
+        "tests/integration/test_connection.py::test_what_waits_together_commits_together_and_one_that_raises_is_undone_alone",
     ),
     "a state is changed from the state that was read": (
         "bot/ledger/orders.py", " WHERE id = :id AND state = :old", " WHERE id = :id AND :old = :old",
@@ -541,12 +541,12 @@ MUTANTS = {
     ),
     "who waits for the lock does not hold the loop": (
         "bot/ledger/connection.py", '    db.execute("PRAGMA busy_timeout = 0")\n', "    pass\n",
-        "tests/integration/test_ledger.py::"
+        "tests/integration/test_connection.py::"
         "test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on",
     ),
     "a connection whose thread works is left alone": (
         "bot/ledger/connection.py", "        if self._given != self._ended or began", "        if began",
-        "tests/integration/test_ledger.py::"
+        "tests/integration/test_connection.py::"
         "test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on",
     ),
     "what cannot be named yet is asked for later": (

@@ -14,8 +14,8 @@ FAR = replace(GOOD, p50_ms=33.0, p99_ms=60.0, copier_p50_ms=33.0, ratio_to_floor
 MET = {"warm": GOOD, "cold": GOOD, "cold_rtt30": FAR, "warm_rtt30": GOOD}
 
 
-def judged(scenarios=MET, memory=150.0, idle=0.5, growth=None):
-    return missed(FLOORS, scenarios, memory, idle, growth or {})
+def judged(scenarios=MET, memory=150.0, idle=0.5, growth=None, busy=None):
+    return missed(FLOORS, scenarios, memory, idle, growth or {}, busy or {})
 
 
 def test_floors_are_two_commits_and_one_of_each():
@@ -53,4 +53,8 @@ def test_far_away_only_the_middle_counts():
 def test_memory_idling_and_growth_have_budgets_too():
     assert "memory" in judged(memory=200.1)[0]
     assert "idle" in judged(idle=1.0)[0]
+    good = {"healthy_p99_ms": 50.0, "signals_per_s": 475.0}
+    assert judged(busy=good) == []
+    assert "p99" in judged(busy={**good, "healthy_p99_ms": 50.1})[0]
+    assert "signals/s" in judged(busy={**good, "signals_per_s": 474.9})[0]
     assert "growth of look" in judged(growth={"store": 1.0, "look": 1.31})[0]

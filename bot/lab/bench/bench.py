@@ -13,6 +13,7 @@ from bot.config.home import WORKERS
 from bot.config.schema import DetectSettings, ExecutionSettings
 from bot.lab import demo
 from bot.lab.bench import budgets, growth, scenarios
+from bot.lab.bench import busy as crowd
 from bot.lab.bench.budgets import Bench, Timing
 from bot.lab.bench.copier import STAKE, copying
 from bot.lab.bench.floors import Floors, measure
@@ -23,7 +24,7 @@ from bot.report import audit
 from bot.report.status import status
 
 #: Idle is what three workers use in so many seconds in which nothing happens.
-IDLE_S = 15
+IDLE_S = 10
 _RICH = 10**6 * MICRO
 _STAGES = """
     SELECT (o.created_us - s.seen_us) / 1000.0 AS seen_to_signed,
@@ -33,11 +34,14 @@ _STAGES = """
 """
 
 
-def run(trades: int, history: int | None, tell: Callable[[str], None]) -> Bench:
+def run(
+    trades: int, tell: Callable[[str], None], *, history: int | None = None, busy: bool = False
+) -> Bench:
     """Measure floors, scenarios, memory and idle CPU; `trades` is for each scenario.
 
-    With `history` also what so many processed trades cost. Takes about three minutes with forty
-    trades. `tell` hears what is being done.
+    With `history` also what so many processed trades cost, with `busy` what a healthy market meets
+    while all others are at their worst. Takes about three minutes with forty trades. `tell` hears
+    what is being done.
     """
     demo.leave_nothing()
     tell("floors")
@@ -45,7 +49,7 @@ def run(trades: int, history: int | None, tell: Callable[[str], None]) -> Bench:
     with set_up(_plan(), overrides=_settings()) as on:
         player = Player(on, trades)
         tell("three workers, idle")
-        on.up()
+        on.up(drilled=False)
         on.do("stop")
         idle = _idle(on)
         ours = {name: _ours(on, player, scenario, name, tell) for name, scenario in _each(on)}
@@ -55,15 +59,21 @@ def run(trades: int, history: int | None, tell: Callable[[str], None]) -> Bench:
             bare = {name: _bare(player, scenario, name, tell) for name, scenario in _each(on)}
     timings = {name: _timing(ours[name], bare[name], floors) for name in ours}
     grown = growth.measure(history, tell) if history else {}
-    missed = budgets.missed(floors, timings, memory, idle, grown)
+    rushed = _busy(trades, tell) if busy else {}
+    missed = budgets.missed(floors, timings, memory, idle, grown, rushed)
     return Bench(
         not missed,
         {
             "commit_ms": floors.commit_ms, "signature_ms": floors.signature_ms,
             "hop_ms": floors.hop_ms, "post_ms": floors.post_ms, "sum_ms": floors.sum_ms,
         },
-        floors.allowance_ms, timings, memory, idle, grown, missed,
+        floors.allowance_ms, timings, memory, idle, grown, rushed, missed,
     )  # fmt: skip
+
+
+def _busy(trades: int, tell: Callable[[str], None]) -> dict[str, float]:
+    found = crowd.measure(trades, _plan(), _settings(), tell)
+    return {"healthy_p99_ms": _part(found.healthy, 99), "signals_per_s": found.signals_per_s}
 
 
 def _plan() -> dict[str, Any]:

@@ -14,7 +14,7 @@ ROUND_TRIPS_MS = (0, 30)
 #: So long an order may take before its purchase counts as not copied.
 GIVEN_UP_S = 30.0
 #: Between two scenarios everybody comes to rest.
-REST_S = 2.0
+REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
