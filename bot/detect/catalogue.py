@@ -101,7 +101,8 @@ class Catalogue:
                 self._wanted |= dict.fromkeys(due)
                 return
         self._wanted |= dict.fromkeys(c for c in missing if c in self._later)
-        await self._ledger.transact(markets.forget_incomplete, now - FORGOTTEN_US)
+        if little:
+            await self._ledger.transact(markets.forget_incomplete, now - FORGOTTEN_US)
 
     async def _ask(self, asked: Sequence[ConditionId]) -> None:
         found = await self._gamma.markets(asked)

@@ -55,7 +55,7 @@ async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int)
     tokens: list[TokenId] = []
     for condition in {condition for condition, _ in used}:
         try:
-            found = public.cached(condition) or await public.refresh_market(
+            found = public.told_lately(condition) or await public.refresh_market(
                 condition, purpose="prefetch"
             )
         except Unavailable:

@@ -42,6 +42,7 @@ class Public:
         #: What was last told of each market: a fill's fee needs it even when nobody tells any more.
         self.told: LRUCache[str, Market] = LRUCache(10_000)
         self._markets: TTLCache[str, Market] = TTLCache(2000, MARKET_TTL_S)
+        self._asked: TTLCache[str, bool] = TTLCache(2000, MARKET_TTL_S)
 
     async def market(self, condition: str) -> Market | None:
         """Return a market's facts, cached for ten minutes, or stored; the exchange is asked last.
@@ -74,13 +75,18 @@ class Public:
             logger.warning("market.refused", condition=condition, error=str(error))
             return None
         self.take(found)
+        self._asked[condition] = True
         self._doubted.discard(condition)
         self.heard(found.facts())
         return found
 
     def cached(self, condition: str) -> Market | None:
-        """Return a market's facts if they were told within ten minutes, or None."""
+        """Return a market's facts if they are at hand, or None."""
         return self._markets.get(condition)
+
+    def told_lately(self, condition: str) -> Market | None:
+        """Return a market's facts if the exchange itself told them within ten minutes, or None."""
+        return self._markets.get(condition) if condition in self._asked else None
 
     def remember(self, known: Sequence[Market]) -> None:
         """Take markets' last known facts over from an earlier life.

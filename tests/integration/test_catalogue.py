@@ -6,6 +6,7 @@ import json
 
 from bot.detect.catalogue import WRITTEN_AT_ONCE, Catalogue
 from bot.execution import look
+from bot.execution.prefetch import prefetch
 from bot.ledger import markets
 from bot.model.market import Facts
 from bot.polymarket.gamma import Gamma
@@ -176,6 +177,32 @@ async def test_a_market_in_the_table_is_not_asked_for_and_a_book_shows_an_old_ti
         stored = await r.ledger.look(markets.last_known, other.condition)
         assert stored.tick == other.tick
         reader.cancel()
+
+
+async def test_what_is_in_use_is_told_by_the_exchange_itself_before_long(tmp_path):
+    async with rig(tmp_path) as r, keeping(r) as catalogue:
+        market = r.market()
+        catalogue.want(market.condition)
+        await catalogue.complete()
+        await r.sees()
+        assert await r.clob.public.market(market.condition) is not None
+        assert asked(r, "clob GET /clob-markets/") == 0, "good enough to trade on"
+        for _ in range(2):
+            await prefetch(r.ledger, r.books, r.clob.public, now_us=now_us())
+        assert asked(r, "clob GET /clob-markets/") == 1, "but not for ever"
+
+
+async def test_what_nobody_can_say_more_of_is_forgotten(tmp_path):
+    clock = [now_us()]
+    async with rig(tmp_path) as r, keeping(r, clock=lambda: clock[0]) as catalogue:
+        catalogue.named(Facts("0x" + "ab" * 32, ("11", "12"), ("Yes", "No"), tick=10_000))
+        await catalogue.complete()
+        clock[0] += 47 * HOUR
+        await catalogue.complete()
+        assert len(known(r)) == 1
+        clock[0] += 2 * HOUR
+        await catalogue.complete()
+        assert known(r) == set()
 
 
 async def test_who_has_no_catalogue_asks_nobody(tmp_path):
