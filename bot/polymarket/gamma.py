@@ -81,7 +81,7 @@ class Gamma:
         """Return what is listed of at most `CONDITIONS_AT_ONCE` markets that are not closed."""
         query = "&".join(f"condition_ids={quote(condition)}" for condition in conditions)
         reply = await self._http.read(f"/markets?{query}&limit={PAGE}&{_VERSIONS}")
-        return _listing(_read(reply, list[msgspec.Raw]))
+        return listing(_read(reply, list[msgspec.Raw]))
 
     async def siblings(self, events: Sequence[str]) -> Listing:
         """Return the markets of at most `EVENTS_AT_ONCE` events."""
@@ -89,7 +89,7 @@ class Gamma:
         reply = await self._http.read(f"/events?{query}&limit={PAGE}&{_VERSIONS}")
         found = Listing()
         for event, nested in zip(events, _read(reply, list[_Nested]), strict=False):
-            part = _listing(nested.markets, event)
+            part = listing(nested.markets, event)
             found.facts += part.facts
             found.refused += part.refused
         return found
@@ -102,12 +102,15 @@ class Gamma:
             f"/markets/keyset?closed=false&limit={PAGE}&{_VERSIONS}{order}{after}"
         )
         page = _read(reply, _Page)
-        found = _listing(page.markets)
+        found = listing(page.markets)
         found.next_cursor = page.next_cursor
         return found
 
 
-def _listing(rows: Sequence[msgspec.Raw], event: str | None = None) -> Listing:
+def listing(rows: Sequence[msgspec.Raw], event: str | None = None) -> Listing:
+    """Return what rows tell, of an `event` where they do not name it; what cannot be read of them
+    is told and costs no other row.
+    """
     found = Listing()
     for row in rows:
         try:

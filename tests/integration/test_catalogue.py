@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import json
 
+import msgspec
+
 from bot.detect.catalogue import WRITTEN_AT_ONCE, Catalogue
 from bot.execution import look
 from bot.execution.prefetch import prefetch
 from bot.ledger import markets
 from bot.model.market import Facts
-from bot.polymarket.gamma import Gamma
+from bot.polymarket.gamma import Gamma, listing
 from bot.polymarket.listings import Listings
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim.faults import Rule
 from tests.rig import M, rig, until
+from tests.samples import SAMPLES, needs_shared
 
 HOUR = 3600 * M
 
@@ -220,11 +223,10 @@ async def test_one_bad_book_of_several_costs_no_other(tmp_path):
         assert set(found) == set(tokens) - {tokens[2]}
 
 
+@needs_shared
 def test_gammas_recorded_row_is_read():
-    from bot.polymarket.gamma import _facts
-    from tests.samples import SAMPLES
-
     row = json.loads((SAMPLES / "08_gamma_market_estevaogn.json").read_text())
-    found = _facts(json.dumps(row[0] if isinstance(row, list) else row).encode(), None)
+    rows = row if isinstance(row, list) else [row]
+    (found,) = listing([msgspec.Raw(json.dumps(each).encode()) for each in rows]).facts
     assert (found.tick, found.min_shares, found.fee_rate) == (1_000, 5 * M, 72_000)
     assert (found.neg_risk, found.accepting, found.event) == (False, True, "36173")
