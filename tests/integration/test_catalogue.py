@@ -224,9 +224,10 @@ async def test_one_bad_book_of_several_costs_no_other(tmp_path):
 
 
 @needs_shared
-def test_gammas_recorded_row_is_read():
-    row = json.loads((SAMPLES / "08_gamma_market_estevaogn.json").read_text())
-    rows = row if isinstance(row, list) else [row]
-    (found,) = listing([msgspec.Raw(json.dumps(each).encode()) for each in rows]).facts
-    assert (found.tick, found.min_shares, found.fee_rate) == (1_000, 5 * M, 72_000)
-    assert (found.neg_risk, found.accepting, found.event) == (False, True, "36173")
+def test_gammas_recorded_rows_are_read():
+    rows = json.loads((SAMPLES / "08_gamma_market_estevaogn.json").read_text())
+    found = listing([msgspec.Raw(json.dumps(row).encode()) for row in rows])
+    assert found.refused == [] and len(found.facts) == len(rows)
+    first = found.facts[0]
+    assert (first.tick, first.min_shares, first.fee_rate) == (1_000, 5 * M, 72_000)
+    assert (first.neg_risk, first.accepting, first.event) == (False, True, "36173")
