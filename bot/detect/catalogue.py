@@ -29,6 +29,8 @@ LOOK_S, PATIENT_S = 2.0, 1800.0
 NEWEST_S, CRAWL_S = 300, 86_400
 #: Markets that nobody could say more of for two days are forgotten.
 FORGOTTEN_US = 2 * 86_400 * MICRO
+#: Three times as many as there are: a cursor that leads nowhere ends.
+MAX_PAGES = 3_000
 REMEMBERED = 100_000
 _CRAWL = ("catalogue", "gamma")
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Catalogue:
         self._named: list[tuple[Facts, int]] = []  #: by the channel, and when
         self._known: LRUCache[ConditionId, bool] = LRUCache(REMEMBERED)
         self._events: LRUCache[str, bool] = LRUCache(REMEMBERED)
+        self._families: dict[str, None] = {}  #: events whose markets are to be asked for
         #: When a market that Gamma did not know is asked for again, and the pause before that.
         self._later: LRUCache[ConditionId, tuple[int, float]] = LRUCache(REMEMBERED)
 
@@ -98,9 +101,10 @@ class Catalogue:
                 await self._ask(asked)
             except Unavailable as error:
                 logger.warning("catalogue.unavailable", error=str(error))
-                self._wanted |= dict.fromkeys(due)
+                self._wanted |= dict.fromkeys(missing)
                 return
         self._wanted |= dict.fromkeys(c for c in missing if c in self._later)
+        await self._ask_siblings()
         if little:
             await self._ledger.transact(markets.forget_incomplete, now - FORGOTTEN_US)
 
@@ -115,10 +119,21 @@ class Catalogue:
             # It is listed minutes after it is named, or it is closed and never will be.
             pause = min(max(self._later.get(condition, (0, 0.0))[1] * 2, 2 * LOOK_S), PATIENT_S)
             self._later[condition] = (self._now() + int(pause * MICRO), pause)
-        new = {f.event: None for f in found.facts if f.event and f.event not in self._events}
-        for events in _parts(new, EVENTS_AT_ONCE):
-            await self._take(await self._gamma.siblings(events))
-            self._events.update(dict.fromkeys(events, True))
+        for facts in found.facts:
+            if facts.event and facts.event not in self._events:
+                self._events[facts.event] = True
+                self._families[facts.event] = None
+
+    async def _ask_siblings(self) -> None:
+        """Ask for the other markets of events; what is not answered is asked for again."""
+        for events in _parts(list(self._families), EVENTS_AT_ONCE):
+            try:
+                await self._take(await self._gamma.siblings(events))
+            except Unavailable as error:
+                logger.warning("catalogue.unavailable", error=str(error))
+                return
+            for event in events:
+                del self._families[event]
 
     async def _read_all(self) -> None:
         while True:
@@ -134,7 +149,7 @@ class Catalogue:
         last = await self._ledger.look(leaders.cursor, *_CRAWL)
         whole = last is None or not 0 <= now_s - last < CRAWL_S
         cursor: str | None = None
-        while True:
+        for _ in range(MAX_PAGES):
             page = await self._gamma.page(cursor, newest_first=not whole)
             changed = await self._take(page)
             cursor = page.next_cursor

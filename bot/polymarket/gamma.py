@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from bot.errors import Unavailable
 from bot.model.market import ConditionId, Facts, TokenId
 from bot.model.units import printable
 from bot.polymarket import wire
-from bot.polymarket.transport import Reply, Transport
+from bot.polymarket.public import decoded
+from bot.polymarket.transport import Transport
 
 PAGE = 100
 #: Conditions in one request: more do not fit into a line of 8 kB.
@@ -54,6 +54,7 @@ class _Row(msgspec.Struct, rename="camel"):
 
 
 class _Nested(msgspec.Struct):
+    id: str
     markets: list[msgspec.Raw] = []
 
 
@@ -81,15 +82,20 @@ class Gamma:
         """Return what is listed of at most `CONDITIONS_AT_ONCE` markets that are not closed."""
         query = "&".join(f"condition_ids={quote(condition)}" for condition in conditions)
         reply = await self._http.read(f"/markets?{query}&limit={PAGE}&{_VERSIONS}")
-        return listing(_read(reply, list[msgspec.Raw]))
+        return listing(decoded(reply, list[msgspec.Raw]))
 
     async def siblings(self, events: Sequence[str]) -> Listing:
         """Return the markets of at most `EVENTS_AT_ONCE` events."""
         query = "&".join(f"id={quote(event)}" for event in events)
         reply = await self._http.read(f"/events?{query}&limit={PAGE}&{_VERSIONS}")
         found = Listing()
-        for event, nested in zip(events, _read(reply, list[_Nested]), strict=False):
-            part = listing(nested.markets, event)
+        for raw in decoded(reply, list[msgspec.Raw]):
+            try:
+                nested = wire.decode(bytes(raw), _Nested)
+            except wire.BadInput as error:
+                found.refused.append(str(error))
+                continue
+            part = listing(nested.markets, nested.id)
             found.facts += part.facts
             found.refused += part.refused
         return found
@@ -101,7 +107,7 @@ class Gamma:
         reply = await self._http.read(
             f"/markets/keyset?closed=false&limit={PAGE}&{_VERSIONS}{order}{after}"
         )
-        page = _read(reply, _Page)
+        page = decoded(reply, _Page)
         found = listing(page.markets)
         found.next_cursor = page.next_cursor
         return found
@@ -154,12 +160,3 @@ def _accepts(row: _Row) -> bool:
     # `active` stays true when a market closes, and a placeholder of a neg-risk event is no market.
     open_still = row.active and not row.closed and not row.uma_resolution_status
     return open_still and row.accepting_orders and row.enable_order_book and not row.neg_risk_other
-
-
-def _read(reply: Reply, kind: type[wire.T]) -> wire.T:
-    if reply.status != 200:
-        raise Unavailable(f"Gamma: HTTP {reply.status}")
-    try:
-        return wire.decode(reply.body, kind)
-    except wire.BadInput as error:
-        raise Unavailable(f"Gamma: unreadable answer: {error}") from None

@@ -20,6 +20,8 @@ from bot.polymarket.stream import Stream
 logger = structlog.get_logger(__name__)
 #: Until any token is known there is nothing to subscribe to.
 WAIT_S = 5.0
+#: Something is said of an active market more often than this.
+SILENCE_S = 60.0
 
 
 class _NewMarket(msgspec.Struct):
@@ -43,15 +45,30 @@ class Listings:
     ) -> None:
         self._some_token, self._heard = some_token, heard
         self._token: TokenId | None = None
-        self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
+        # Who hears nothing of the token either asks again: pongs alone prove no subscription.
+        self.stream = Stream(
+            url, self._subscription, ping_s=10, silence_s=SILENCE_S, reconnect_s=3 * SILENCE_S
+        )
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        while self._token is None:
-            self._token = await self._some_token()
-            if self._token is None:
-                await asyncio.sleep(WAIT_S)
-        await self.stream.run(self._on_frame)
+        while True:
+            if await self._choose():
+                break
+            await asyncio.sleep(WAIT_S)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_choosing(), name="listings.token")
+            await self.stream.run(self._on_frame)
+
+    async def _choose(self) -> bool:
+        self._token = await self._some_token() or self._token
+        return self._token is not None
+
+    async def _keep_choosing(self) -> None:
+        # The market of a token ends some day; the next subscription names another.
+        while True:
+            await asyncio.sleep(SILENCE_S)
+            await self._choose()
 
     def _subscription(self) -> list[str]:
         frame = {"type": "market", "assets_ids": [self._token], "custom_feature_enabled": True}
@@ -61,14 +78,18 @@ class Listings:
         if "new_market" not in text:
             return
         try:
-            for raw in wire.decode(
-                text if text.startswith("[") else f"[{text}]", list[msgspec.Raw]
-            ):
-                found = new_market(bytes(raw))
-                if found is not None:
-                    self._heard(found)
+            events = wire.decode(text if text.startswith("[") else f"[{text}]", list[msgspec.Raw])
         except wire.BadInput as error:
             logger.warning("listing.refused", error=str(error))
+            return
+        for event in events:
+            try:
+                found = new_market(bytes(event))
+            except wire.BadInput as error:
+                logger.warning("listing.refused", error=str(error))
+                continue
+            if found is not None:
+                self._heard(found)
 
 
 def new_market(data: bytes) -> Facts | None:

@@ -14,7 +14,8 @@ import structlog
 from bot.errors import Unavailable
 from bot.model.market import ConditionId, TokenId
 from bot.polymarket import wire
-from bot.polymarket.transport import Reply, Transport
+from bot.polymarket.public import decoded
+from bot.polymarket.transport import Transport
 
 logger = structlog.get_logger(__name__)
 #: Numerators of the first and the second token: they pay numerator / sum a share.
@@ -84,7 +85,7 @@ class Resolutions:
         reply = await self._clob.read(f"/markets/{quote(condition)}")
         if reply.status == 404:
             return None
-        found = _read(reply, _ClobMarket)
+        found = decoded(reply, _ClobMarket)
         won = {token.token_id: int(token.winner) for token in found.tokens}
         if not found.closed or found.condition_id != condition or set(won) != set(tokens):
             return None
@@ -100,7 +101,7 @@ class Resolutions:
             f"/markets?{query}&closed=true&version=v1&version=v2&limit=100"
         )
         found: dict[ConditionId, list[Payouts | None]] = {}
-        for raw in _read(reply, list[msgspec.Raw]):
+        for raw in decoded(reply, list[msgspec.Raw]):
             try:
                 row = wire.decode(bytes(raw), _GammaMarket)
                 condition = ConditionId(row.conditionId)
@@ -125,12 +126,3 @@ def _paid(row: _GammaMarket, tokens: Tokens) -> Payouts | None:
     if payouts is None or set(ids) != set(tokens) or len(ids) != 2:
         return None
     return payouts if ids[0] == tokens[0] else (payouts[1], payouts[0])
-
-
-def _read(reply: Reply, kind: type[wire.T]) -> wire.T:
-    if reply.status != 200:
-        raise Unavailable(f"market's end: HTTP {reply.status}")
-    try:
-        return wire.decode(reply.body, kind)
-    except wire.BadInput as error:
-        raise Unavailable(f"market's end: unreadable answer: {error}") from None

@@ -79,9 +79,9 @@ class CatalogueServer:
         return self._answer(request, _shown(request, found[offset : offset + _limit(request)]))
 
     async def gamma_events(self, request: web.Request) -> web.Response:
-        """GET /events of Gamma by ids: each with all its markets."""
+        """GET /events of Gamma by ids, in its own order: each with all its markets."""
         found = []
-        for event in _all(request, "id"):
+        for event in sorted(set(_all(request, "id")), reverse=True):
             nested = [
                 gamma_row(i, market)
                 for i, market in enumerate(self.exchange.markets.values())

@@ -562,4 +562,15 @@ MUTANTS = {
         "tests/integration/test_stories_15_to_17.py::"
         "test_what_is_too_small_alone_is_judged_in_few_transactions",
     ),
+    "siblings are of the event that names them": (
+        "bot/polymarket/gamma.py", "            part = listing(nested.markets, nested.id)",
+        "            part = listing(nested.markets, events[0])",
+        "tests/integration/test_catalogue.py::"
+        "test_what_gamma_does_not_answer_is_asked_for_again_siblings_too",
+    ),
+    "what is wanted while Gamma is away is wanted still": (
+        "bot/detect/catalogue.py", "                self._wanted |= dict.fromkeys(missing)\n", "",
+        "tests/integration/test_catalogue.py::"
+        "test_what_gamma_does_not_answer_is_asked_for_again_siblings_too",
+    ),
 }  # fmt: skip

@@ -63,6 +63,25 @@ async def test_what_is_wanted_is_stored_with_its_events_siblings_and_asked_for_o
         assert found == told, "Gamma and the CLOB tell the same"
 
 
+async def test_what_gamma_does_not_answer_is_asked_for_again_siblings_too(tmp_path):
+    async with rig(tmp_path) as r, keeping(r) as catalogue:
+        r.sim.director.acts.do_list(number=2, event="77")
+        r.sim.director.acts.do_list(number=2, event="99")
+        first, second = conditions(r)[-4], conditions(r)[-2]
+        refused = {"do": "status", "status": 404, "times": 1}
+        for where in ("GET /gamma/markets", "GET /gamma/events"):
+            r.sim.faults.rules.append(Rule(where, **refused))
+            catalogue.want(first)
+            catalogue.want(second)
+            await catalogue.complete()
+        await catalogue.complete()
+        assert known(r) == set(conditions(r)[-4:])
+        events = r.query("SELECT condition, event FROM market")
+        assert {row["condition"]: row["event"] for row in events} == dict(
+            zip(conditions(r)[-4:], ["77", "77", "99", "99"], strict=True)
+        )
+
+
 async def test_a_market_that_is_only_named_is_completed_when_lists_know_it(tmp_path):
     clock = [now_us()]
     async with rig(tmp_path) as r, keeping(r, clock=lambda: clock[0]) as catalogue:

@@ -13,6 +13,7 @@ from bot.ledger import control
 from bot.ledger.connection import SLOW_S, SLOW_TIMES
 from bot.ledger.db import Ledger, rows, run, scalar
 from bot.ledger.files import migrate
+from tests.rig import until
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ async def test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_
         writer.execute("BEGIN IMMEDIATE")
         word.set("the caller's")
         waiting = [asyncio.create_task(ledger.transact(note)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(ledger._writing, "they wait on the thread")
         later = asyncio.create_task(ledger.transact(noting("behind them")))
         await asyncio.sleep(0.05)
         looking = asyncio.create_task(ledger.look(scalar, "SELECT COUNT(*) FROM event"))
