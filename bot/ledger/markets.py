@@ -31,8 +31,9 @@ def learn(tx: Tx, facts: Facts, source: Source, *, as_of_us: int) -> bool:
     anything worth writing.
 
     Of tick and status Gamma knows what was so ten minutes ago, whatever it says: its answers are
-    kept for five. The tokens of a market are those first told: whoever names others is not
-    believed. One that has ended takes no orders any more.
+    kept for five. Whoever names other tokens than those known is believed only where he tells
+    everything, and is the CLOB or speaks of what the channel alone had named. A market that has
+    ended takes no orders any more.
     """
     changes = _changes(_row(tx, facts.condition), (facts, source, as_of_us))
     if changes:
@@ -53,9 +54,10 @@ def _changes(row: dict[str, Any] | None, word: Word) -> dict[str, Any]:
     """Return the columns that what is told changes, all of them for a market that is not known."""
     facts, source, as_of_us = word
     tokens = json.dumps(facts.tokens)
-    if row is not None and row["tokens"] != tokens:
+    other = row is not None and row["tokens"] != tokens
+    if row is not None and other and not _corrects(row, facts, source):
         return {}
-    told: dict[str, int] = json.loads(row["told"]) if row is not None else {}
+    told: dict[str, int] = json.loads(row["told"]) if row is not None and not other else {}
     known = row or {"as_of_us": 0, "status": "trading"}
     changes: dict[str, Any] = {}
     for field, value in _said(facts).items():
@@ -66,11 +68,15 @@ def _changes(row: dict[str, Any] | None, word: Word) -> dict[str, Any]:
             continue
         if known.get(field) != value or at - told.get(field, 0) >= RENEWED_US:
             changes[field], told[field] = value, at
-    if row is not None and not changes:
+    if row is not None and not changes and not other:
         return {}
     newest = max(as_of_us, known["as_of_us"])
     named = {"tokens": tokens, "outcomes": json.dumps(facts.outcomes)}
     return {**named, **changes, "told": json.dumps(told), "as_of_us": newest}
+
+
+def _corrects(row: dict[str, Any], facts: Facts, source: Source) -> bool:
+    return facts.neg_risk is not None and (source == "clob" or row["neg_risk"] is None)
 
 
 def _said(facts: Facts) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A burst: what a leader does to one token at one go. It is judged whole, its budget is spent once.
 
 One order of his may fill in fifty transactions, and he may sell and buy back within seconds: what
-we spend on it is decided for all of it together (FINDINGS of the first design: one resting order
-filled in six transactions was bought six times).
+we spend on it is decided for all of it together: one resting order that filled in six transactions
+was bought six times.
 """
 
 from dataclasses import dataclass, replace

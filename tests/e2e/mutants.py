@@ -573,4 +573,9 @@ MUTANTS = {
         "tests/integration/test_catalogue.py::"
         "test_what_gamma_does_not_answer_is_asked_for_again_siblings_too",
     ),
+    "tokens told wrong are corrected": (
+        "bot/ledger/markets.py", '(source == "clob" or row["neg_risk"] is None)', "False",
+        "tests/integration/test_catalogue.py::"
+        "test_tokens_that_were_told_wrong_are_corrected_by_who_knows",
+    ),
 }  # fmt: skip

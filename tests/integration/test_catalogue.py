@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import msgspec
 
@@ -136,6 +137,25 @@ async def test_newer_words_win_field_by_field_and_gammas_are_older_than_they_say
         await r.ledger.transact(markets.end, *paid, source="chain", now_us=now)
         assert not await learn(r, facts, "clob", now + HOUR), "it has ended"
         assert not (await r.ledger.look(markets.last_known, market.condition)).accepting
+
+
+async def test_tokens_that_were_told_wrong_are_corrected_by_who_knows(tmp_path):
+    async with rig(tmp_path) as r:
+        market = await r.clob.public.refresh_market(conditions(r)[0])
+        facts, now = market.facts(), now_us()
+
+        async def said(tokens, source, at, whole=True):
+            told = replace(facts, tokens=tokens, neg_risk=facts.neg_risk if whole else None)
+            await learn(r, told, source, at)
+            return json.loads(r.value("SELECT tokens FROM market"))
+
+        assert await said(("1", "2"), "clob", now, whole=False) == ["1", "2"], "the channel"
+        assert await said(("3", "4"), "clob", now + 1, whole=False) == ["1", "2"]
+        assert await said(("5", "6"), "gamma", now + 2) == ["5", "6"]
+        assert await said(("7", "8"), "gamma", now + 3) == ["5", "6"]
+        assert await said(market.tokens, "clob", now + 4) == list(market.tokens)
+        assert await said(("5", "6"), "gamma", now + HOUR) == list(market.tokens)
+        assert await r.ledger.look(markets.last_known, market.condition) == market
 
 
 async def test_everything_is_read_page_by_page_and_only_what_changes_is_written(tmp_path):
