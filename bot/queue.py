@@ -21,6 +21,7 @@ import structlog
 
 from bot import failpoints
 from bot.errors import ConfigError
+from bot.model.signal import Purchase
 
 logger = structlog.get_logger(__name__)
 #: Linux limits sun_path to 108 bytes with its terminator.
@@ -31,9 +32,10 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class SignalSeen(msgspec.Struct, tag="signal", frozen=True):
-    """monitor to executor: this signal is in the ledger."""
+    """monitor to executor: this signal is in the ledger; `purchase` where it is one."""
 
     signal_id: str
+    purchase: Purchase | None = None
 
 
 class Warm(msgspec.Struct, tag="warm", frozen=True):

@@ -217,7 +217,9 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                 wallets = [(leader.wallet, "") for leader in settings.leaders]
                 await ledger.transact(leaders.follow, wallets, now_s=int(time.time()) - 3600)
                 found.intake = Intake(
-                    ledger, lambda _: found.execution and found.execution.doorbell.set(), now_us
+                    ledger,
+                    lambda s: found.execution and found.execution.loop.ring(s.purchase),
+                    now_us,
                 )
                 await found.intake.load()
                 yield found

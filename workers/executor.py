@@ -168,9 +168,9 @@ def _hearing(boot: Boot, execution: Execution, books: Books) -> Callable[[Messag
     warmer = Warmer(books, max_age_us=boot.settings.strategy.book_max_age_s * MICRO)
 
     async def on_message(message: Message) -> str:
-        # The signal's row is committed by its sender: waking the loop is all there is to do.
+        # The signal's row is committed by its sender: the loop reads it itself.
         if isinstance(message, SignalSeen):
-            execution.doorbell.set()
+            execution.loop.ring(message.purchase)
         if isinstance(message, Warm):
             warmer.warm(message.condition, TokenId(message.token))
         if isinstance(message, Reconcile):

@@ -73,7 +73,7 @@ def make_sources(boot: Boot, data: Transport, clob: Transport, gamma: Transport)
     sender = Sender(boot.home.socket("executor"))
     intake = Intake(
         boot.ledger,
-        lambda signal: sender.put(SignalSeen(signal)),
+        lambda signal: sender.put(SignalSeen(signal.id, signal.purchase)),
         now_us,
         lambda fill: sender.put(Warm(fill.condition, fill.token)),
         catalogue.want,

@@ -35,7 +35,7 @@ class Intake:
     def __init__(
         self,
         ledger: Ledger,
-        announce: Callable[[str], None],
+        announce: Callable[[Signal], None],
         now_us: Callable[[], int],
         warm: Callable[[LeaderFill], None] = lambda _: None,
         used: Callable[[ConditionId], None] = lambda _: None,
@@ -97,7 +97,7 @@ class Intake:
             if s.fill.side is Side.BUY:
                 self._warm(s.fill)
 
-        def store(tx: Tx) -> list[str]:
+        def store(tx: Tx) -> list[Signal]:
             found = [self._fold(tx, s.source, s.fill, s.total, s.seen_us) for s in rows]
             if cursor is not None:
                 leaders.advance(tx, *cursor, now_us=self._now())
@@ -115,16 +115,17 @@ class Intake:
 
     def _fold(
         self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int
-    ) -> str | None:
+    ) -> Signal | None:
         trade = leaders.trade(tx, fill.group)
         if trade is None:
-            trade = leaders.add_trade(tx, fill, now_us=seen_us)
+            trade = leaders.add_trade(tx, fill, total, now_us=seen_us)
         if total <= trade.totals.get(source, (0, 0)):
             return None
         target = totals.target({**trade.totals, source: total})
-        leaders.store_total(tx, trade.id, source, total, target)
+        leaders.store_total(tx, trade.id, source, total)
         grown = totals.growth(target, trade.emitted)
         if grown is None:
+            leaders.store_target(tx, trade.id, target)
             return None
         before = leaders.holding(tx, fill.wallet, fill.token)
         after = totals.moved(before, fill.side, grown[0])
@@ -132,7 +133,7 @@ class Intake:
         seen = _Seen(source.split(":")[0], seen_us, trade, target, grown)
         signal = _signal(fill, seen, after)
         signals.emit(tx, signal)
-        return signal.id
+        return signal
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,14 @@ def refused(
         f"{control.IN_TOKEN}{proposal.token}",
     ]
     closed = control.position(portfolio, proposal.token)
+    locks = control.locks(tx, [*scopes, closed], now_us=now_us)
     state = control.read(tx, now_us=now_us)
     loss = state.loss(utc_day(now_us), used.realized)
     usage = Usage(
         mode=state.mode,
         tripped=tripped(loss, state.errors, settings.risk),
-        lock=control.locked(tx, scopes, now_us=now_us),
-        position_lock=control.locked(tx, [closed], now_us=now_us),
+        lock=next((why for scope, why in locks.items() if scope != closed), None),
+        position_lock=locks.get(closed),
         market_stake=used.stake_market + used.reserved_market,
         total_stake=used.stake + used.reserved,
         bought_today=used.bought + used.reserved,

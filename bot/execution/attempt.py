@@ -72,8 +72,9 @@ def bear(tx: Tx, intent: Intent, market: Market, terms: Terms, birth: Birth) -> 
         expires_us=expires_s * MICRO or None,
     )
     orders.add(tx, order)
-    # When they were told knows whoever asked for them: here they only must not be missing.
-    markets.learn(tx, market.facts(), "clob", as_of_us=0)
+    if not markets.knows(tx, market.condition):
+        # When it was told knows whoever asked for it: here it only must not be missing.
+        markets.learn(tx, market.facts(), "clob", as_of_us=0)
     failpoints.reach("decide.written")
     return order
 

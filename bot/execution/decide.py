@@ -13,16 +13,16 @@ from bot.execution import allow, look
 from bot.execution.attempt import Birth, Terms, bear
 from bot.execution.enter import deadline
 from bot.execution.leave import passed_over, raise_exit, raised
-from bot.ledger import bursts, control, covers, intents, leaders, orders, positions, signals
+from bot.ledger import agenda, bursts, control, covers, intents, leaders, orders, positions, signals
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.positions import Held
 from bot.model.amounts import market_amounts
 from bot.model.burst import Burst, joined
 from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
-from bot.model.intent import Cover, IntentKind, IntentState
+from bot.model.intent import Cover, IntentKind, IntentState, leader_of
 from bot.model.market import Book, Market, Side
 from bot.model.order import Order, OrderKind
-from bot.model.signal import Signal
+from bot.model.signal import Purchase, Signal
 from bot.model.units import MICRO, printable
 from bot.polymarket.signer import OrderSigner
 from bot.ports import MarketData, OrderVenue
@@ -79,21 +79,35 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        max_age_us = self.settings.strategy.book_max_age_s * MICRO
-        settings = self.settings.followed(signal.wallet)
+        about = Purchase(signal.id, signal.portfolio, signal.condition, signal.token)
+        if (seen := await self._see(about)) is None:
+            return await self.ledger.transact(self._skip_unknown, signal)
+        return await self.ledger.transact(self._decide, about, seen, stopping)
+
+    async def at_once(self, purchase: Purchase, stopping: asyncio.Event) -> Order | Skip | Later:
+        """Do the same for a purchase that nobody has looked at yet, if nothing comes before it.
+
+        It stays undecided where something does, or where the exchange knows no such market.
+        """
+        if (seen := await self._see(purchase)) is None:
+            return Later.GONE
+        return await self.ledger.transact(self._decide, purchase, seen, stopping, alone=True)
+
+    async def _see(self, purchase: Purchase) -> Seen | None:
+        wallet = leader_of(purchase.portfolio)
+        settings = self.settings.followed(wallet) if wallet else None
         market = await look.at(
             self.data,
-            signal.condition,
-            signal.token,
-            max_age_us=max_age_us,
+            purchase.condition,
+            purchase.token,
+            max_age_us=self.settings.strategy.book_max_age_s * MICRO,
             needs_book=settings is None or settings.book == "required",
         )
-        if market is None or signal.token not in market.tokens:
-            return await self.ledger.transact(self._skip_unknown, signal)
+        if market is None or purchase.token not in market.tokens:
+            return None
         failpoints.reach("decide.begun")
-        book = look.book(self.data, signal.token)
-        seen = Seen(market, book, self.venue.skew_s, self.venue.owner)
-        return await self.ledger.transact(self._decide, signal.id, seen, stopping)
+        book = look.book(self.data, purchase.token)
+        return Seen(market, book, self.venue.skew_s, self.venue.owner)
 
     async def raise_standing(self, signal: Signal) -> None:
         """Let a standing exit know what an increase that cannot be decided yet means for it."""
@@ -129,18 +143,20 @@ class Decider:
         return skip
 
     def _decide(
-        self, tx: Tx, signal_id: str, seen: Seen, stopping: asyncio.Event
+        self,
+        tx: Tx,
+        purchase: Purchase,
+        seen: Seen,
+        stopping: asyncio.Event,
+        *,
+        alone: bool = False,
     ) -> Order | Skip | Later:
         if stopping.is_set():
             return Later.BUSY
         control.fence(tx, self.boot_id)
-        # Read again: the leader trade may have grown since it was queued.
-        signal = signals.undecided(tx, signal_id)
-        if signal is None:
-            return Later.GONE
-        raise_exit(tx, signal, self.settings, signal.token, now_us=self.now_us())
-        if orders.moving(tx, signal.portfolio, signal.condition):
-            return Later.BUSY
+        signal = self._read(tx, purchase, alone)
+        if isinstance(signal, Later):
+            return signal
         held = positions.held(tx, signal, seen.market.complement(signal.token))
         before = bursts.last(tx, signal.portfolio, signal.token)
         burst = joined(before, signal.seen_us, signal.shares, signal.usdc, held.ours)
@@ -165,6 +181,15 @@ class Decider:
             return self._place(tx, signal, found, burst, seen)
         self._pass(tx, signal, found)
         return found
+
+    def _read(self, tx: Tx, purchase: Purchase, alone: bool) -> Signal | Later:
+        # Read again: the leader trade may have grown since it was queued.
+        signal = (agenda.alone if alone else signals.undecided)(tx, purchase.signal_id)
+        if signal is None:
+            return Later.GONE
+        raise_exit(tx, signal, self.settings, signal.token, now_us=self.now_us())
+        moving = not alone and orders.moving(tx, signal.portfolio, signal.condition)
+        return Later.BUSY if moving else signal
 
     def _wanted(
         self, tx: Tx, signal: Signal, seen: Seen, held: Held, burst: Burst

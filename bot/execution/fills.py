@@ -105,7 +105,7 @@ def store(
     positions.store_position(tx, portfolio, condition, token, after.position, now_us=now_us)
     gained = after.position.realized - before.position.realized
     if gained:
-        tally.count(tx, tally.REALIZED, portfolio, now_us=now_us, n=gained)
+        tally.count(tx, (tally.REALIZED, portfolio), now_us=now_us, n=gained)
     account.add_cash(tx, after.cash - before.cash, now_us=now_us)
     for day in sorted({*before.days, *after.days}):
         change = after.days.get(day, Day()).minus(before.days.get(day, Day()))

@@ -26,7 +26,7 @@ from bot.ledger.db import Ledger, Tx
 from bot.model.decision import Skip
 from bot.model.intent import Intent, IntentKind
 from bot.model.order import Order
-from bot.model.signal import Signal
+from bot.model.signal import Purchase, Signal
 from bot.model.units import MICRO
 
 logger = structlog.get_logger(__name__)
@@ -78,6 +78,7 @@ class Loop:
         self._passed_by: set[agenda.Position] = set()  #: being decided when it was last looked
         self._fills_due_us = self._ends_due_us = 0
         self._failure: BaseException | None = None
+        self._at_work: asyncio.Event | None = None  #: what stops it, once what was left is settled
         self.progress_us: int | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -87,6 +88,7 @@ class Loop:
         any new signal is decided.
         """
         await self._recover()
+        self._at_work = stopping
         while not stopping.is_set():
             self._doorbell.clear()
             await self._pass(stopping)
@@ -98,6 +100,20 @@ class Loop:
             _, late = await asyncio.wait(self._tasks.values(), timeout=drain_s)
             for task in late:
                 task.cancel()
+
+    def ring(self, purchase: Purchase | None = None) -> None:
+        """Look at what there is to do; a purchase whose position is free is decided at once."""
+        stopping = self._at_work
+        if purchase is None or stopping is None or len(self._deciding) >= SIDE_BY_SIDE:
+            self._doorbell.set()
+            return
+        position = (purchase.portfolio, purchase.condition)
+        if position in self._deciding or stopping.is_set():
+            self._doorbell.set()
+            return
+        self._deciding.add(position)
+        work = self._decide_at_once(position, purchase, stopping)
+        self._spawn(f"position:{'/'.join(position)}", work, rings=False)
 
     async def _wait(self, stopping: asyncio.Event) -> None:
         # Doorbell, stop, or a second: whichever comes first. The second is the safety net.
@@ -221,6 +237,20 @@ class Loop:
         if len(signals) > 1 or position in self._passed_by:
             self._doorbell.set()  # there may be more of them
 
+    async def _decide_at_once(
+        self, position: agenda.Position, purchase: Purchase, stopping: asyncio.Event
+    ) -> None:
+        found: Order | Skip | Later = Later.GONE
+        try:
+            found = await self._decider.at_once(purchase, stopping)
+            self._tell(purchase.signal_id, found)
+        except Unavailable as error:
+            logger.warning("signal.waits", signal=purchase.signal_id, error=str(error))
+        finally:
+            self._deciding.discard(position)
+        if isinstance(found, Later) or position in self._passed_by:
+            self._doorbell.set()  # the look decides
+
     async def _decided(self, signal: Signal, stopping: asyncio.Event) -> bool:
         """Decide on one entry; return whether the next one of its position may be decided too."""
         try:
@@ -228,13 +258,16 @@ class Loop:
         except Unavailable as error:
             logger.warning("signal.waits", signal=signal.id, error=str(error))
             return await self._decider.give_up(signal)
+        self._tell(signal.id, found)
+        # What is wanted after an order is known when it has ended.
+        return found is not Later.BUSY and not isinstance(found, Order)
+
+    def _tell(self, signal_id: str, found: Order | Skip | Later) -> None:
         if isinstance(found, Order):
             failpoints.reach("decide.committed")
             self._spawn(found.id, self._poster.send(found))
-            return False  # what is wanted next is known when this has ended
         if isinstance(found, Skip):
-            logger.info("signal.skipped", signal=signal.id, reason=found.reason)
-        return found is not Later.BUSY
+            logger.info("signal.skipped", signal=signal_id, reason=found.reason)
 
     def _spawn(self, name: str, work: Coroutine[None, None, None], *, rings: bool = True) -> None:
         """Let work run beside the loop. `rings`: its end is news; a lookup tells its own."""

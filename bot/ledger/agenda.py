@@ -6,7 +6,7 @@ out by the query: ten thousand signals that wait cost those behind them nothing.
 
 from collections.abc import Collection
 
-from bot.ledger.db import Tx, rows
+from bot.ledger.db import Tx, one, rows
 from bot.ledger.leaders import outdated
 from bot.ledger.orders import FLYING
 from bot.ledger.signals import SIGNAL, to_signal
@@ -61,6 +61,25 @@ def entering(tx: Tx, busy: Collection[Position], limit: int) -> list[Signal]:
         **values,
     )
     return [to_signal(row) for row in found]
+
+
+def alone(tx: Tx, signal_id: str) -> Signal | None:
+    """Return an undecided purchase that may be decided without a look at anything else.
+
+    None where it is decided, or has joined another; where its position has an earlier signal, one
+    that may leave, an order in flight, or a holding of the other token.
+    """
+    row = one(
+        tx,
+        f"{SIGNAL} WHERE s.id = :id AND s.decided = 0 AND s.kind = 'increase' AND NOT {_MOVING}"
+        " AND NOT EXISTS (SELECT 1 FROM signal e WHERE e.decided = 0"
+        "  AND e.portfolio = s.portfolio AND e.condition = s.condition AND (e.kind <> 'increase'"
+        "   OR e.seen_us < s.seen_us OR e.seen_us = s.seen_us AND e.id < s.id))"
+        " AND NOT EXISTS (SELECT 1 FROM position p WHERE p.portfolio = s.portfolio"
+        f"  AND p.condition = s.condition AND p.token <> s.token AND p.shares >= {CENT})",
+        id=signal_id,
+    )
+    return to_signal(row) if row else None
 
 
 def raising(tx: Tx, limit: int) -> list[Signal]:

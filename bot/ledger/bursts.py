@@ -1,7 +1,5 @@
 """Bursts: the last one of every (portfolio, token), and what was spent on it."""
 
-from dataclasses import asdict
-
 from bot.ledger.db import Tx, one, upsert
 from bot.ledger.orders import FLYING
 from bot.model.burst import Burst, Spent
@@ -21,7 +19,8 @@ def last(tx: Tx, portfolio: str, token: str) -> Burst | None:
 
 def store(tx: Tx, portfolio: str, token: str, burst: Burst) -> None:
     """Store a burst in place of the one before."""
-    values = {"portfolio": portfolio, "token": token, **asdict(burst)}
+    values = {"portfolio": portfolio, "token": token}
+    values |= {name: getattr(burst, name) for name in Burst.__slots__}
     upsert(tx, "burst", ["portfolio", "token"], values)
 
 

@@ -1,6 +1,6 @@
 """Control, breaker, locks, boots, events and alerts: how the bot is steered and watched."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.errors import InvariantBroken
@@ -96,18 +96,24 @@ def count_error(tx: Tx, *, reset: bool) -> int:
     return int(scalar(tx, "SELECT errors FROM control WHERE id = 1"))
 
 
-def locked(tx: Tx, scopes: list[str], *, now_us: int) -> str | None:
-    """Return the reason of a lock on any of `scopes`, or None."""
-    for scope in scopes:
-        found = scalar(
+def locks(tx: Tx, scopes: Sequence[str], *, now_us: int) -> dict[str, str]:
+    """Return the locks on any of `scopes` that hold now, in their order: scope -> reason."""
+    marks = ", ".join(f":s{i}" for i in range(len(scopes)))
+    found = {
+        row["scope"]: row["reason"]
+        for row in rows(
             tx,
-            "SELECT reason FROM lock WHERE scope = :scope AND until_us > :now",
-            scope=scope,
+            f"SELECT scope, reason FROM lock WHERE scope IN ({marks}) AND until_us > :now",
             now=now_us,
+            **{f"s{i}": scope for i, scope in enumerate(scopes)},
         )
-        if found is not None:
-            return str(found)
-    return None
+    }
+    return {scope: found[scope] for scope in scopes if scope in found}
+
+
+def locked(tx: Tx, scopes: Sequence[str], *, now_us: int) -> str | None:
+    """Return the reason of a lock on any of `scopes`, of the first that has one, or None."""
+    return next(iter(locks(tx, scopes, now_us=now_us).values()), None)
 
 
 def lock(tx: Tx, scope: str, reason: str, *, until_us: int = FOREVER_US) -> None:

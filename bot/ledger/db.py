@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -317,17 +317,32 @@ def run(tx: Tx, sql: str, /, **values: Any) -> int:
 
 def insert(tx: Tx, table: str, values: Mapping[str, Any], *, ignore: bool = False) -> int:
     """Insert one row and return 1, or 0 where `ignore` is set and its key exists."""
-    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
     tail = " ON CONFLICT DO NOTHING" if ignore else ""
-    return run(tx, f"INSERT INTO {table} ({columns}) VALUES ({marks}){tail}", **values)
+    return run(tx, _insert(table, tuple(values)) + tail, **values)
+
+
+def added(tx: Tx, table: str, values: Mapping[str, Any], returning: str = "*") -> dict[str, Any]:
+    """Insert one row and return columns of it as it stands."""
+    (row,) = rows(tx, f"{_insert(table, tuple(values))} RETURNING {returning}", **values)
+    return row
 
 
 def upsert(tx: Tx, table: str, keys: Sequence[str], values: Mapping[str, Any]) -> None:
     """Insert one row, or overwrite the row with the same `keys`."""
-    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in keys)
-    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-    run(tx, f"INSERT INTO {table} ({columns}) VALUES ({marks}) {conflict}", **values)
+    columns = tuple(values)
+    run(tx, _insert(table, columns) + _overwrite(tuple(keys), columns), **values)
+
+
+@lru_cache
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+
+
+@lru_cache
+def _overwrite(keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    return f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
 
 def rows(tx: Tx, sql: str, /, **values: Any) -> list[dict[str, Any]]:

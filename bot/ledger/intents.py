@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.ledger.db import Tx, insert, one, rows, run, scalar
+from bot.ledger.db import Tx, added, one, rows, run, scalar
 from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
 from bot.model.intent import Intent, IntentKind, IntentState, Portfolio
@@ -99,10 +99,7 @@ def add(
         "deadline_us": deadline_us,
         "burst_us": burst_us,
     }
-    insert(tx, "intent", values)
-    found = open_on(tx, portfolio, token)
-    assert found is not None
-    return found
+    return _intent(added(tx, "intent", values))
 
 
 def change(tx: Tx, intent: Intent, *, target: int, price: int | None, now_us: int) -> None:
@@ -156,7 +153,8 @@ def wait(tx: Tx, intent: Intent, why: str, *, now_us: int, seconds: int | None =
 
 def attempted(tx: Tx, intent: Intent) -> int:
     """Note that an attempt goes out; return which it is, from 1."""
-    run(tx, "UPDATE intent SET waits = '' WHERE id = :id", id=intent.id)
+    if intent.waits:
+        run(tx, "UPDATE intent SET waits = '' WHERE id = :id", id=intent.id)
     sql = "SELECT COALESCE(MAX(attempt), 0) + 1 FROM orders WHERE intent_id = :id"
     return int(scalar(tx, sql, id=intent.id))
 

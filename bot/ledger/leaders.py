@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ledger import tally
-from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
+from bot.ledger.db import Tx, added, insert, one, rows, run, scalar, upsert
 from bot.ledger.orders import FLYING, UNSETTLED
 from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
@@ -114,8 +114,8 @@ def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     )
 
 
-def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
-    """Insert a leader trade with no totals yet."""
+def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) -> TradeRow:
+    """Insert a leader trade of so many (shares, usdc), of which no source's total is stored yet."""
     values = {
         "tx": fill.tx,
         "wallet": fill.wallet,
@@ -124,28 +124,27 @@ def add_trade(tx: Tx, fill: LeaderFill, *, now_us: int) -> TradeRow:
         "condition": fill.condition,
         "outcome": fill.outcome,
         "title": fill.title,
-        "shares": 0,
-        "usdc": 0,
+        "shares": total[0],
+        "usdc": total[1],
         "emitted_shares": 0,
         "emitted_usdc": 0,
         "signals": 0,
         "traded_s": fill.traded_s,
         "seen_us": now_us,
     }
-    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-    number = scalar(
-        tx, f"INSERT INTO leader_trade ({columns}) VALUES ({marks}) RETURNING id", **values
-    )
-    tally.count(tx, tally.SEEN, fill.wallet, now_us=now_us)
+    number = added(tx, "leader_trade", values, "id")["id"]
+    tally.count(tx, (tally.SEEN, fill.wallet), now_us=now_us)
     return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
 
 
-def store_total(
-    tx: Tx, trade_id: int, source: str, total: tuple[int, int], target: tuple[int, int]
-) -> None:
-    """Store one source's running total and the group's target, both as (shares, usdc)."""
+def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int]) -> None:
+    """Store one source's running total of a trade, as (shares, usdc)."""
     values = {"trade_id": trade_id, "source": source, "shares": total[0], "usdc": total[1]}
     upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
+
+
+def store_target(tx: Tx, trade_id: int, target: tuple[int, int]) -> None:
+    """Store what a trade amounts to, as (shares, usdc), where that is not worth a signal."""
     run(
         tx,
         "UPDATE leader_trade SET shares = :shares, usdc = :usdc WHERE id = :id",
@@ -181,24 +180,19 @@ def hold(tx: Tx, wallet: str, token: str, condition: str, held: Holding, *, now_
     upsert(tx, "leader_position", ["wallet", "token"], values)
 
 
+_NET = (
+    "SELECT SUM(CASE WHEN token = :token THEN shares WHEN shares > 0 THEN -shares ELSE 0 END)"
+    " FROM leader_position WHERE wallet = :wallet AND condition = :condition"
+)
+
+
 def exposure(tx: Tx, wallet: str, condition: str, token: str) -> int:
     """Return what a leader holds of a token less what he holds of the condition's other one.
 
     At least 0.
     """
-    return max(_net(tx, wallet, condition, token), 0)
-
-
-def _net(tx: Tx, wallet: str, condition: str, token: str) -> int:
-    found = scalar(
-        tx,
-        "SELECT SUM(CASE WHEN token = :token THEN shares WHEN shares > 0 THEN -shares ELSE 0 END)"
-        " FROM leader_position WHERE wallet = :wallet AND condition = :condition",
-        token=token,
-        wallet=wallet,
-        condition=condition,
-    )
-    return int(found or 0)
+    found = scalar(tx, _NET, token=token, wallet=wallet, condition=condition)
+    return max(int(found or 0), 0)
 
 
 def exposure_decided(tx: Tx, wallet: str, condition: str, token: str) -> int:
@@ -207,16 +201,17 @@ def exposure_decided(tx: Tx, wallet: str, condition: str, token: str) -> int:
     A cover is set to this: a sale that was seen and is not decided must still find its part of
     ours.
     """
-    pending = scalar(
+    found = scalar(
         tx,
-        "SELECT SUM(shares) FROM signal WHERE decided = 0 AND condition = :condition"
-        " AND portfolio = 'mirror/' || :wallet AND (kind = 'decrease' AND token = :token"
-        "  OR kind = 'increase' AND token <> :token)",
+        f"SELECT COALESCE(({_NET}), 0) + COALESCE((SELECT SUM(shares) FROM signal"
+        "  WHERE decided = 0 AND condition = :condition AND portfolio = 'mirror/' || :wallet"
+        "  AND (kind = 'decrease' AND token = :token"
+        "   OR kind = 'increase' AND token <> :token)), 0)",
         token=token,
         wallet=wallet,
         condition=condition,
     )
-    return max(_net(tx, wallet, condition, token) + int(pending or 0), 0)
+    return max(int(found), 0)
 
 
 def both_ways(tx: Tx, wallet: str, condition: str, token: str, since_s: int) -> tuple[int, int]:

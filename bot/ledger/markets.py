@@ -88,6 +88,12 @@ def _said(facts: Facts) -> dict[str, Any]:
     }
 
 
+def knows(tx: Tx, condition: str) -> bool:
+    """Return whether everything was told of a market once."""
+    sql = f"SELECT 1 FROM market WHERE condition = :condition AND {_COMPLETE}"
+    return scalar(tx, sql, condition=condition) is not None
+
+
 def last_known(tx: Tx, condition: str) -> Market | None:
     """Return a market's facts as they were last told, however long ago, or None."""
     row = _row(tx, condition)

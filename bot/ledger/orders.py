@@ -1,7 +1,8 @@
 """Decisions, orders and their fills."""
 
-import json
 from collections.abc import Sequence
+
+import msgspec
 
 from bot.errors import InvariantBroken
 from bot.ledger import tally
@@ -32,17 +33,17 @@ def decide(
         "signal_id": signal.id,
         "verdict": "skipped" if reason else "copied" if intent_id else "done",
         "reason": str(reason) if reason else None,
-        "numbers": json.dumps(dict(numbers), separators=(",", ":")),
+        "numbers": msgspec.json.encode(numbers).decode(),
         "intent_id": intent_id,
         "boot_id": boot_id,
         "decided_us": now_us,
     }
-    if intent_id is not None and signal.trade_id and not _copied_before(tx, signal.trade_id):
-        tally.count(tx, tally.COPIED, signal.wallet, now_us=now_us)
-    insert(tx, "decision", values)
     # What was asked for here copies nobody, whatever came of it.
-    what = values["verdict"] if signal.trade_id else "done"
-    tally.count(tx, "decision", str(reason or what), now_us=now_us)
+    counted = [("decision", str(reason or (values["verdict"] if signal.trade_id else "done")))]
+    if intent_id is not None and signal.trade_id and not _copied_before(tx, signal.trade_id):
+        counted.append((tally.COPIED, signal.wallet))
+    tally.count(tx, *counted, now_us=now_us)
+    insert(tx, "decision", values)
     run(tx, "UPDATE signal SET decided = 1 WHERE id = :id", id=signal.id)
 
 
@@ -139,7 +140,7 @@ def move(
     if changed != 1:
         raise InvariantBroken(f"order {order.id}: no longer {order.state}, cannot become {state}")
     if state not in IN_FLIGHT:
-        tally.count(tx, "order", str(state), now_us=now_us)
+        tally.count(tx, ("order", str(state)), now_us=now_us)
 
 
 def note_matched(tx: Tx, order_id: str, matched: int | None) -> None:

@@ -14,7 +14,10 @@ _COLUMNS = (
 
 
 def emit(tx: Tx, signal: Signal) -> bool:
-    """Store a signal; return True if it joined the trade's last, still undecided one."""
+    """Store a signal, and with it what its trade amounts to so far.
+
+    Return True if it joined the trade's last, still undecided one.
+    """
     joined = signal.seq > 0 and run(
         tx,
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc,"
@@ -31,8 +34,8 @@ def emit(tx: Tx, signal: Signal) -> bool:
         insert(tx, "signal", values)
     run(
         tx,
-        "UPDATE leader_trade SET emitted_shares = :shares, emitted_usdc = :usdc,"
-        " signals = signals + :new"
+        "UPDATE leader_trade SET shares = :shares, usdc = :usdc, emitted_shares = :shares,"
+        " emitted_usdc = :usdc, signals = signals + :new"
         " WHERE id = :id",
         shares=signal.group_shares,
         usdc=signal.group_usdc,

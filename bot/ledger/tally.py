@@ -10,14 +10,16 @@ from bot.model.units import utc_day
 SEEN, COPIED, REALIZED = "seen", "copied", "realized"
 
 
-def count(tx: Tx, kind: str, key: str, *, now_us: int, n: int = 1) -> None:
-    """Raise one counter of today by `n`."""
+def count(tx: Tx, *counters: tuple[str, str], now_us: int, n: int = 1) -> None:
+    """Raise counters (kind, key) of today by `n`, each once."""
+    marks = ", ".join(f"(:day, :kind{i}, :key{i}, :n)" for i in range(len(counters)))
+    values = {f"kind{i}": kind for i, (kind, _) in enumerate(counters)}
+    values |= {f"key{i}": key for i, (_, key) in enumerate(counters)}
     run(
         tx,
-        "INSERT INTO tally (day, kind, key, n) VALUES (:day, :kind, :key, :n)"
+        f"INSERT INTO tally (day, kind, key, n) VALUES {marks}"
         " ON CONFLICT (day, kind, key) DO UPDATE SET n = tally.n + excluded.n",
         day=utc_day(now_us),
-        kind=kind,
-        key=key,
         n=n,
+        **values,
     )

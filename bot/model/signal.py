@@ -27,6 +27,16 @@ class Wish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Purchase:
+    """What an increase is about: enough to have its market at hand before it is read."""
+
+    signal_id: str
+    portfolio: Portfolio
+    condition: ConditionId
+    token: TokenId
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """What was seen, or an operator's wish.
 
@@ -54,3 +64,10 @@ class Signal:
     traded_s: int
     seen_us: int
     source: str  #: who saw it
+
+    @property
+    def purchase(self) -> Purchase | None:
+        """Return what it is about if it is an increase, else None."""
+        if self.kind is not SignalKind.INCREASE:
+            return None
+        return Purchase(self.id, self.portfolio, self.condition, self.token)

@@ -6,6 +6,7 @@ what is not a finite number inside its bounds, because the text comes from outsi
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import lru_cache
 
 MICRO = 1_000_000
 #: Nothing on Polymarket is near 10^12 shares or dollars; 2^63 / 10^6 is the ledger's limit.
@@ -78,7 +79,12 @@ def rfc3339(at_us: int) -> str:
 
 def utc_day(at_us: int) -> str:
     """Return the UTC day of a moment as 'YYYY-MM-DD'."""
-    return datetime.fromtimestamp(at_us // MICRO, UTC).strftime("%Y-%m-%d")
+    return _day(at_us // (86_400 * MICRO))
+
+
+@lru_cache(maxsize=16)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def printable(text: object, limit: int = 120) -> str:

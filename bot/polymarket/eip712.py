@@ -5,7 +5,7 @@ is the same for each order of an exchange contract, so it is computed once; the 
 the official client's, and a test compares every id and signature with its builder.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 from py_clob_client_v2.order_utils.exchange_order_builder_v2 import (
     DEPOSIT_WALLET_DOMAIN_SALT,
@@ -39,8 +39,11 @@ class OrderStruct:
 
     def hashed(self) -> bytes:
         """Return the hash of the struct. Metadata and builder code are none: zero words."""
-        words = b"".join(_word(value) for value in astuple(self))
+        words = b"".join(_word(getattr(self, name)) for name in _SIGNED)
         return keccak(ORDER_TYPE_HASH + words + _ZERO + _ZERO)
+
+
+_SIGNED = tuple(field.name for field in fields(OrderStruct))
 
 
 class Domain:

@@ -4,12 +4,12 @@ Signing happens once per order, here; everything later sends the stored bytes. T
 contract and domain version follow from the token and the market (docs: Exchange V2 and V3).
 """
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from coincurve import PrivateKey
 from py_clob_client_v2.constants import BYTES32_ZERO
 from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, SignatureTypeV2
@@ -104,7 +104,7 @@ class OrderSigner:
         else:
             signature = self._sign(digest)
         body = _body(order, side, "0x" + signature.hex(), order_type, owner, expiration_s)
-        return Signed(OrderId("0x" + digest.hex()), json.dumps(body, separators=(",", ":")))
+        return Signed(OrderId("0x" + digest.hex()), msgspec.json.encode(body).decode())
 
     def _sign(self, digest: bytes) -> bytes:
         signature = self._key.sign_recoverable(digest, hasher=None)

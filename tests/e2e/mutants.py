@@ -242,7 +242,7 @@ MUTANTS = {
         "tests/integration/test_stories_24_to_30.py::test_story_27_halt_in_the_middle_of_an_exit",
     ),
     "a sale that is not decided yet is still to be followed": (
-        "bot/ledger/leaders.py", "+ int(pending or 0), 0)", "+ 0 * int(pending or 0), 0)",
+        "bot/ledger/leaders.py", "COALESCE(({_NET}), 0) + COALESCE(", "COALESCE(({_NET}), 0) + 0 * COALESCE(",
         "tests/integration/test_standing_exits.py::test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part",
     ),
     "we do not trade with ourselves": (
@@ -481,6 +481,19 @@ MUTANTS = {
     "what a forgotten ledger may have copied is not copied again": (
         "bot/ledger/positions.py", "AND f.matched_us >= :since", "AND f.matched_us < 0 AND :since > 0",
         "tests/integration/test_foreign.py::test_what_a_forgotten_ledger_may_have_copied_is_not_copied_again",
+    ),
+    "what came before is decided before": (
+        "bot/ledger/agenda.py", " OR e.seen_us < s.seen_us OR", " OR 0 AND e.seen_us < s.seen_us OR",
+        "tests/integration/test_at_once.py::test_nothing_is_decided_at_once_that_something_comes_before",
+    ),
+    "an exit is decided before a purchase that rings": (
+        "bot/ledger/agenda.py", "AND e.portfolio = s.portfolio AND e.condition = s.condition AND (e.kind <> 'increase'",
+        "AND e.portfolio = s.portfolio AND e.condition = s.condition AND (0",
+        "tests/integration/test_at_once.py::test_nothing_is_decided_at_once_that_something_comes_before",
+    ),
+    "a purchase that rings waits for the order in flight": (
+        "bot/ledger/agenda.py", "s.kind = 'increase' AND NOT {_MOVING}\"\n        \" AND NOT EXISTS", "s.kind = 'increase'\"\n        \" AND NOT EXISTS",
+        "tests/integration/test_at_once.py::test_an_order_in_flight_is_waited_for",
     ),
     "what a restored ledger finds waits for its leader": (
         "bot/ledger/agenda.py", "is not SignalKind.CORRECTION or not outdated(tx, signal.wallet)", "is not SignalKind.CORRECTION or signal.wallet",

@@ -249,7 +249,9 @@ class Process:
             run.exchange.alive = self._alive
             run.exchange.on_evidence = execution.prover.apply
             self.ledger = ledger
-            self.intake = run.broken.intake(ledger, lambda _: execution.doorbell.set(), run.now_us)
+            self.intake = run.broken.intake(
+                ledger, lambda s: execution.loop.ring(s.purchase), run.now_us
+            )
             await self.intake.load()
             self.ready.set()
             await execution.loop.run(self.stopping)

@@ -21,7 +21,7 @@ from bot.model.decision import Proposal, Skip
 from bot.model.intent import IntentKind, IntentState
 from bot.model.leader import LeaderFill
 from bot.model.order import Order
-from bot.model.signal import Signal
+from bot.model.signal import Purchase, Signal
 
 
 class ReSigning(Poster):
@@ -63,6 +63,10 @@ class RecordAfterPost(Decider):
             await self.ledger.transact(self._store, signal, unstored.order)
             return unstored.order
 
+    async def at_once(self, purchase: Purchase, stopping: asyncio.Event) -> Order | Skip | Later:
+        """Leave it to the look."""
+        return Later.GONE
+
     def _place(self, tx: Tx, signal: Signal, proposal: Proposal, burst: Burst, seen: Seen) -> Order:
         raise _Unstored(super()._place(tx, signal, proposal, burst, seen))
 
@@ -92,7 +96,7 @@ class OneTradeATransaction(Intake):
 
     def _fold(
         self, tx: Tx, source: str, fill: LeaderFill, total: tuple[int, int], seen_us: int
-    ) -> str | None:
+    ) -> Signal | None:
         group = dict(zip(("tx", "wallet", "token", "side"), fill.group, strict=True))
         other = scalar(
             tx,
