@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` shows the bot, `make test` proves it.
-.PHONY: demo test test-root test-expected setup lock clean
+.PHONY: demo test test-root test-expected mutants setup lock clean
 .DEFAULT_GOAL := demo
 
 PYTHON ?= python3
@@ -27,6 +27,10 @@ test-root: $(VENV)/installed
 # Drills that fail until something is mended: each must still fail, or its mark must go. Five minutes.
 test-expected: $(VENV)/installed
 	$(BIN)/python -m pytest -q -m expected
+
+# Which tests notice a line that is broken? Two hours; `make mutants ONLY=risk` takes one part.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))
 
 setup: $(VENV)/installed
 

@@ -36,6 +36,13 @@ def pss_bytes() -> int:
     return int(psutil.Process().memory_full_info().pss)
 
 
+def handles() -> int:
+    """Return how many file handles this process has open."""
+    import psutil
+
+    return int(psutil.Process().num_fds())
+
+
 def harden() -> None:
     """Make this process leave no core dump and be unreadable for others of the same user."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

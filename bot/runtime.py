@@ -29,7 +29,7 @@ from bot.liveness import born_us
 from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
-from bot.process import Notify, pss_bytes
+from bot.process import Notify, handles, pss_bytes
 from bot.queue import Message, Ping, serve
 from bot.watchdog import Watchdog
 
@@ -91,7 +91,12 @@ class Boot:
         at = now_us()
         if not self._weighed_us <= at < self._weighed_us + WEIGH_US:
             self._weighed_us, self._pss = at, pss_bytes()
-        gauges = {"pss_bytes": self._pss, "beat_s": self.settings.runtime.beat_s}
+        gauges = {
+            "pss_bytes": self._pss,
+            "handles": handles(),
+            "tasks": len(asyncio.all_tasks()),
+            "beat_s": self.settings.runtime.beat_s,
+        }
         detail = json.dumps({**self.detail(), **gauges})
         await self.ledger.transact(
             control.beat,

@@ -21,6 +21,7 @@ from bot.model.units import decimal_text, money, printable
 if TYPE_CHECKING:
     from bot.lab import demo as lab  # what only one verb needs is loaded by it
     from bot.lab.bench.budgets import Bench
+    from bot.lab.soak import SoakVerdict
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, same story")]
 
@@ -175,6 +176,45 @@ def _bench(found: "Bench") -> None:
     out.print(Text("\n".join([*lines, "PASS" if found.ok else "FAIL"])))
 
 
+def soak(
+    context: typer.Context,
+    hours: Annotated[float, typer.Option(
+        "--hours", min=0.05, max=240, help="of trading; each takes three minutes")] = 1.0,
+    seed: Seed = 1,
+) -> int:  # fmt: skip
+    """Hours of trading at twenty times their pace: nothing may grow with time."""
+    from bot.lab import soak as lab
+    from bot.lab.demo import leave_nothing
+
+    leave_nothing()
+    found = lab.run(hours, seed, say)
+    if cli(context).json:
+        emit(asdict(found))
+        return 0 if found.ok else 1
+    _soak(found)
+    return 0 if found.ok else 1
+
+
+def _soak(found: "SoakVerdict") -> None:
+    out = console()
+    out.print(Text(
+        f"{found.hours:g} h of trading: {found.trades} leader trades, {found.orders} orders,"
+        f" {found.markets} markets listed, {found.losses} connections lost"
+    ))  # fmt: skip
+    rows = []
+    for worker, gauges in found.gauges.items():
+        for name, gauge in gauges.items():
+            part = 2**20 if name == "pss_bytes" else 1
+            label = "memory, MB" if name == "pss_bytes" else name
+            rows.append((worker, label, *(f"{value / part:.1f}" for value in gauge)))
+    rows.append(("ledger", "bytes a trade", *(f"{n:.0f}" for n in found.ledger_bytes_per_trade)))
+    head = ("WORKER", "GAUGE", "BEFORE", "AT THE END")
+    table(head, rows, right=head[2:])
+    lines = [f"PROBLEM  {printable(problem, 200)}" for problem in found.problems]
+    verdict = "PASS" if found.ok else "FAIL"
+    out.print(Text("\n".join([*lines, f"{verdict}     {found.duration_s} s, seed {found.seed}"])))
+
+
 def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free port")] = 0,
     scenario: Annotated[
@@ -199,5 +239,5 @@ def sim(
 
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
-    for verb in (demo, bench, sim):
+    for verb in (demo, bench, soak, sim):
         app.command()(verb)

@@ -86,7 +86,7 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
         on.do("stop")
         struck = on.do("heal")["struck"]
         weather.revive()
-        rests = partial(_comes_to_rest, on)
+        rests = partial(comes_to_rest, on)
         on.until(lambda: on.at_work() and rests(), "everything comes to rest", seconds=EXPIRY_S)
         truth = on.truth()
         with report.read(on.ledger) as found:
@@ -95,7 +95,7 @@ def run(kills: int, seed: int, watch: Callable[[str], None]) -> StormVerdict:
             )
 
 
-def _comes_to_rest(on: Testbed) -> bool:
+def comes_to_rest(on: Testbed) -> bool:
     """Let somebody bid for what stands, and return whether everything rests.
 
     News took the bids under an exit's floor: it would stand, and rightly, for as long as nobody

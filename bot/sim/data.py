@@ -62,7 +62,7 @@ class DataServer:
         now = self.exchange.now_us
         matched_us = trade.at_us - self.exchange.clock_us
         visible = max(matched_us + self.activity_lag_us, now)
-        rows = rows_of(trade, now // MICRO)
+        rows = rows_of(trade, self.exchange.clock_s)
         self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
 
     def moved(self, row: CashRow) -> None:

@@ -591,4 +591,24 @@ MUTANTS = {
         "tests/integration/test_catalogue.py::"
         "test_tokens_that_were_told_wrong_are_corrected_by_who_knows",
     ),
+    "trades from before we watch are nobody's": (
+        "bot/detect/intake.py", "return known is not None and fill.traded_s >= known[1]", "return known is not None",
+        "tests/integration/test_edges.py::test_a_stream_that_replays_is_not_followed_into_the_past",
+    ),
+    "each connection is a source of its own": (
+        "bot/detect/rtds.py", "{self._boot}.{self.stream.epoch}:{kind}", "{self._boot}:{kind}",
+        "tests/integration/test_edges.py::test_connections_of_a_stream_are_not_added_up",
+    ),
+    "a cursor is never ahead of our clock": (
+        "bot/detect/activity.py", "default=0), self._now() // MICRO", "default=0), 2**40",
+        "tests/integration/test_edges.py::test_a_cursor_never_runs_ahead_of_our_clock",
+    ),
+    "an order expires after the lag of lookups": (
+        "bot/execution/evidence.py", "elif began >= max(order.deadline_us, landed_by) + lag", "elif began >= max(order.deadline_us, landed_by)",
+        "tests/integration/test_edges.py::test_an_order_is_not_given_up_before_lookups_have_had_their_time",
+    ),
+    "the fee is reserved": (
+        "bot/execution/attempt.py", "reserved=amounts.maker_amount + fee if", "reserved=amounts.maker_amount if",
+        "tests/integration/test_edges.py::test_the_fee_is_reserved_with_the_price",
+    ),
 }  # fmt: skip

@@ -158,3 +158,14 @@ def test_the_benchmark_measures_what_users_meet():
     assert found["scenarios"]["cold"]["requests_before_post"] > 0
     assert found["scenarios"]["cold_rtt30"]["copier_p50_ms"] > 30, "the way there counts"
     assert set(found["growth"]) >= {"store", "look", "decide", "health", "status"}
+
+
+def test_a_soak_tells_what_grows_and_comes_to_rest():
+    found = answer(lab("soak", "--json", "--hours", "0.1"))
+    # So short a run proves nothing about growth: that is told, and may be too much.
+    growth = [p for p in found["problems"] if "went from" in p or "the ledger grew" in p]
+    assert found["problems"] == growth
+    assert found["trades"] > 20 and found["orders"] > 0 and found["markets"] > 0
+    assert set(found["gauges"]) == {"monitor", "executor", "health"}
+    for gauges in found["gauges"].values():
+        assert min(gauges["pss_bytes"] + gauges["handles"] + gauges["tasks"]) > 0

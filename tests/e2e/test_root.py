@@ -3,10 +3,16 @@
 `make test-root` runs it, an ordinary user's `make test` names and counts it.
 """
 
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from bot.queue import Ping, ask, serve
 from tests.e2e.botctl import answer, botctl
 from tests.e2e.test_cli import bot, home, pids
 
@@ -30,3 +36,38 @@ def test_the_key_is_in_no_environment_and_no_argument_of_any_worker(bot):
         for name in ("cmdline", "environ"):
             content = Path(f"/proc/{pid}/{name}").read_bytes()
             assert content and key not in content
+
+
+_KNOCK = """
+import socket, struct, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(10)
+peer.connect(sys.argv[1])
+frame = bytes.fromhex(sys.argv[2])
+peer.sendall(struct.pack("!I", len(frame)) + frame)
+print(len(peer.recv(100)))
+"""
+#: Frame 1, a ping: [1, {"type": "ping"}] in MessagePack.
+_PING = "9201" + "81" + "a474797065" + "a470696e67"
+
+
+async def test_a_peer_of_another_user_is_not_heard():
+    async def handle(_) -> str:
+        return "heard"
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "run" / "a.sock"
+        async with serve(path, handle):
+            # As if both had been left open by mistake: then only the kernel's word keeps him out.
+            os.chmod(path.parent, 0o755)
+            os.chmod(path, 0o666)
+            assert await ask(path, Ping(), timeout_s=10) == "heard"
+            answered = []
+            for user in (0, 65_534):
+                command = [sys._base_executable, "-c", _KNOCK, str(path), _PING]
+                found = await asyncio.to_thread(
+                    subprocess.run, command, user=user, capture_output=True, text=True, check=True
+                )
+                answered.append(int(found.stdout) > 0)
+    assert answered == [True, False]

@@ -1,0 +1,84 @@
+"""Lines at the edges whose breaking nobody had noticed: what is let in, and what may end."""
+
+import asyncio
+import json
+import time
+
+from bot.model.fees import highest_fee
+from bot.model.order import Order
+from bot.runtime import now_us
+from tests.integration.test_detection import FAST, next_payload, start, totals, watching
+from tests.integration.test_recovery import Script, stored_order
+from tests.rig import M, rig, until
+
+
+def show(r, **changes) -> None:
+    """Let the stream show one row of a leader's trade."""
+    payload = {**next_payload(r), **changes}
+    frame = {"topic": "activity", "type": "trades", "payload": payload}
+    for client in r.sim.streams.rtds_clients:
+        client.send(json.dumps(frame))
+
+
+async def test_a_stream_that_replays_is_not_followed_into_the_past(tmp_path):
+    async with rig(tmp_path, FAST) as r, watching(r, data=False):
+        show(r, timestamp=int(time.time()) - 7_200)
+        show(r, timestamp=int(time.time()), transactionHash="0x" + "e" * 64)
+        await until(lambda: totals(r), "what came after it")
+        assert [key[0] for key in totals(r)] == ["0x" + "e" * 64]
+
+
+async def test_connections_of_a_stream_are_not_added_up(tmp_path):
+    async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
+        show(r, size=10)
+        await until(lambda: list(totals(r).values()) == [10 * M], "one row")
+        first = stream.stream.epoch
+        r.sim.director.do_stream("rtds", "hang_up")
+        show(r, transactionHash="0x" + "c" * 64)  # with the next frame it hangs up
+        await until(lambda: stream.stream.epoch != first, "another connection")
+        r.sim.director.do_heal()
+        await until(lambda: stream.stream.connected, "it is subscribed")
+        # Whether this is more of the same trade, or the same row told otherwise, nobody can know.
+        show(r, size=4)
+        show(r, transactionHash="0x" + "e" * 64)
+        after, both = "0x" + "e" * 64, "0x" + "d" * 64
+        await until(lambda: after in {key[0] for key in totals(r)}, "what came after it")
+        assert {key[0]: shares for key, shares in totals(r).items()}[both] == 10 * M
+
+
+async def test_a_cursor_never_runs_ahead_of_our_clock(tmp_path):
+    async with rig(tmp_path, FAST) as r:
+        r.sim.director.do_clock(3_600)
+        async with watching(r, rtds=False):
+            await asyncio.to_thread(start, r)
+            await until(lambda: r.sim.finished, "the story ends")
+            await until(lambda: len(totals(r)) > 10, "trades of an hour ahead")
+            ahead = r.value("SELECT MAX(position_s) FROM cursor WHERE source = 'data_api'")
+            assert ahead <= time.time()
+
+
+async def test_an_order_is_not_given_up_before_lookups_have_had_their_time(tmp_path):
+    execution = {"evidence_lag_s": 8, "settle_poll_s": 1, "timeout_s": 1}
+    async with rig(tmp_path, execution=execution) as r:
+        order = await stored_order(r, posted=True)
+        past = now_us() - 3 * M
+
+        def age(tx):
+            tx.execute("UPDATE orders SET deadline_us = ?, last_sent_us = ?", (past, past))
+
+        await r.ledger.transact(age)
+        async with r.working(Script(r.clob, blind_s=4)):
+            await r.settled()
+        assert r.query("SELECT id, state FROM orders") == [{"id": order.id, "state": "filled"}]
+        r.assert_equal_to_exchange()
+
+
+async def test_the_fee_is_reserved_with_the_price(tmp_path):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=False)
+        assert isinstance(order, Order)
+        rate = r.market().fee_rate
+        fee = highest_fee(order.maker_amount, rate)
+        assert fee > 0
+        reserved = r.value("SELECT reserved FROM orders WHERE id = ?", order.id)
+        assert reserved == order.maker_amount + fee

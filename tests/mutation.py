@@ -1,0 +1,131 @@
+"""Mutation testing (make mutants): break the product line by line, and see which tests notice.
+
+All mutants of the pure storeys are tried, and of each other part a sample that stays the same while
+its code does; `--all` tries every one, which takes a night. What nobody notices within a minute of
+tests has survived, and has a line with its reason in `survivors.txt`.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SURVIVORS = ROOT / "tests" / "survivors.txt"
+#: Part -> the percentage of its mutants that must be noticed.
+PURE = {"model": 90, "strategy": 90, "risk": 90}
+SAMPLED = {"detect": 80, "execution": 80, "ledger": 80, "queue": 80}
+PARTS = PURE | SAMPLED
+SAMPLE = 150
+#: Exit codes of a mutant's tests: a failure, an error of pytest, and too long by far (mutmut).
+_KILLED = frozenset({1, 3, 24, 36, 152, 255, -24})
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many mutants of one part were tried, and how many of them were noticed."""
+
+    part: str
+    tried: int
+    killed: int
+
+    @property
+    def percent(self) -> float:
+        """Return the part that was noticed, of a hundred."""
+        return 100 * self.killed / self.tried if self.tried else 0.0
+
+
+def chosen(names: Iterable[str], *, everything: bool) -> list[str]:
+    """Return which mutants are tried; the sample of a part is told by the names themselves."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(part_of(name), []).append(name)
+    tried: list[str] = []
+    for part, mutants in sorted(found.items()):
+        ordered = sorted(mutants, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+        tried += ordered if everything or part in PURE else ordered[:SAMPLE]
+    return tried
+
+
+def part_of(name: str) -> str:
+    """Return the part of the product that a mutant ('bot.risk.guards.x_check__mutmut_1') is in."""
+    return name.split(".")[1]
+
+
+def shares(results: Mapping[str, int]) -> list[Share]:
+    """Return what became of each part's mutants: name -> exit code of its tests."""
+    return [
+        Share(
+            part,
+            sum(part_of(name) == part for name in results),
+            sum(part_of(name) == part and code in _KILLED for name, code in results.items()),
+        )
+        for part in PARTS
+    ]
+
+
+def survivors(results: Mapping[str, int]) -> list[str]:
+    """Return the mutants that nobody has noticed."""
+    return sorted(name for name, code in results.items() if code not in _KILLED)
+
+
+def reasons(text: str) -> dict[str, str]:
+    """Return the reason of every known survivor: lines of 'name  reason', or '# comment'."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    found = dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
+    if len(found) != len(lines):
+        raise SystemExit(f"{SURVIVORS}: every line is 'mutant reason', each mutant once")
+    return found
+
+
+def verdict(results: Mapping[str, int], known: Mapping[str, str]) -> list[str]:
+    """Return what is wrong: too little noticed, or a survivor nobody has given a reason for."""
+    wrong = [
+        f"{share.part}: {share.percent:.1f} % noticed, at least {PARTS[share.part]} are to be"
+        for share in shares(results)
+        if share.tried and share.percent < PARTS[share.part]
+    ]
+    return wrong + [
+        f"{name}: survived, and has no line in {SURVIVORS.name}"
+        for name in survivors(results)
+        if name not in known
+    ]
+
+
+def _mutmut(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "mutmut", "run", *arguments], cwd=ROOT, check=True)
+
+
+def _results() -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for path in sorted((ROOT / "mutants" / "bot").rglob("*.meta")):
+        found |= dict(json.loads(path.read_text())["exit_code_by_key"])
+    return found
+
+
+def main() -> int:
+    """Try mutants, show what was noticed, and return 1 where that is too little."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="every mutant: a night")
+    parser.add_argument("--only", default="", help="one part: " + ", ".join(PARTS))
+    options = parser.parse_args()
+    _mutmut("bot.risk.breaker*")  # makes the mutants, and learns which tests meet which
+    names = [n for n in _results() if part_of(n) in PARTS and options.only in ("", part_of(n))]
+    tried = chosen(names, everything=options.all)
+    if left := [name for name in tried if _results()[name] is None]:
+        _mutmut(*left)
+    results = {name: code for name in tried if (code := _results()[name]) is not None}
+    for share in shares(results):
+        if share.tried:
+            print(f"{share.part:10} {share.killed} of {share.tried} noticed, {share.percent:.1f} %")
+    wrong = verdict(results, reasons(SURVIVORS.read_text()))
+    print("\n".join([*wrong, "FAIL" if wrong else "PASS"]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
