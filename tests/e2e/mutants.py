@@ -611,4 +611,24 @@ MUTANTS = {
         "bot/execution/attempt.py", "reserved=amounts.maker_amount + fee if", "reserved=amounts.maker_amount if",
         "tests/integration/test_edges.py::test_the_fee_is_reserved_with_the_price",
     ),
+    "a market that hangs holds up its own entries alone": (
+        "bot/execution/loop.py", "SIDE_BY_SIDE = 200", "SIDE_BY_SIDE = 1",
+        "tests/integration/test_edges.py::test_a_market_that_hangs_holds_up_no_entry_elsewhere",
+    ),
+    "what is read ahead has a budget of its own": (
+        "bot/polymarket/transport.py", "async with self._limits[purpose]:", 'async with self._limits["prefetch"]:',
+        "tests/integration/test_clob.py::test_what_is_read_ahead_takes_nothing_from_a_decision",
+    ),
+    "connections stay warm": (
+        "bot/polymarket/transport.py", "keepalive_timeout=KEEP_ALIVE_S", "keepalive_timeout=5",
+        "tests/integration/test_clob.py::test_a_connection_outlives_the_pause_between_two_looks_at_the_clock",
+    ),
+    "what ended markets wish for is over": (
+        "bot/ledger/intents.py", "UPDATE intent SET state = 'market_ended'", "UPDATE intent SET state = state",
+        "tests/integration/test_stories_1_to_14.py::test_story_9_a_market_that_ends_ends_our_position",
+    ),
+    "a query reads no table that grows": (
+        "bot/ledger/bursts.py", " WHERE i.portfolio = :portfolio AND i.token = :token AND i.burst", " WHERE i.portfolio || '' = :portfolio AND i.token = :token AND i.burst",
+        "tests/integration/test_growth.py::test_no_statement_of_a_worker_reads_a_table_that_grows",
+    ),
 }  # fmt: skip

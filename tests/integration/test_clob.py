@@ -65,6 +65,36 @@ async def test_identical_reads_in_flight_share_one_request():
         assert sorted(seen) == ["/x", "/x"]
 
 
+async def test_what_is_read_ahead_takes_nothing_from_a_decision():
+    async def handler(_):
+        return web.Response(text="{}")
+
+    async with stub(handler) as http:
+        ahead = [
+            asyncio.create_task(http.read(f"/ahead/{i}", purpose="prefetch")) for i in range(150)
+        ]
+        await until(lambda: any(task.done() for task in ahead), "reading ahead begins")
+        await http.read("/decision")
+        assert not all(task.done() for task in ahead)
+        for task in ahead:
+            task.cancel()
+        await asyncio.gather(*ahead, return_exceptions=True)
+
+
+async def test_a_connection_outlives_the_pause_between_two_looks_at_the_clock():
+    peers = set()
+
+    async def handler(request):
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(text="{}")
+
+    async with stub(handler) as http:
+        await http.read("/time")
+        await asyncio.sleep(6)  # the clock is read every five seconds
+        await http.read("/time")
+        assert len(peers) == 1
+
+
 async def test_a_write_is_sent_once_and_its_silence_proves_nothing():
     seen = []
 

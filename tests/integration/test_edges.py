@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 
+from bot.execution import look
 from bot.model.fees import highest_fee
 from bot.model.order import Order
 from bot.runtime import now_us
+from bot.sim.faults import Rule
 from tests.integration.test_detection import FAST, next_payload, start, totals, watching
 from tests.integration.test_recovery import Script, stored_order
 from tests.rig import M, rig, until
@@ -82,3 +84,21 @@ async def test_the_fee_is_reserved_with_the_price(tmp_path):
         assert fee > 0
         reserved = r.value("SELECT reserved FROM orders WHERE id = ?", order.id)
         assert reserved == order.maker_amount + fee
+
+
+async def test_a_market_that_hangs_holds_up_no_entry_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "PATIENCE_S", 600)  # it is not given up on meanwhile
+    async with rig(tmp_path) as r:
+        slow, other = r.market(0), r.market(1)
+        r.sim.faults.rules.append(
+            Rule("GET /clob-markets/", "hang", where=slow.condition, times=-1)
+        )
+        async with r.working():
+            await r.sees(market=0)
+            await r.sees(market=1)
+            await r.sees(market=1, outcome=0, leader=1)
+            await until(lambda: "copied" in r.reasons(), "an entry where everybody answers")
+            assert r.query("SELECT DISTINCT condition FROM orders") == [
+                {"condition": other.condition}
+            ]
+            r.sim.faults.rules.clear()
