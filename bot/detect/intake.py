@@ -1,32 +1,22 @@
 """Store what sources observe: trade, holding, signal and cursor in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from cachetools import LRUCache
 
 from bot import failpoints
+from bot.detect.fold import Pair, Sight, Trade, fold
 from bot.ledger import leaders, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
-from bot.model.intent import mirror
-from bot.model.leader import Holding, LeaderFill, Wallet
+from bot.model.leader import LeaderFill, Wallet
 from bot.model.market import ConditionId, Side
-from bot.model.signal import Signal, SignalKind
+from bot.model.signal import Signal
 
 Observation = tuple[LeaderFill, totals.Total]
 #: Groups whose total is remembered, so that what repeats it costs nothing.
 REMEMBERED = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """A source's running total of one leader trade."""
-
-    source: str
-    fill: LeaderFill
-    total: totals.Total
-    seen_us: int
 
 
 class Intake:
@@ -98,11 +88,11 @@ class Intake:
                 self._warm(s.fill)
 
         def store(tx: Tx) -> list[Signal]:
-            found = [self._fold(tx, s.source, s.fill, s.total, s.seen_us) for s in rows]
+            found = _store(tx, rows)
             if cursor is not None:
                 leaders.advance(tx, *cursor, now_us=self._now())
             failpoints.reach("seen.written")
-            return [signal for signal in found if signal is not None]
+            return found
 
         emitted = await self._ledger.transact(store)
         for s in rows:
@@ -113,61 +103,29 @@ class Intake:
             failpoints.reach("seen.announced")
         return len(emitted)
 
-    def _fold(
-        self, tx: Tx, source: str, fill: LeaderFill, total: totals.Total, seen_us: int
-    ) -> Signal | None:
-        trade = leaders.trade(tx, fill.group)
-        if trade is None:
-            trade = leaders.add_trade(tx, fill, total, now_us=seen_us)
-        if total <= trade.totals.get(source, (0, 0)):
-            return None
-        target = totals.target({**trade.totals, source: total})
-        leaders.store_total(tx, trade.id, source, total)
-        grown = totals.growth(target, trade.emitted)
-        if grown is None:
-            leaders.store_target(tx, trade.id, target)
-            return None
-        before = leaders.holding(tx, fill.wallet, fill.token)
-        after = totals.moved(before, fill.side, grown[0])
-        leaders.hold(tx, fill.wallet, fill.token, fill.condition, after, now_us=seen_us)
-        seen = _Seen(source.split(":")[0], seen_us, trade, target, grown)
-        signal = _signal(fill, seen, after)
-        signals.emit(tx, signal)
-        return signal
+
+def _store(tx: Tx, sights: Sequence[Sight]) -> list[Signal]:
+    """Fold sights, store what is news of them, and return the signals."""
+    groups = dict.fromkeys(sight.fill.group for sight in sights)
+    stored = {group: row for group in groups if (row := leaders.trade(tx, group)) is not None}
+    pairs: set[Pair] = {(sight.fill.wallet, sight.fill.token) for sight in sights}
+    held = {pair: leaders.holding(tx, *pair) for pair in pairs}
+    trades, moved = fold(sights, stored, held)
+    found: list[Signal] = []
+    for trade in trades:
+        number = _store_trade(tx, trade)
+        leaders.store_totals(tx, number, {name: trade.by_source[name] for name in trade.raised})
+        if (news := trade.signal(number)) is not None:
+            signals.emit(tx, news)
+            found.append(news)
+    for (wallet, token), after in moved.items():
+        leaders.hold(tx, wallet, token, after.condition, after.holding, now_us=after.seen_us)
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """How a leader trade was seen to grow: its total so far, and by how much."""
-
-    source: str
-    seen_us: int
-    trade: leaders.TradeRow
-    total: totals.Total
-    grown: totals.Total
-
-
-def _signal(fill: LeaderFill, seen: _Seen, after: Holding) -> Signal:
-    return Signal(
-        id=totals.signal_id(fill.group, seen.total),
-        kind=SignalKind.INCREASE if fill.side is Side.BUY else SignalKind.DECREASE,
-        portfolio=mirror(fill.wallet),
-        condition=fill.condition,
-        token=fill.token,
-        trade_id=seen.trade.id,
-        note="",
-        seq=seen.trade.signals,
-        tx=fill.tx,
-        wallet=Wallet(fill.wallet),
-        side=fill.side,
-        shares=seen.grown[0],
-        usdc=seen.grown[1],
-        group_shares=seen.total[0],
-        group_usdc=seen.total[1],
-        leader_watched=after.watched,
-        title=fill.title,
-        outcome=fill.outcome,
-        traded_s=fill.traded_s,
-        seen_us=seen.seen_us,
-        source=seen.source,
-    )
+def _store_trade(tx: Tx, trade: Trade) -> int:
+    if trade.id is None:
+        return leaders.add_trade(tx, trade.fill, trade.target, now_us=trade.seen_us)
+    if trade.grown is None:
+        leaders.store_target(tx, trade.id, trade.target)
+    return trade.id

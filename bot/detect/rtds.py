@@ -12,7 +12,8 @@ from collections.abc import Callable
 import structlog
 from cachetools import TTLCache
 
-from bot.detect.intake import Intake, Sight
+from bot.detect.fold import Sight
+from bot.detect.intake import Intake
 from bot.model import totals
 from bot.model.leader import LeaderFill
 from bot.polymarket import wire

@@ -1,6 +1,6 @@
 """Leaders and what they did: cursors, leader trades, holdings, signals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.ledger import tally
@@ -114,8 +114,11 @@ def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
     )
 
 
-def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) -> TradeRow:
-    """Insert a leader trade of so many (shares, usdc), of which no source's total is stored yet."""
+def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) -> int:
+    """Insert a leader trade of so many (shares, usdc), of which nothing was emitted; return its id.
+
+    No source's total is stored yet.
+    """
     values = {
         "tx": fill.tx,
         "wallet": fill.wallet,
@@ -132,15 +135,15 @@ def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) 
         "traded_s": fill.traded_s,
         "seen_us": now_us,
     }
-    number = added(tx, "leader_trade", values, "id")["id"]
     tally.count(tx, (tally.SEEN, fill.wallet), now_us=now_us)
-    return TradeRow(id=number, totals={}, emitted=(0, 0), signals=0)
+    return int(added(tx, "leader_trade", values, "id")["id"])
 
 
-def store_total(tx: Tx, trade_id: int, source: str, total: tuple[int, int]) -> None:
-    """Store one source's running total of a trade, as (shares, usdc)."""
-    values = {"trade_id": trade_id, "source": source, "shares": total[0], "usdc": total[1]}
-    upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
+def store_totals(tx: Tx, trade_id: int, totals: Mapping[str, tuple[int, int]]) -> None:
+    """Store running totals of a trade by source, as (shares, usdc)."""
+    for source, (shares, usdc) in totals.items():
+        values = {"trade_id": trade_id, "source": source, "shares": shares, "usdc": usdc}
+        upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
 
 
 def store_target(tx: Tx, trade_id: int, target: tuple[int, int]) -> None:

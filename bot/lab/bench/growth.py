@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bot import report
-from bot.detect.intake import Intake, Sight
+from bot.detect.fold import Sight
+from bot.detect.intake import Intake
 from bot.ledger import agenda, bursts, control, intents, leaders, orders, positions
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.files import migrate

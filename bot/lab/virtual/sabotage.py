@@ -4,24 +4,26 @@ Parts that only a simulation may use, to show that the checker can fail.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bot import failpoints
+from bot.detect.fold import Sight
 from bot.detect.intake import Intake
 from bot.execution.assemble import Parts
 from bot.execution.decide import Decider, Later, Seen
 from bot.execution.send import Poster
 from bot.lab.virtual.run import Broken, signer
 from bot.ledger import intents, orders, signals
-from bot.ledger.db import Tx, scalar
+from bot.ledger.db import Tx
 from bot.model.amounts import Amounts
 from bot.model.burst import Burst
 from bot.model.decision import Proposal, Skip
 from bot.model.intent import IntentKind, IntentState
-from bot.model.leader import LeaderFill
 from bot.model.order import Order
 from bot.model.signal import Purchase, Signal
+from bot.model.totals import Group
 
 
 class ReSigning(Poster):
@@ -94,17 +96,19 @@ class RecordAfterPost(Decider):
 class OneTradeATransaction(Intake):
     """Breaks law 7: whoever comes second in a transaction was seen already."""
 
-    def _fold(
-        self, tx: Tx, source: str, fill: LeaderFill, total: tuple[int, int], seen_us: int
-    ) -> Signal | None:
-        group = dict(zip(("tx", "wallet", "token", "side"), fill.group, strict=True))
-        other = scalar(
-            tx,
-            "SELECT 1 FROM leader_trade WHERE tx = :tx"
-            " AND NOT (wallet = :wallet AND token = :token AND side = :side)",
-            **group,
-        )
-        return None if other else super()._fold(tx, source, fill, total, seen_us)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._shown: dict[str, Group] = {}
+
+    async def take(
+        self, sights: Iterable[Sight], cursor: tuple[str, str, int] | None = None
+    ) -> int:
+        """Fold only what is of the first group that its transaction has shown."""
+        kept = [s for s in sights if self._first(s.fill.group) == s.fill.group]
+        return await super().take(kept, cursor)
+
+    def _first(self, group: Group) -> Group:
+        return self._shown.setdefault(group[0], group)
 
 
 #: Name -> what it does to the bot, and the broken part.

@@ -1,0 +1,100 @@
+"""Law 7 for what is stored together: as if one sight had come after the other."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.detect.fold import Sight, fold
+from bot.ledger.leaders import TradeRow
+from bot.model.leader import Holding, LeaderFill
+from bot.model.market import Side
+from bot.model.signal import SignalKind
+
+M = 1_000_000
+
+
+def fill(number: int, token: str = "7", side: Side = Side.BUY) -> LeaderFill:
+    return LeaderFill(f"0x{number}", "0xA", token, side, 0, 0, "0xC", "Yes", "t", 1_000)
+
+
+def sight(number: int, shares: int, source: str = "rtds:1", **more) -> Sight:
+    return Sight(source, fill(number, **more), (shares, shares // 2), 5_000 + number)
+
+
+sights = st.builds(
+    sight,
+    st.integers(1, 3),
+    st.integers(1, 500).map(lambda n: n * 5_000),
+    st.sampled_from(["rtds:1", "rtds:2", "data_api"]),
+    token=st.sampled_from(["7", "8"]),
+    side=st.sampled_from(list(Side)),
+)
+
+
+def stored(trades: list, rows: dict) -> dict:
+    """Return what is stored after a fold, on top of what was."""
+    now = dict(rows)
+    for trade in trades:
+        number = trade.id or len(now) + 1
+        signals = trade.signals + (trade.grown is not None)
+        now[trade.fill.group] = TradeRow(number, dict(trade.by_source), trade.emitted, signals)
+    return now
+
+
+@given(st.lists(sights, max_size=30))
+def test_together_comes_to_the_same_as_one_by_one(seen):
+    rows: dict = {}
+    held: dict = {}
+    grown: dict = {}
+    for each in seen:
+        trades, moved = fold([each], rows, held)
+        rows = stored(trades, rows)
+        held |= {pair: after.holding for pair, after in moved.items()}
+        for trade in trades:
+            if trade.grown is not None:
+                shares, usdc = grown.get(trade.fill.group, (0, 0))
+                grown[trade.fill.group] = (shares + trade.grown.shares, usdc + trade.grown.usdc)
+    trades, moved = fold(seen, {}, {})
+    assert {t.fill.group: (t.by_source, t.emitted) for t in trades} == {
+        group: (row.totals, row.emitted) for group, row in rows.items()
+    }
+    assert {t.fill.group: (t.grown.shares, t.grown.usdc) for t in trades if t.grown} == grown
+    assert {pair: after.holding for pair, after in moved.items()} == held
+
+
+def test_what_grows_twice_is_one_signal_of_all_of_it():
+    (trade,), moved = fold(
+        [sight(1, 10 * M), sight(1, 10 * M, "rtds:2"), sight(1, 30 * M, "data_api")], {}, {}
+    )
+    found = trade.signal(4)
+    assert (found.shares, found.usdc, found.group_shares) == (30 * M, 15 * M, 30 * M)
+    assert (found.kind, found.trade_id, found.seq) == (SignalKind.INCREASE, 4, 0)
+    assert (found.source, found.seen_us) == ("rtds", 5_001)  # who saw it first, and when
+    assert found.leader_watched == moved["0xA", "7"].holding.watched == 30 * M
+
+
+def test_more_of_a_stored_trade_is_its_next_signal():
+    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1)
+    (trade,), moved = fold(
+        [sight(1, 25 * M)], {fill(1).group: row}, {("0xA", "7"): Holding(3, 2, 3)}
+    )
+    found = trade.signal(9)
+    assert (trade.id, found.seq, found.shares, found.group_shares) == (9, 1, 15 * M, 25 * M)
+    assert moved["0xA", "7"].holding == Holding(15 * M + 3, 15 * M + 2, 15 * M + 3)
+
+
+def test_what_is_known_or_hardly_more_moves_nothing():
+    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1)
+    assert fold([sight(1, 10 * M)], {fill(1).group: row}, {}) == ([], {})
+    (trade,), moved = fold([sight(1, 10 * M + 9_000, "data_api")], {fill(1).group: row}, {})
+    assert (trade.grown, trade.signal(9), moved) == (None, None, {})
+    assert trade.target == (10 * M + 9_000, (10 * M + 9_000) // 2)
+
+
+def test_sales_after_purchases_of_one_go_meet_in_one_holding():
+    trades, moved = fold(
+        [sight(1, 10 * M), sight(2, 4 * M, side=Side.SELL), sight(3, 1 * M, token="8")], {}, {}
+    )
+    assert moved["0xA", "7"].holding == Holding(6 * M, 6 * M, 10 * M)
+    assert moved["0xA", "8"].holding == Holding(M, M, M)
+    assert [t.signal(1).kind for t in trades] == ["increase", "decrease", "increase"]
+    assert [t.grown.watched for t in trades] == [10 * M, 6 * M, M]
