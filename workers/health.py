@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.config.home import WORKERS
-from bot.ledger import control, intents, leaders, orders
+from bot.ledger import control, intents, leaders, markets, orders
 from bot.ledger.db import Tx
 from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
@@ -62,11 +62,14 @@ def _problems(tx: Tx, at: int) -> Problems:
 
 async def _prune(boot: Boot) -> None:
     while True:
-        before = now_us() // MICRO - boot.settings.runtime.keep_days * 86_400
-        gone = await boot.ledger.transact(leaders.prune, before)
-        if gone:
-            logger.info("ledger.pruned", leader_trades=gone)
-        await asyncio.sleep(PRUNE_S if gone < leaders.PRUNED_AT_ONCE else PAUSE_S)
+        at = now_us()
+        before_s = at // MICRO - boot.settings.runtime.keep_days * 86_400
+        trades = await boot.ledger.transact(leaders.prune, before_s)
+        told = await boot.ledger.transact(markets.prune, at - markets.KEPT_US)
+        if trades or told:
+            logger.info("ledger.pruned", leader_trades=trades, markets=told)
+        more = trades == leaders.PRUNED_AT_ONCE or told == markets.PRUNED_AT_ONCE
+        await asyncio.sleep(PAUSE_S if more else PRUNE_S)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ and the newest ones in between. All of it is compared in a snapshot; only what c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -24,7 +24,8 @@ from bot.polymarket.gamma import CONDITIONS_AT_ONCE, EVENTS_AT_ONCE, Gamma, List
 logger = structlog.get_logger(__name__)
 #: Rows in one transaction at most: beside larger ones everybody's commits take ten times as long.
 WRITTEN_AT_ONCE = 200
-#: What was just named is asked for after so long; what Gamma does not know yet, ever more seldom.
+#: What was just named is asked for after so long; what Gamma does not know yet, ever more seldom,
+#: and what nobody but a leader has named, not for ever.
 LOOK_S, PATIENT_S = 2.0, 1800.0
 NEWEST_S, CRAWL_S = 300, 86_400
 #: Markets that nobody could say more of for two days are forgotten.
@@ -93,22 +94,20 @@ class Catalogue:
             missing += await self._ledger.look(markets.unknown, part)
         little = await self._ledger.look(markets.incomplete, WRITTEN_AT_ONCE)
         now = self._now()
-        due = [
-            c for c in dict.fromkeys([*missing, *little]) if self._later.get(c, (0, 0))[0] <= now
-        ]
-        for asked in _parts(due, CONDITIONS_AT_ONCE):
+        late = [condition for condition, (due_us, _) in self._later.items() if due_us <= now]
+        fresh = [condition for condition in [*missing, *little] if condition not in self._later]
+        for asked in _parts(list(dict.fromkeys([*fresh, *late])), CONDITIONS_AT_ONCE):
             try:
-                await self._ask(asked)
+                await self._ask(asked, set(little))
             except Unavailable as error:
                 logger.warning("catalogue.unavailable", error=str(error))
                 self._wanted |= dict.fromkeys(missing)
                 return
-        self._wanted |= dict.fromkeys(c for c in missing if c in self._later)
         await self._ask_siblings()
         if little:
             await self._ledger.transact(markets.forget_incomplete, now - FORGOTTEN_US)
 
-    async def _ask(self, asked: Sequence[ConditionId]) -> None:
+    async def _ask(self, asked: Sequence[ConditionId], named: Collection[ConditionId]) -> None:
         found = await self._gamma.markets(asked)
         await self._take(found)
         told = {facts.condition for facts in found.facts}
@@ -116,8 +115,13 @@ class Catalogue:
             if condition in told:
                 self._later.pop(condition, None)
                 continue
-            # It is listed minutes after it is named, or it is closed and never will be.
-            pause = min(max(self._later.get(condition, (0, 0.0))[1] * 2, 2 * LOOK_S), PATIENT_S)
+            # It is listed minutes after it is named, or it is closed and never will be: of the
+            # dead that leaders hold there are thousands.
+            pause = max(self._later.get(condition, (0, 0.0))[1] * 2, 2 * LOOK_S)
+            if pause > PATIENT_S and condition not in named:
+                self._later.pop(condition, None)
+                continue
+            pause = min(pause, PATIENT_S)
             self._later[condition] = (self._now() + int(pause * MICRO), pause)
         for facts in found.facts:
             if facts.event and facts.event not in self._events:

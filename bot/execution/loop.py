@@ -89,26 +89,34 @@ class Loop:
         """
         await self._recover()
         self._at_work = stopping
-        while not stopping.is_set():
-            self._doorbell.clear()
-            await self._pass(stopping)
-            self.progress_us = self._now()
-            await self._wait(stopping)
-        if self._tasks:
-            # What still runs after this is only looking; its rows carry on in the next life.
-            drain_s = self._settings.runtime.drain_s
-            _, late = await asyncio.wait(self._tasks.values(), timeout=drain_s)
-            for task in late:
-                task.cancel()
+        try:
+            while not stopping.is_set():
+                self._doorbell.clear()
+                await self._pass(stopping)
+                self.progress_us = self._now()
+                await self._wait(stopping)
+        finally:
+            self._at_work = None
+        await self._drain()
+
+    async def _drain(self) -> None:
+        # Again and again: what is decided in the last moment is sent meanwhile.
+        now = asyncio.get_running_loop().time
+        end = now() + self._settings.runtime.drain_s
+        while self._tasks and (left := end - now()) > 0:
+            await asyncio.wait(self._tasks.values(), timeout=left)
+        # What still runs after this is only looking; its rows carry on in the next life.
+        for task in self._tasks.values():
+            task.cancel()
 
     def ring(self, purchase: Purchase | None = None) -> None:
         """Look at what there is to do; a purchase whose position is free is decided at once."""
         stopping = self._at_work
-        if purchase is None or stopping is None or len(self._deciding) >= SIDE_BY_SIDE:
+        if purchase is None or stopping is None or stopping.is_set() or self._failure is not None:
             self._doorbell.set()
             return
         position = (purchase.portfolio, purchase.condition)
-        if position in self._deciding or stopping.is_set():
+        if position in self._deciding or len(self._deciding) >= SIDE_BY_SIDE:
             self._doorbell.set()
             return
         self._deciding.add(position)
@@ -215,6 +223,9 @@ class Loop:
             if len(self._deciding) >= SIDE_BY_SIDE:
                 self._doorbell.set()
                 return
+            if position in self._deciding:
+                self._doorbell.set()  # it has rung since the look
+                continue
             self._deciding.add(position)
             work = self._decide(position, list(signals), stopping)
             self._spawn(f"position:{'/'.join(position)}", work, rings=False)

@@ -66,15 +66,16 @@ def entering(tx: Tx, busy: Collection[Position], limit: int) -> list[Signal]:
 def alone(tx: Tx, signal_id: str) -> Signal | None:
     """Return an undecided purchase that may be decided without a look at anything else.
 
-    None where it is decided, or has joined another; where its position has an earlier signal, one
-    that may leave, an order in flight, or a holding of the other token.
+    None where it is decided, or has joined another; where its position has an earlier signal, an
+    order in flight, or a holding of the other token; or where anybody may leave its market: exits
+    are decided first, and we do not trade with ourselves.
     """
     row = one(
         tx,
         f"{SIGNAL} WHERE s.id = :id AND s.decided = 0 AND s.kind = 'increase' AND NOT {_MOVING}"
         " AND NOT EXISTS (SELECT 1 FROM signal e WHERE e.decided = 0"
-        "  AND e.portfolio = s.portfolio AND e.condition = s.condition AND (e.kind <> 'increase'"
-        "   OR e.seen_us < s.seen_us OR e.seen_us = s.seen_us AND e.id < s.id))"
+        "  AND e.condition = s.condition AND (e.kind <> 'increase' OR e.portfolio = s.portfolio"
+        "   AND (e.seen_us < s.seen_us OR e.seen_us = s.seen_us AND e.id < s.id)))"
         " AND NOT EXISTS (SELECT 1 FROM position p WHERE p.portfolio = s.portfolio"
         f"  AND p.condition = s.condition AND p.token <> s.token AND p.shares >= {CENT})",
         id=signal_id,

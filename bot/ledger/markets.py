@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot.ledger.db import Tx, one, rows, run, scalar, upsert
+from bot.ledger.orders import FLYING
 from bot.model.market import ConditionId, Facts, Market, TokenId
 from bot.model.units import MICRO
 
@@ -116,6 +117,32 @@ def incomplete(tx: Tx, limit: int) -> list[ConditionId]:
         limit=limit,
     )
     return [row["condition"] for row in found]
+
+
+#: Markets of which nobody has told anything for so long are forgotten, so many at once.
+KEPT_US = 7 * 86_400 * MICRO
+PRUNED_AT_ONCE = 200
+
+
+def prune(tx: Tx, before_us: int) -> int:
+    """Forget markets last told of before a moment, the oldest first; return how many, 200 at most.
+
+    Never one in which we have traded, wish for something, or have an order in flight: ten thousand
+    new markets a day are stored, and some of them matter.
+    """
+    ours = (
+        "SELECT 1 FROM position p WHERE p.condition = market.condition"
+        " UNION ALL SELECT 1 FROM intent i WHERE i.state = 'open'"
+        "  AND i.condition = market.condition"
+        f" UNION ALL SELECT 1 FROM orders o WHERE o.{FLYING} AND o.condition = market.condition"
+    )
+    return run(
+        tx,
+        "DELETE FROM market WHERE condition IN (SELECT condition FROM market"
+        f" WHERE as_of_us < :before AND NOT EXISTS ({ours}) ORDER BY as_of_us LIMIT :limit)",
+        before=before_us,
+        limit=PRUNED_AT_ONCE,
+    )
 
 
 def forget_incomplete(tx: Tx, before_us: int) -> int:

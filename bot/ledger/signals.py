@@ -130,8 +130,10 @@ def overtaken(tx: Tx, signal: Signal) -> list[Signal]:
     found = rows(
         tx,
         f"{SIGNAL} WHERE s.decided = 0 AND s.kind = 'increase' AND s.portfolio = :portfolio"
-        " AND s.token = :token AND s.seen_us <= :seen ORDER BY s.seen_us, s.id",
+        " AND s.condition = :condition AND s.token = :token AND s.seen_us <= :seen"
+        " ORDER BY s.seen_us, s.id",
         portfolio=signal.portfolio,
+        condition=signal.condition,
         token=signal.token,
         seen=signal.seen_us,
     )

@@ -105,6 +105,12 @@ class SignalRow(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("trade_id", "seq"),
         Index(
+            "ix_signal_in_market",
+            "condition",
+            sqlite_where=text("decided = 0"),
+            postgresql_where=text("decided = 0"),
+        ),
+        Index(
             "ix_signal_pending",
             "seen_us",
             sqlite_where=text("decided = 0"),

@@ -15,7 +15,7 @@ from bot.model.market import ConditionId, Facts, TokenId
 from bot.model.units import printable
 from bot.polymarket import wire
 from bot.polymarket.public import decoded
-from bot.polymarket.transport import Transport
+from bot.polymarket.transport import Reply, Transport
 
 PAGE = 100
 #: Conditions in one request: more do not fit into a line of 8 kB.
@@ -81,13 +81,17 @@ class Gamma:
     async def markets(self, conditions: Sequence[ConditionId]) -> Listing:
         """Return what is listed of at most `CONDITIONS_AT_ONCE` markets that are not closed."""
         query = "&".join(f"condition_ids={quote(condition)}" for condition in conditions)
-        reply = await self._http.read(f"/markets?{query}&limit={PAGE}&{_VERSIONS}")
+        reply = await self._http.read(
+            f"/markets?{query}&limit={PAGE}&{_VERSIONS}", purpose="prefetch"
+        )
         return listing(decoded(reply, list[msgspec.Raw]))
 
     async def siblings(self, events: Sequence[str]) -> Listing:
         """Return the markets of at most `EVENTS_AT_ONCE` events."""
         query = "&".join(f"id={quote(event)}" for event in events)
-        reply = await self._http.read(f"/events?{query}&limit={PAGE}&{_VERSIONS}")
+        reply = await self._http.read(
+            f"/events?{query}&limit={PAGE}&{_VERSIONS}", purpose="prefetch"
+        )
         found = Listing()
         for raw in decoded(reply, list[msgspec.Raw]):
             try:
@@ -104,13 +108,17 @@ class Gamma:
         """Return a page of all markets that are not closed, and where the next one starts."""
         order = "&order=id&ascending=false" if newest_first else ""
         after = f"&after_cursor={quote(cursor)}" if cursor else ""
-        reply = await self._http.read(
+        reply = await self._read(
             f"/markets/keyset?closed=false&limit={PAGE}&{_VERSIONS}{order}{after}"
         )
         page = decoded(reply, _Page)
         found = listing(page.markets)
         found.next_cursor = page.next_cursor
         return found
+
+    async def _read(self, path: str) -> Reply:
+        # Whoever asks how our own markets have ended does not wait for this.
+        return await self._http.read(path, purpose="prefetch")
 
 
 def listing(rows: Sequence[msgspec.Raw], event: str | None = None) -> Listing:

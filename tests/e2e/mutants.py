@@ -483,12 +483,11 @@ MUTANTS = {
         "tests/integration/test_foreign.py::test_what_a_forgotten_ledger_may_have_copied_is_not_copied_again",
     ),
     "what came before is decided before": (
-        "bot/ledger/agenda.py", " OR e.seen_us < s.seen_us OR", " OR 0 AND e.seen_us < s.seen_us OR",
+        "bot/ledger/agenda.py", "AND (e.seen_us < s.seen_us OR", "AND (0 OR",
         "tests/integration/test_at_once.py::test_nothing_is_decided_at_once_that_something_comes_before",
     ),
     "an exit is decided before a purchase that rings": (
-        "bot/ledger/agenda.py", "AND e.portfolio = s.portfolio AND e.condition = s.condition AND (e.kind <> 'increase'",
-        "AND e.portfolio = s.portfolio AND e.condition = s.condition AND (0",
+        "bot/ledger/agenda.py", "AND (e.kind <> 'increase' OR e.portfolio", "AND (0 OR e.portfolio",
         "tests/integration/test_at_once.py::test_nothing_is_decided_at_once_that_something_comes_before",
     ),
     "a purchase that rings waits for the order in flight": (
@@ -630,5 +629,41 @@ MUTANTS = {
     "a query reads no table that grows": (
         "bot/ledger/bursts.py", " WHERE i.portfolio = :portfolio AND i.token = :token AND i.burst", " WHERE i.portfolio || '' = :portfolio AND i.token = :token AND i.burst",
         "tests/integration/test_growth.py::test_no_statement_of_a_worker_reads_a_table_that_grows",
+    ),
+    "nothing rings before recovery": (
+        "bot/execution/loop.py", "        await self._recover()\n        self._at_work = stopping\n", "        self._at_work = stopping\n        await self._recover()\n",
+        "tests/integration/test_at_once.py::test_nothing_is_decided_before_what_was_left_is_settled",
+    ),
+    "a failed loop decides nothing": (
+        "bot/execution/loop.py", "        finally:\n            self._at_work = None\n", "        finally:\n            pass\n",
+        "tests/integration/test_at_once.py::test_a_loop_that_has_failed_decides_nothing_more",
+    ),
+    "a purchase that rings waits for no look": (
+        "bot/execution/loop.py", "if purchase is None or stopping is None or", "if True or stopping is None or",
+        "tests/integration/test_at_once.py::test_a_purchase_that_rings_is_decided_though_no_look_comes",
+    ),
+    "an exit of anybody's is decided before a purchase of its token": (
+        "bot/ledger/agenda.py", "AND (e.kind <> 'increase' OR e.portfolio = s.portfolio", "AND e.portfolio = s.portfolio AND (e.kind <> 'increase' OR 1",
+        "tests/integration/test_at_once.py::test_an_exit_seen_with_a_purchase_of_its_token_is_decided_first",
+    ),
+    "what is decided in the last moment is waited for": (
+        "bot/execution/loop.py", "while self._tasks and (left", "if self._tasks and (left",
+        "tests/integration/test_at_once.py::test_what_is_decided_in_the_last_moment_is_sent",
+    ),
+    "a position is decided once at a time": (
+        "bot/execution/loop.py", "            if position in self._deciding:\n                self._doorbell", "            if position is None:\n                self._doorbell",
+        "tests/integration/test_at_once.py::test_no_position_is_decided_twice_at_a_time",
+    ),
+    "dead markets are given up": (
+        "bot/detect/catalogue.py", "if pause > PATIENT_S and condition not in named:", "if False:",
+        "tests/integration/test_catalogue.py::test_a_dead_market_that_a_leader_holds_is_not_asked_for_for_ever",
+    ),
+    "our own markets are not forgotten": (
+        "bot/ledger/markets.py", "AND NOT EXISTS ({ours}) ORDER BY", "ORDER BY",
+        "tests/integration/test_catalogue.py::test_markets_that_nobody_tells_of_any_more_are_forgotten_but_never_ours",
+    ),
+    "a loop with a failed task decides nothing": (
+        "bot/execution/loop.py", " or self._failure is not None:", ":",
+        "tests/integration/test_at_once.py::test_a_loop_that_has_failed_decides_nothing_more",
     ),
 }  # fmt: skip

@@ -1,14 +1,18 @@
 """A purchase that rings is decided at once, where nothing of its position comes before it."""
 
 import asyncio
+import time
 
 import pytest
 
+from bot.detect.fold import Sight
 from bot.execution.decide import Later
-from bot.ledger import agenda, signals
+from bot.ledger import agenda, orders, signals
+from bot.model.leader import LeaderFill
 from bot.model.market import Side
-from bot.model.order import Order
-from tests.rig import M, rig, until
+from bot.model.order import Order, Unknown
+from bot.runtime import now_us
+from tests.rig import M, rig, stored_order, until
 
 
 async def last_purchase(r):
@@ -83,15 +87,140 @@ async def test_no_purchase_is_decided_once_it_is_to_stop(tmp_path):
         assert r.reasons() == []
 
 
-async def test_a_ring_before_recovery_decides_nothing(tmp_path):
+async def test_nothing_is_decided_before_what_was_left_is_settled(tmp_path):
+    async with rig(tmp_path) as r:
+        await stored_order(r, posted=False)
+        slow = Slow(r.clob, seconds=3600)  # recovery waits for what becomes of that order
+        await r.boots(slow)
+        work = asyncio.create_task(r.execution.loop.run(asyncio.Event()))
+        await until(lambda: slow.begun == 1, "recovery")
+        await r.sees(market=1)  # it rings
+        await asyncio.sleep(0.5)
+        assert r.reasons() == ["copied"]  # that order's own
+        work.cancel()
+        for task in list(r.execution.loop._tasks.values()):
+            task.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_a_loop_that_has_failed_decides_nothing_more(tmp_path):
+    async with rig(tmp_path) as r:
+        await r.boots()
+        work = asyncio.create_task(r.execution.loop.run(asyncio.Event()))
+        await until(lambda: r.execution.loop.progress_us is not None, "a pass")
+        r.execution.loop._failure = RuntimeError("a task has failed")
+        await r.sees()
+        with pytest.raises(RuntimeError, match="a task has failed"):
+            await work
+        r.execution.loop._failure = None  # it may as well have failed in a look
+        await r.sees(market=1)
+        await asyncio.sleep(0.2)
+        assert r.reasons() == []
+
+
+async def test_a_purchase_that_rings_is_decided_though_no_look_comes(tmp_path):
+    async with rig(tmp_path) as r:
+        await r.boots()
+        stopping = asyncio.Event()
+        work = asyncio.create_task(r.execution.loop.run(stopping))
+        await until(lambda: r.execution.loop.progress_us is not None, "a pass")
+        looks = []
+        look = r.execution.loop._look
+
+        async def counted():
+            looks.append(r.reasons())
+            return await look()
+
+        r.execution.loop._look = counted
+        await r.sees()
+        await until(lambda: r.reasons() == ["copied"], "a decision")
+        await until(lambda: looks, "a look")
+        # The first look that came was that of the order's end, or the second's: not the ring's.
+        assert looks[0] == ["copied"]
+        stopping.set()
+        await work
+
+
+async def test_no_position_is_decided_twice_at_a_time(tmp_path):
     async with rig(tmp_path) as r:
         await r.boots()
         await r.sees()
-        r.execution.doorbell.clear()
-        r.execution.loop.ring(await last_purchase(r))
-        await asyncio.sleep(0)
+        loop, (signal,) = r.execution.loop, await r.ledger.look(signals.pending, 9)
+        loop._deciding.add((signal.portfolio, signal.condition))  # it rang after the look
+        loop._enter([signal], asyncio.Event())
+        assert loop._tasks == {}
         assert r.execution.doorbell.is_set()
-        assert r.reasons() == []
+
+
+@pytest.mark.parametrize("first", [Side.BUY, Side.SELL])
+async def test_an_exit_seen_with_a_purchase_of_its_token_is_decided_first(tmp_path, first):
+    """One leader sells to another: we do not trade with ourselves (story 14)."""
+    async with rig(tmp_path) as r, r.working():
+        await r.sees(leader=1)
+        await until(lambda: r.reasons() == ["copied"], "an entry")
+        await r.settled()
+        sale = sight(r, Side.SELL, leader=1, number=50)
+        bought = sight(r, Side.BUY, leader=0, number=51)
+        await r.intake.take([bought, sale] if first is Side.BUY else [sale, bought])
+        await until(lambda: len(r.reasons()) == 3, "both decided")
+        await r.settled()
+        found = r.query(
+            "SELECT s.kind, d.reason FROM decision d JOIN signal s ON s.id = d.signal_id"
+            " ORDER BY d.decided_us"
+        )
+        assert [row["kind"] for row in found] == ["increase", "decrease", "increase"]
+        assert found[2]["reason"] == "own_exit_stands"
+
+
+def sight(r, side, *, leader: int, number: int) -> Sight:
+    market = r.market()
+    fill = LeaderFill(
+        f"0x{number:064x}", r.addresses["leaders"][leader].lower(), market.tokens[0], side,
+        100 * M, 51 * M, market.condition, "Yes", "t", int(time.time()),
+    )  # fmt: skip
+    return Sight("rtds:1", fill, (100 * M, 51 * M), now_us())
+
+
+async def test_what_is_decided_in_the_last_moment_is_sent(tmp_path):
+    async with rig(tmp_path) as r:
+        slow = Slow(r.clob)
+        await r.boots(slow)
+        books = asyncio.create_task(r.books.run())
+        stopping = asyncio.Event()
+        work = asyncio.create_task(r.execution.loop.run(stopping))
+        await until(lambda: r.execution.loop.progress_us is not None, "a pass")
+        await r.sees()
+        await until(lambda: slow.begun == 1, "one is being sent")
+        r.execution.loop._spawn("late", later(r, slow))
+        stopping.set()
+        await work
+        assert slow.ended == slow.begun == 2
+        books.cancel()
+
+
+async def later(r, venue) -> None:
+    """Decide while others drain: what it sends begins after the drain has begun."""
+    await until(lambda: venue.ended == 1, "the first is sent")
+    (order,) = r.query("SELECT id FROM orders")
+    found = await r.ledger.look(orders.order, order["id"])
+    r.execution.loop._spawn("sent", r.execution.poster.send(found, again=True))
+
+
+class Slow:
+    """A venue that takes its time for every order."""
+
+    def __init__(self, clob, *, seconds: float = 0.5) -> None:
+        self._clob, self._seconds = clob, seconds
+        self.begun = self.ended = 0
+
+    def __getattr__(self, name):
+        return getattr(self._clob, name)
+
+    async def post(self, order):
+        self.begun += 1
+        await asyncio.sleep(self._seconds)
+        self.ended += 1
+        return Unknown("timeout")
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])

@@ -11,6 +11,7 @@ from bot.detect.catalogue import WRITTEN_AT_ONCE, Catalogue
 from bot.execution import look
 from bot.execution.prefetch import prefetch
 from bot.ledger import markets
+from bot.ledger.db import insert
 from bot.model.market import Facts
 from bot.polymarket.gamma import Gamma, listing
 from bot.polymarket.listings import Listings
@@ -245,6 +246,50 @@ async def test_what_nobody_can_say_more_of_is_forgotten(tmp_path):
         clock[0] += 2 * HOUR
         await catalogue.complete()
         assert known(r) == set()
+
+
+async def test_a_dead_market_that_a_leader_holds_is_not_asked_for_for_ever(tmp_path):
+    clock = [now_us()]
+    async with rig(tmp_path) as r, keeping(r, clock=lambda: clock[0]) as catalogue:
+        dead, hours = "0x" + "d" * 64, 0
+        catalogue.want(dead)
+        asked_in: list[int] = []
+        while hours < 6:
+            before = asked(r, "gamma GET /markets")
+            for _ in range(60):
+                clock[0] += 60 * M
+                await catalogue.complete()
+            asked_in.append(asked(r, "gamma GET /markets") - before)
+            hours += 1
+        assert asked_in[0] > 1, "it may be listed later"
+        assert asked_in[2:] == [0, 0, 0, 0], "it never will be"
+
+
+async def test_markets_that_nobody_tells_of_any_more_are_forgotten_but_never_ours(tmp_path):
+    async with rig(tmp_path) as r:
+        r.sim.director.acts.do_list(number=6)
+        ours, wished, moving, *others = conditions(r)[-6:]
+        for condition in (ours, wished, moving, *others):
+            market = await r.clob.public.refresh_market(condition)
+            await learn(r, market.facts(), "clob", 1_000)
+        held = {
+            "portfolio": "external",
+            "token": "1",
+            "condition": ours,
+            "shares": 0,
+            "cost": 0,
+            "realized": 0,
+        }
+        wish = {
+            "portfolio": "manual", "condition": wished, "token": "2", "kind": "exit", "target": 0,
+            "budget": 0, "signal_id": "s", "state": "open", "opened_us": 1, "due_us": 1,
+            "tries": 0, "waits": "",
+        }  # fmt: skip
+        await r.ledger.transact(insert, "position", {**held, "updated_us": 1})
+        await r.ledger.transact(insert, "intent", wish)
+        assert await r.ledger.transact(markets.prune, 1_000) == 0, "told of just then"
+        assert await r.ledger.transact(markets.prune, 1_001) == 4
+        assert {ours, wished} <= known(r) and not {moving, *others} & known(r)
 
 
 async def test_who_has_no_catalogue_asks_nobody(tmp_path):
