@@ -53,7 +53,8 @@ async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int)
     """
     used = await ledger.look(leaders.recent_markets, now_us - RECENT_US)
     tokens: list[TokenId] = []
-    for condition in {condition for condition, _ in used}:
+    # Each market where it weighs most: later.
+    for condition in reversed(dict.fromkeys(condition for condition, _ in reversed(used))):
         try:
             found = public.told_lately(condition) or await public.refresh_market(
                 condition, purpose="prefetch"

@@ -237,19 +237,24 @@ def both_ways(tx: Tx, wallet: str, condition: str, token: str, since_s: int) -> 
 
 
 def recent_markets(tx: Tx, since_us: int) -> list[tuple[ConditionId, TokenId]]:
-    """Return (condition, token) that a leader has traded since then, or that we hold or wish for.
+    """Return (condition, token) that a leader has traded since then, or that we wish for or hold:
+    what matters most comes last.
 
     What a leader holds besides is not kept ready: one with 300 open markets would be most of it.
     """
     found = rows(
         tx,
-        f"SELECT condition, token FROM position WHERE shares <> 0 AND shares >= {CENT}"
+        f"SELECT condition, token, 2 AS weight FROM position WHERE shares <> 0 AND shares >= {CENT}"
         # ALL: to leave out what is there twice, SQLite would read in the order of an index.
-        " UNION ALL SELECT condition, token FROM intent WHERE state = 'open'"
-        " UNION ALL SELECT condition, token FROM leader_trade WHERE seen_us >= :since",
+        " UNION ALL SELECT condition, token, 1 FROM intent WHERE state = 'open'"
+        " UNION ALL SELECT condition, token, 0 FROM leader_trade WHERE seen_us >= :since",
         since=since_us,
     )
-    return sorted({(ConditionId(row["condition"]), TokenId(row["token"])) for row in found})
+    weights: dict[tuple[ConditionId, TokenId], int] = {}
+    for row in found:
+        key = (ConditionId(row["condition"]), TokenId(row["token"]))
+        weights[key] = max(weights.get(key, 0), row["weight"])
+    return sorted(weights, key=lambda key: (weights[key], *key))
 
 
 def markets_held(tx: Tx, wallet: str) -> list[ConditionId]:

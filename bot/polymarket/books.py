@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
+from cachetools import LRUCache
 
 from bot.errors import Unavailable
 from bot.model.market import Book, Market, TokenId
@@ -20,6 +21,7 @@ from bot.polymarket.shard import ROOM, Shard
 logger = structlog.get_logger(__name__)
 #: With more tokens than these carry, the ones watched longest ago give way.
 MAX_SHARDS = 5
+REMEMBERED = 20_000
 #: So often the busiest token is chosen for shards that hear little.
 CANARY_S = 10
 
@@ -67,7 +69,8 @@ class Books:
         self._url, self._public, self._now = url, public, now_us
         self._room, self._canary_s = room, canary_s
         self._levels: dict[TokenId, _Levels] = {}
-        self._last_bids: dict[TokenId, int] = {}
+        #: Also of tokens that have given way: what is closed then still has a floor.
+        self._last_bids: LRUCache[TokenId, int] = LRUCache(REMEMBERED)
         self._carried: OrderedDict[TokenId, Shard] = OrderedDict()  #: watched longest ago first
         self._events: Counter[TokenId] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,9 +112,10 @@ class Books:
         """Subscribe to tokens, and fetch the books that are missing or older than `max_age_us`.
 
         A book that cannot be fetched stays missing or old: the caller sees that in `book`. With too
-        many tokens those watched longest ago give way.
+        many tokens those watched longest ago give way, and of those asked for together the first.
         """
-        wanted = list(dict.fromkeys(tokens))
+        # The last of too many stay: they come in the order of their weight.
+        wanted = list(dict.fromkeys(tokens))[-MAX_SHARDS * self._room :]
         for token in wanted:
             if token in self._carried:
                 self._carried.move_to_end(token)
@@ -123,22 +127,23 @@ class Books:
             await self._fetch(stale)
 
     async def _carry(self, new: list[TokenId]) -> None:
+        # Which shard has what is settled before anybody is told: a caller that is cancelled, or
+        # another beside it, finds no token between two shards and no shard too full.
         over = len(self._carried) + len(new) - MAX_SHARDS * self._room
         leaving: dict[Shard, list[TokenId]] = {}
         for token in list(self._carried)[: max(over, 0)]:
             leaving.setdefault(self._carried.pop(token), []).append(token)
             self._levels.pop(token, None)
-            self._last_bids.pop(token, None)
-        for shard, tokens in leaving.items():
-            await shard.drop(tokens)
-        left = new[: MAX_SHARDS * self._room]
+        saying = [shard.drop(tokens) for shard, tokens in leaving.items()]
+        left = new
         while left:
             with_room = [shard for shard in self.shards if len(shard.tokens) < self._room]
             shard = with_room[0] if with_room else self._open_shard()
             room = self._room - len(shard.tokens)
             part, left = left[:room], left[room:]
-            await shard.add(part)
+            saying.append(shard.add(part))
             self._carried |= dict.fromkeys(part, shard)
+        await asyncio.shield(asyncio.gather(*saying))
 
     def _open_shard(self) -> Shard:
         shard = Shard(self._url, self._on_frame)

@@ -6,6 +6,7 @@ has named it on this connection, and a quiet shard listens to a busy token besid
 then does its silence mean anything.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -27,6 +28,7 @@ class Shard:
         self.named: set[TokenId] = set()  #: the channel has spoken of them on this connection
         self.canary: TokenId | None = None
         self.forget: Callable[[Iterable[TokenId]], None] = lambda _: None
+        self._tasks: set[asyncio.Task[None]] = set()  #: kept from the collector
         self.stream = Stream(url, self._subscription, ping_s=10, reconnect_s=30)
 
     async def run(self) -> None:
@@ -37,18 +39,20 @@ class Shard:
 
         await self.stream.run(heard)
 
-    async def add(self, tokens: list[TokenId]) -> None:
-        """Carry tokens from now on; a connection that is made later subscribes to all of them."""
-        await self._say("subscribe", tokens)
-        # Only now: whoever was cancelled while it was sent asks for them again.
-        self.tokens |= dict.fromkeys(tokens)
+    def add(self, tokens: list[TokenId]) -> "asyncio.Task[None]":
+        """Carry tokens from now on; a connection that is made later subscribes to all of them.
 
-    async def drop(self, tokens: list[TokenId]) -> None:
-        """Carry tokens no longer."""
+        Return what says so, whoever waits for it.
+        """
+        self.tokens |= dict.fromkeys(tokens)
+        return self._saying("subscribe", tokens)
+
+    def drop(self, tokens: list[TokenId]) -> "asyncio.Task[None]":
+        """Carry tokens no longer; return what says so, whoever waits for it."""
         for token in tokens:
             self.tokens.pop(token, None)
             self.named.discard(token)
-        await self._say("unsubscribe", [t for t in tokens if t != self.canary])
+        return self._saying("unsubscribe", [t for t in tokens if t != self.canary])
 
     async def listen_to(self, canary: TokenId | None) -> None:
         """Hear a busy token beside its own, in place of the one before; None: of its own alone."""
@@ -58,6 +62,12 @@ class Shard:
             await self._say("unsubscribe", [before])
         if canary is not None and canary not in self.tokens:
             await self._say("subscribe", [canary])
+
+    def _saying(self, operation: str, tokens: list[TokenId]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._say(operation, tokens), name=f"books.{operation}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _say(self, operation: str, tokens: list[TokenId]) -> None:
         if tokens:

@@ -666,4 +666,12 @@ MUTANTS = {
         "bot/execution/loop.py", " or self._failure is not None:", ":",
         "tests/integration/test_at_once.py::test_a_loop_that_has_failed_decides_nothing_more",
     ),
+    "which connection has what is settled at once": (
+        "bot/polymarket/books.py", "            saying.append(shard.add(part))\n", "            await shard.add(part)\n",
+        "tests/integration/test_books.py::test_who_is_cancelled_while_he_subscribes_leaves_no_token_behind",
+    ),
+    "what is held gives way last": (
+        "bot/ledger/leaders.py", "condition, token, 2 AS weight", "condition, token, 0 AS weight",
+        "tests/integration/test_books.py::test_of_too_many_the_last_stay_and_what_is_held_comes_last",
+    ),
 }  # fmt: skip

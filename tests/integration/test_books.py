@@ -6,6 +6,8 @@ import time
 
 from bot.detect.intake import Intake
 from bot.execution.prefetch import Warmer
+from bot.ledger import leaders
+from bot.ledger.db import insert
 from bot.model.market import Side
 from bot.polymarket.books import MAX_SHARDS, Books
 from bot.polymarket.shard import ROOM
@@ -68,6 +70,53 @@ async def test_what_was_watched_longest_ago_gives_way_and_is_unsubscribed(tmp_pa
             assert max(wanted(r)) <= 2
             assert books.book(tokens[0]) is None and books.book(tokens[4]) is None
             assert books.book(tokens[3]) is not None
+
+
+async def test_watches_side_by_side_fill_no_connection_beyond_its_room(tmp_path):
+    async with rig(tmp_path) as r:
+        r.sim.director.acts.do_list(number=10)
+        async with watching(r, room=2) as books:
+            tokens = tokens_of(r)[:8]
+            await asyncio.gather(*(books.watch([token], max_age_us=HOUR) for token in tokens))
+            await until(lambda: sum(wanted(r)) == 8, "all are subscribed to")
+            assert max(wanted(r)) == 2 and max(len(s.tokens) for s in books.shards) == 2
+
+
+async def test_who_is_cancelled_while_he_subscribes_leaves_no_token_behind(tmp_path):
+    async with rig(tmp_path) as r:
+        r.sim.director.acts.do_list(number=20)
+        tokens = tokens_of(r)
+        async with watching(r, room=2) as books:
+            for start in range(0, 30, 10):
+                impatient = asyncio.create_task(
+                    books.watch(tokens[start : start + 10], max_age_us=HOUR)
+                )
+                await asyncio.sleep(0)
+                impatient.cancel()
+                await asyncio.gather(impatient, return_exceptions=True)
+            carried = {token for shard in books.shards for token in shard.tokens}
+            assert carried == set(books._carried) == set(tokens[20:30])
+            await until(lambda: subscribed(r) == carried, "the exchange was told all the same")
+
+
+def subscribed(r) -> set:
+    return {token for client in r.sim.streams.market_clients for token in client.wants}
+
+
+async def test_of_too_many_the_last_stay_and_what_is_held_comes_last(tmp_path):
+    async with rig(tmp_path) as r:
+        r.sim.director.acts.do_list(number=10)
+        async with watching(r, room=2) as books:
+            tokens = tokens_of(r)[: 2 * MAX_SHARDS + 3]
+            for _ in range(2):
+                await books.watch(tokens, max_age_us=HOUR)
+                assert set(books._carried) == set(tokens[3:])
+        await r.sees(market=1)
+        held = {"portfolio": "external", "condition": "0x0", "shares": M, "cost": 0, "realized": 0}
+        await r.ledger.transact(insert, "position", {**held, "token": "1", "updated_us": 1})
+        await r.sees(market=2)
+        used = await r.ledger.look(leaders.recent_markets, 0)
+        assert used[-1] == ("0x0", "1") and len(used) == 3
 
 
 async def test_a_lost_event_is_noticed_by_the_best_prices_of_the_next(tmp_path):

@@ -215,8 +215,9 @@ class VirtualExchange:
             raise Unavailable("no facts")
         return self._known.get(ConditionId(condition))
 
-    def at_hand(self, condition: str, token: TokenId, *, max_age_us: int) -> None:
-        """Nothing is: every decision asks."""
+    def at_hand(self, condition: str, token: TokenId, *, max_age_us: int) -> Market | None:
+        """Half of the time everything is: then a decision waits for nobody."""
+        return self._known.get(ConditionId(condition)) if self.rng.random() < 0.5 else None
 
     def forget_market(self, condition: str) -> None:
         """Facts never change here."""
