@@ -454,8 +454,7 @@ MUTANTS = {
         'tests/integration/test_books.py::test_three_hundred_markets_go_to_several_connections_and_few_requests',
     ),
     'who gives way is unsubscribed': (
-        'bot/polymarket/books.py', '            await shard.drop(tokens)\n',
-        '            assert tokens\n',
+        "bot/polymarket/books.py", "saying = [shard.drop(tokens) for shard, tokens in leaving.items()]", "saying = []",
         'tests/integration/test_books.py::test_what_was_watched_longest_ago_gives_way_and_is_unsubscribed',
     ),
     'a lost event is noticed': (
