@@ -22,7 +22,8 @@ SAMPLED = {"detect": 80, "execution": 80, "ledger": 80, "queue": 80}
 PARTS = PURE | SAMPLED
 SAMPLE = 150
 #: Exit codes of a mutant's tests: a failure, an error of pytest, and too long by far (mutmut).
-_KILLED = frozenset({1, 3, 24, 36, 152, 255, -24})
+_LATE = frozenset({24, 36, 152, 255, -24})
+_KILLED = _LATE | {1, 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Share:
     part: str
     tried: int
     killed: int
+    late: int  #: of those noticed: by taking too long, which a slow machine may do as well
 
     @property
     def percent(self) -> float:
@@ -63,6 +65,7 @@ def shares(results: Mapping[str, int]) -> list[Share]:
             part,
             sum(part_of(name) == part for name in results),
             sum(part_of(name) == part and code in _KILLED for name, code in results.items()),
+            sum(part_of(name) == part and code in _LATE for name, code in results.items()),
         )
         for part in PARTS
     ]
@@ -89,11 +92,14 @@ def verdict(results: Mapping[str, int], known: Mapping[str, str]) -> list[str]:
         for share in shares(results)
         if share.tried and share.percent < PARTS[share.part]
     ]
-    return wrong + [
+    survived = survivors(results)
+    wrong += [
         f"{name}: survived, and has no line in {SURVIVORS.name}"
-        for name in survivors(results)
+        for name in survived
         if name not in known
     ]
+    stale = [name for name in results if name in known and name not in survived]
+    return wrong + [f"{name}: was noticed, its line in {SURVIVORS.name} is old" for name in stale]
 
 
 def _mutmut(*arguments: str) -> None:
@@ -121,7 +127,8 @@ def main() -> int:
     results = {name: code for name in tried if (code := _results()[name]) is not None}
     for share in shares(results):
         if share.tried:
-            print(f"{share.part:10} {share.killed} of {share.tried} noticed, {share.percent:.1f} %")
+            noticed = f"{share.killed} of {share.tried} noticed, {share.percent:.1f} %"
+            print(f"{share.part:10} {noticed}, {share.late} of them by taking too long")
     wrong = verdict(results, reasons(SURVIVORS.read_text()))
     print("\n".join([*wrong, "FAIL" if wrong else "PASS"]))
     return 1 if wrong else 0

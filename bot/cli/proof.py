@@ -170,7 +170,11 @@ def _bench(found: "Bench") -> None:
         out.print(Text(f"growth  {name} {ratio:.2f}"))
     if found.busy:
         healthy, rate = found.busy["healthy_p99_ms"], found.busy["signals_per_s"]
-        out.print(Text(f"busy    p99 of a healthy market {healthy} ms; {rate} signals/s of 500"))
+        orders = found.busy["orders_per_s"]
+        out.print(Text(
+            f"busy    p99 of a healthy market {healthy} ms; {rate} signals/s of 500,"
+            f" {orders} orders/s of 100"
+        ))  # fmt: skip
     lines = [f"memory  {found.memory_mb} MB, idle {found.idle_cpu_percent} % of a core"]
     lines += [f"MISSED  {printable(line, 200)}" for line in found.missed]
     out.print(Text("\n".join([*lines, "PASS" if found.ok else "FAIL"])))
@@ -179,7 +183,7 @@ def _bench(found: "Bench") -> None:
 def soak(
     context: typer.Context,
     hours: Annotated[float, typer.Option(
-        "--hours", min=0.05, max=240, help="of trading; each takes three minutes")] = 1.0,
+        "--hours", min=0.1, max=240, help="of trading; each takes three minutes")] = 1.0,
     seed: Seed = 1,
 ) -> int:  # fmt: skip
     """Hours of trading at twenty times their pace: nothing may grow with time."""

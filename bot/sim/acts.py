@@ -83,26 +83,45 @@ class Acts:
         return {"tx": [trade.tx for trade in trades]}
 
     def do_flood(
-        self, leader: int, market: int, number: int, per_s: int, usdc: int = 1
+        self,
+        leaders: Sequence[int],
+        market: int,
+        number: int,
+        per_s: int,
+        markets: int = 1,
+        large: int = 0,
+        large_usdc: int = 60,
     ) -> dict[str, Any]:
-        """The real-time stream alone tells of so many small purchases, so many a second."""
-        who, where = self._story.leaders[leader], self._market(market)
-        price = self._story.mids[where.condition] // where.tick * where.tick
-        now_s, rng = self._exchange.now_us // MICRO, self._exchange.rng
+        """The real-time stream alone tells of so many purchases of a dollar, so many a second.
+
+        Each of `leaders` in turn makes one, in `markets` markets from `market` on; one in `large`
+        is of `large_usdc`, and no two of these are of the same leader in the same market as long
+        as there are others.
+        """
+        now_s = self._exchange.now_us // MICRO
         for i in range(number):
+            is_large = large > 0 and i % large == 0
+            turn, usdc = (i // large, large_usdc) if is_large else (i, 1)
+            who = leaders[turn % len(leaders)]
+            where = self._market(market + turn // len(leaders) % markets)
             after_us = i * MICRO // per_s
-            row = FeedRow(
-                "0x" + rng.randbytes(32).hex(), who.wallet, where.tokens[0], "BUY",
-                usdc * MICRO * MICRO // price, usdc * MICRO, price, where, who.name,
-                now_s + after_us // MICRO,
-            )  # fmt: skip
+            row = self._purchase(who, where, usdc, now_s + after_us // MICRO)
             self._sim.announce([row], after_us=after_us)
         return {"seconds": number / per_s}
+
+    def _purchase(self, leader: int, where: SimMarket, usdc: int, traded_s: int) -> FeedRow:
+        who = self._story.leaders[leader]
+        price = self._story.mids[where.condition] // where.tick * where.tick
+        return FeedRow(
+            "0x" + self._exchange.rng.randbytes(32).hex(), who.wallet, where.tokens[0], "BUY",
+            usdc * MICRO * MICRO // price, usdc * MICRO, price, where, who.name, traded_s,
+        )  # fmt: skip
 
     def do_list(
         self, number: int = 1, version: str = "v1", event: str = "", late_s: int = 0
     ) -> dict[str, Any]:
-        """List so many new markets, each quoted like the others; the market channel tells of it.
+        """List so many new markets, each quoted like the others, and return the first one's number;
+        the market channel tells of them.
 
         They may belong to one `event`; lists and lookups know them only `late_s` seconds later.
         """
@@ -117,6 +136,7 @@ class Acts:
             self._sim.streams.listed(market, count)
             listed.append(market)
         return {
+            "first": len(self._story.markets) - number,
             "conditions": [market.condition for market in listed],
             "tokens": [market.tokens for market in listed],
         }

@@ -53,8 +53,9 @@ def test_far_away_only_the_middle_counts():
 def test_memory_idling_and_growth_have_budgets_too():
     assert "memory" in judged(memory=200.1)[0]
     assert "idle" in judged(idle=1.0)[0]
-    good = {"healthy_p99_ms": 50.0, "signals_per_s": 475.0}
+    good = {"healthy_p99_ms": 50.0, "signals_per_s": 475.0, "orders_per_s": 95.0}
     assert judged(busy=good) == []
     assert "p99" in judged(busy={**good, "healthy_p99_ms": 50.1})[0]
     assert "signals/s" in judged(busy={**good, "signals_per_s": 474.9})[0]
+    assert "orders/s" in judged(busy={**good, "orders_per_s": 94.9})[0]
     assert "growth of look" in judged(growth={"store": 1.0, "look": 1.31})[0]

@@ -31,6 +31,8 @@ def test_too_little_noticed_and_a_survivor_without_a_reason_are_told():
     assert few == "risk: 80.0 % noticed, at least 90 are to be"
     assert nobody.startswith(f"{PURE[1]}: survived")
     assert verdict(dict.fromkeys(PURE, 1) | {PURE[0]: 0}, {PURE[0]: "equal"}) == []
+    (stale,) = verdict(dict.fromkeys(PURE, 1), {PURE[0]: "equal"})
+    assert stale.startswith(f"{PURE[0]}: was noticed")
 
 
 def test_a_reason_belongs_to_each_line():

@@ -55,6 +55,15 @@ def test_a_ledger_that_takes_ever_more_for_a_trade_is_told():
     assert problem.startswith("the ledger grew by")
 
 
+def test_a_ledger_that_takes_far_too_much_for_a_trade_is_told():
+    samples = [sample(i, ledger_bytes=10_000 + 9_000 * i) for i in range(40)]
+    assert drift(samples) == ["the ledger grew by 9000 bytes a trade, then by 9000"]
+
+
+def test_so_short_a_run_has_quarters_too():
+    assert compared([sample(0), sample(1)])["health"]["tasks"] == (12, 12)
+
+
 def test_a_worker_that_died_on_the_way_is_told():
     samples = [sample(i) for i in range(40)]
     samples[30] = replace(samples[30], lives=(1, 4, 3))

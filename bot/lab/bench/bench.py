@@ -73,7 +73,11 @@ def run(
 
 def _busy(trades: int, tell: Callable[[str], None]) -> dict[str, float]:
     found = crowd.measure(trades, _plan(), _settings(), tell)
-    return {"healthy_p99_ms": _part(found.healthy, 99), "signals_per_s": found.signals_per_s}
+    return {
+        "healthy_p99_ms": _part(found.healthy, 99),
+        "signals_per_s": found.signals_per_s,
+        "orders_per_s": found.orders_per_s,
+    }
 
 
 def _plan() -> dict[str, Any]:

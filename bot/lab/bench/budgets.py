@@ -15,6 +15,8 @@ GROWTH_RATIO = 1.3
 BUSY_P99_MS = 50.0
 #: Of five hundred signals a second, sent for twenty seconds: the last one within a second.
 SUSTAINED = 475.0
+#: And so many orders among them.
+ORDERED = 95.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def missed(
         found.append(f"busy: p99 {busy['healthy_p99_ms']} ms, budget {BUSY_P99_MS:.0f}")
     if busy and busy["signals_per_s"] < SUSTAINED:
         found.append(f"busy: {busy['signals_per_s']} signals/s, budget {SUSTAINED:.0f} of 500")
+    if busy and busy["orders_per_s"] < ORDERED:
+        found.append(f"busy: {busy['orders_per_s']} orders/s, budget {ORDERED:.0f} of 100")
     return found
 
 

@@ -2,7 +2,7 @@
 
 One market's endpoint hangs and a leader keeps trading there; another leader, who has just been
 added, holds three hundred open markets; two thousand new ones are written to the market table.
-Then comes a stream of purchases that are too small to follow.
+Then come a stream of purchases that are too small to follow, and one of which a fifth is followed.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.lab.bench.scenarios import Played
 from bot.lab.testbed import PATIENCE_S, Testbed, set_up
+from bot.model.units import MICRO
 
 #: Markets of the leader who is added, and those that are new.
 HELD, LISTED = 300, 2_000
@@ -20,20 +21,28 @@ SLOW_S = 3.0
 GAP_S = 0.25
 #: Purchases a second, and for how long.
 FLOOD_PER_S, FLOOD_S = 500, 20
+_NUMBER = FLOOD_PER_S * FLOOD_S
+#: Of another flood one in so many is large enough to follow, in so many markets of their own.
+LARGE, FLOODED = 5, 700
 _STEADY, _FOLLOWER, _STUCK, _ADDED = 0, 1, 2, 3  #: leaders by number
 _HEARS = (
     "SELECT json_extract(detail, '$.rtds_age_s') IS NOT NULL FROM boot"
     " WHERE worker = 'monitor' AND started_us > ? AND ready_us IS NOT NULL"
 )
 _DECIDED = "SELECT COUNT(*) FROM decision"
+_PLACED = (
+    "SELECT COUNT(*) AS number, COALESCE(MAX(created_us), 0) AS last_us FROM orders"
+    " WHERE created_us > ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """What was found: `signals_per_s` is the mean until the last one of the flood was decided."""
+    """What was found: rates are means until the last signal was decided, the last order placed."""
 
     healthy: Played
     signals_per_s: float
+    orders_per_s: float
 
 
 def measure(
@@ -65,7 +74,9 @@ def measure(
         on.until(lambda: on.value(_HEARS, killed_us), "the monitor hears trades again")
         found = _trade(on, _FOLLOWER, healthy, stuck=healthy.stop)
         tell(f"busy: {FLOOD_PER_S} signals a second")
-        return Busy(found, _flood(on))
+        decided = _flood(on)
+        tell(f"busy: {FLOOD_PER_S // LARGE} of them to follow")
+        return Busy(found, decided, _orders(on))
 
 
 def _trade(on: Testbed, leader: int, markets: range, stuck: int | None = None) -> Played:
@@ -93,8 +104,29 @@ def _worsen(on: Testbed, condition: str, token: str) -> None:
 
 
 def _flood(on: Testbed) -> float:
+    """Return how many purchases a second are decided that are too small to follow."""
     on.do("heal")
-    number, before, begun = FLOOD_PER_S * FLOOD_S, on.value(_DECIDED), time.monotonic()
-    on.do("flood", leader=_STUCK, market=0, number=number, per_s=FLOOD_PER_S)
-    on.until(lambda: on.value(_DECIDED) - before >= number, "every signal", seconds=4 * PATIENCE_S)
-    return round(number / (time.monotonic() - begun), 1)
+    begun, before = time.monotonic(), on.value(_DECIDED)
+    on.do("flood", leaders=[_STUCK], market=0, number=_NUMBER, per_s=FLOOD_PER_S)
+    _decided(on, before + _NUMBER)
+    return round(_NUMBER / (time.monotonic() - begun), 1)
+
+
+def _orders(on: Testbed) -> float:
+    """Return how many orders a second are placed where one purchase in five is to be followed,
+    each in a market of its own.
+    """
+    first = on.do("list", number=FLOODED)["first"]
+    began_us, before = time.time_ns() // 1000, on.value(_DECIDED)
+    on.do(
+        "flood", leaders=[_STEADY, _FOLLOWER, _STUCK], market=first, markets=FLOODED,
+        number=_NUMBER, per_s=FLOOD_PER_S, large=LARGE,
+    )  # fmt: skip
+    _decided(on, before + _NUMBER)
+    (placed,) = on.rows(_PLACED, began_us)
+    orders, last_us = int(placed["number"]), int(placed["last_us"])
+    return round(orders / max((last_us - began_us) / MICRO, FLOOD_S), 1)
+
+
+def _decided(on: Testbed, number: int) -> None:
+    on.until(lambda: on.value(_DECIDED) >= number, "every signal", seconds=4 * PATIENCE_S)
