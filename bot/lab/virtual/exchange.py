@@ -227,9 +227,8 @@ class VirtualExchange:
 
     def book(self, token: TokenId) -> Book | None:
         """Return a deep book around one half."""
-        deep = 1_000_000 * MICRO
-        bids = () if token in self.dry else ((PRICE - 10_000, deep),)
-        return Book(bids, ((PRICE, deep),), int(self.now_s() * MICRO))
+        bids = () if token in self.dry else ((PRICE - 10_000, 10**6 * MICRO),)
+        return Book(bids, ((PRICE, 10**6 * MICRO),), int(self.now_s() * MICRO))
 
     def last_bid(self, token: TokenId) -> int | None:
         """Bids are always the same, where there are any."""
