@@ -87,7 +87,7 @@ class LeaderPosition(SQLModel, table=True):
     """
 
     __tablename__ = "leader_position"
-    __table_args__ = STRICT
+    __table_args__ = (Index("ix_leader_position_market", "wallet", "condition"), STRICT)
     wallet: str = _text(primary_key=True)
     token: str = _text(primary_key=True)
     condition: str = _text()

@@ -1,4 +1,4 @@
-"""What waits for a decision is found by its market: however much waits elsewhere."""
+"""What waits for a decision, and what a leader holds, is found by its market: however much there is elsewhere."""
 
 from alembic import op
 
@@ -10,6 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("CREATE INDEX ix_signal_in_market ON signal (condition) WHERE decided = 0")
+    op.execute("CREATE INDEX ix_leader_position_market ON leader_position (wallet, condition)")
 
 
 def downgrade() -> None:

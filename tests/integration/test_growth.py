@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from bot import report
-from bot.ledger import control, leaders, markets, orders
+from bot.ledger import agenda, control, leaders, markets, orders
 from bot.ledger.db import Ledger
 from bot.model.market import Side
 from bot.report import lists, status
@@ -92,3 +92,21 @@ async def test_no_screen_reads_a_table_that_grows(tmp_path, statements):
         status.status(found)
         lists.leaders(found)
     assert asked and scanned(r.path, asked) == []
+
+
+async def test_what_waits_or_is_held_elsewhere_costs_a_decision_nothing(tmp_path, statements):
+    async with rig(tmp_path) as r:
+        statements.clear()
+        await r.ledger.look(agenda.alone, "none")
+        await r.ledger.look(leaders.exposure_decided, "0x1", "0xc", "7")
+    with sqlite3.connect(r.path) as ledger:
+        plans = {
+            row[3]
+            for statement in statements
+            if statement.startswith("SELECT")
+            for row in ledger.execute(f"EXPLAIN QUERY PLAN {statement}")
+        }
+    ledger.close()
+    assert any("ix_signal_in_market (condition=?)" in plan for plan in plans)
+    assert any("ix_leader_position_market (wallet=? AND cond" in plan for plan in plans)
+    assert not any("ix_signal_pending" in plan for plan in plans)

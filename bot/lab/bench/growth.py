@@ -16,7 +16,7 @@ from typing import Any
 from bot import report
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
-from bot.ledger import agenda, bursts, control, intents, leaders, orders, positions
+from bot.ledger import agenda, bursts, control, intents, leaders, markets, orders, positions
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.files import migrate
 from bot.model.leader import LeaderFill, Wallet
@@ -173,6 +173,10 @@ def _agenda(tx: Tx, now_us: int) -> None:
 def _decision(tx: Tx, now_us: int) -> None:
     wallet, token = f"0x{7:040x}", str(7 * 2)
     portfolio, condition = f"mirror/{wallet}", str(7)
+    control.newest_boot(tx, "executor")
+    agenda.alone(tx, f"s{FEW // 2}")
+    markets.knows(tx, condition)
+    control.locks(tx, [f"leader:{wallet}", f"market:{condition}"], now_us=now_us)
     control.read(tx, now_us=now_us)
     positions.budget(tx, condition, utc_day(now_us))
     positions.shares_of(tx, portfolio, token)
