@@ -49,6 +49,8 @@ class Sources:
             "data_api_age_s": (now_us() - answered) // MICRO if answered else None,
             "queue": self.sender.waiting,
             "refused_rows": self.intake.refused,
+            "waiting_sights": self.rtds.waiting,
+            "dropped_sights": self.rtds.dropped,
         }
 
     async def progress(self) -> None:

@@ -25,6 +25,8 @@ TYPES = ("trades", "orders_matched")
 AT_ONCE = 20
 #: Between two transactions, so that who decides on the first one gets the write lock.
 PAUSE_S = 0.002
+#: Sights that wait at most: a ledger that others have locked for minutes is no reason to grow.
+MOST = 20_000
 #: A transaction may find out with the first few of fifty that they are enough to follow.
 FEW = 4
 
@@ -46,6 +48,7 @@ class Rtds:
         self._rows: TTLCache[tuple[str, totals.Group], set[LeaderFill]] = TTLCache(50_000, 900)
         self._waiting: deque[Sight] = deque()
         self._fresh = asyncio.Event()
+        self.dropped = 0  #: sights that nobody could store in time
         self.stream = Stream(
             url, _subscription, ping_s=5, silence_s=silence_s, reconnect_s=reconnect_s
         )
@@ -86,6 +89,10 @@ class Rtds:
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
         rows = self._rows.setdefault((source, fill.group), set())
         rows.add(fill)
+        if len(self._waiting) >= MOST:
+            # The ledger is away: what is dropped here, the Data API tells again.
+            self._waiting.popleft()
+            self.dropped += 1
         self._waiting.append(Sight(source, fill, totals.stream_total(rows), seen_us))
         self._fresh.set()
         if len(self._waiting) >= FEW:

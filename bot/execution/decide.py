@@ -159,7 +159,8 @@ class Decider:
             return signal
         held = positions.held(tx, signal, seen.market.complement(signal.token))
         before = bursts.last(tx, signal.portfolio, signal.token)
-        burst = joined(before, signal.seen_us, signal.shares, signal.usdc, held.ours)
+        traded_us = signal.traded_s * MICRO
+        burst = joined(before, signal.seen_us, traded_us, signal.shares, signal.usdc, held.ours)
         found = self._wanted(tx, signal, seen, held, burst)
         if isinstance(found, Proposal) or found.reason not in _NO_PART:
             bursts.store(tx, signal.portfolio, signal.token, burst)

@@ -147,22 +147,21 @@ def finish(tx: Tx, order: Order, *, evidence_complete: bool, now_us: int) -> Ord
     if current is None or current.state is not OrderState.OPEN:
         return None
     shares, usdc = orders.filled(tx, order.id)
-    if not _complete(current, shares, evidence_complete):
+    # A budget that cannot buy another hundredth of a share is spent.
+    spent = current.maker_amount - usdc < notional(2 * CENT, current.price)
+    if not _complete(current, shares, evidence_complete, spent=spent):
         return None
     if shares == 0:
         state = OrderState.CANCELLED
     elif current.side is Side.SELL:
         state = OrderState.FILLED if shares >= current.maker_amount else OrderState.PARTIAL
     else:
-        # A budget that cannot buy another hundredth of a share is spent.
-        rest = current.maker_amount - usdc
-        spent = rest < notional(2 * CENT, current.price)
         state = OrderState.FILLED if spent else OrderState.PARTIAL
     end(tx, current, state, now_us=now_us)
     return state
 
 
-def _complete(order: Order, shares: int, evidence_complete: bool) -> bool:
+def _complete(order: Order, shares: int, evidence_complete: bool, *, spent: bool) -> bool:
     """Return whether an open order's fills, `shares` in all, are proven to be all of them."""
     if order.side is Side.SELL and shares >= order.maker_amount:
         return True
@@ -170,6 +169,8 @@ def _complete(order: Order, shares: int, evidence_complete: bool) -> bool:
     if (order.matched or 0) - shares >= CENT:
         # What the exchange said has matched is proven: its trades will be found, however late.
         return False
+    if order.side is Side.BUY and spent:
+        return True  # an exit need not wait for an answer that was lost
     told = order.matched is not None and order.kind is OrderKind.FAK
     return told or evidence_complete
 

@@ -199,7 +199,9 @@ def redeemed(tx: Tx, paid: Receivable, *, now_us: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What is used of every limit, in micro-USDC; orders in flight count with what they reserve."""
+    """What is used of every limit, in micro-USDC; orders in flight count with what they reserve
+    and have not spent yet.
+    """
 
     reserved: int
     reserved_market: int
@@ -212,7 +214,12 @@ class Budget:
 
 def budget(tx: Tx, condition: str, day: str) -> Budget:
     """Return what is used of every limit, in one query."""
-    flying = f"SELECT SUM(reserved) FROM orders WHERE {FLYING}"
+    # What has filled is cost already: counted twice, it would keep others out of the market.
+    flying = (
+        "SELECT SUM(MAX(0, reserved - COALESCE((SELECT SUM(f.usdc + f.fee) FROM fill f"
+        "  WHERE f.order_id = orders.id AND f.settlement <> 'failed'), 0)))"
+        f" FROM orders WHERE {FLYING}"
+    )
     row = one(
         tx,
         f"SELECT COALESCE(({flying}), 0) AS reserved,"

@@ -12,6 +12,8 @@ from bot.model.units import MICRO, average_price
 #: A burst goes on over a gap of this long, and for so long in all.
 GAP_US = 5 * MICRO
 LONGEST_US = 90 * MICRO
+#: Prices are averages of whole micro-dollars: half of the finest tick is no difference.
+SAME_PRICE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,15 @@ class Burst:
     price: int  #: of his last purchase: a resting order fills at its own
     base: int  #: what we held when it began
 
-    def goes_on(self, seen_us: int, price: int) -> bool:
-        """Return whether a purchase seen at `seen_us` belongs to it.
+    def goes_on(self, at_us: int, price: int) -> bool:
+        """Return whether a purchase of this moment belongs to it.
 
         It does after a short gap, and after a longer one where the price is the same: what rests
         in a book fills whenever somebody comes.
         """
-        if not self.first_us - GAP_US <= seen_us <= self.first_us + LONGEST_US:
+        if not self.first_us - GAP_US <= at_us <= self.first_us + LONGEST_US:
             return False
-        return seen_us - self.last_us <= GAP_US or price == self.price
+        return at_us - self.last_us <= GAP_US or abs(price - self.price) <= SAME_PRICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,21 @@ class Spent:
     shares: int = 0
 
 
-def joined(burst: Burst | None, seen_us: int, shares: int, usdc: int, held: int) -> Burst:
+def joined(
+    burst: Burst | None, seen_us: int, traded_us: int, shares: int, usdc: int, held: int
+) -> Burst:
     """Return the burst that a purchase of `shares` for `usdc` belongs to, with it.
 
-    That is the last one where it goes on; else a new one, which begins at what we hold now.
+    That is the last one where it goes on, by when it was seen or by his own time: a part of it may
+    be seen late. Else it is a new one, which begins at what we hold now.
     """
     price = average_price(usdc, shares)
-    if burst is None or not burst.goes_on(seen_us, price):
+    fits = [at for at in (seen_us, traded_us) if burst is not None and burst.goes_on(at, price)]
+    if burst is None or not fits:
         return Burst(seen_us, seen_us, shares, usdc, price, held)
     return replace(
         burst,
-        last_us=max(burst.last_us, seen_us),
+        last_us=max(burst.last_us, fits[0]),
         shares=burst.shares + shares,
         usdc=burst.usdc + usdc,
         price=price,

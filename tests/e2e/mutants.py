@@ -39,7 +39,7 @@ MUTANTS = {
         "tests/integration/test_execution.py::test_a_failed_settlement_is_taken_back_once",
     ),
     "what is in flight counts against the caps": (
-        "bot/ledger/positions.py", 'flying = f"SELECT SUM(reserved) FROM', 'flying = f"SELECT 0 * SUM(reserved) FROM',
+        "bot/ledger/positions.py", '"SELECT SUM(MAX(0, reserved -', '"SELECT 0 * SUM(MAX(0, reserved -',
         "tests/integration/test_execution.py::test_concurrent_signals_never_exceed_the_caps",
     ),
     "work that raises takes no neighbour with it": (
@@ -289,7 +289,7 @@ MUTANTS = {
         'tests/integration/test_stories_15_to_17.py::test_story_17_who_buys_sells_and_buys_back_spends_one_burst',
     ),
     'a resting order of his is one burst': (
-        'bot/model/burst.py', ' or price == self.price',
+        'bot/model/burst.py', ' or abs(price - self.price) <= SAME_PRICE',
         '',
         'tests/integration/test_stories_15_to_17.py::test_story_15_a_resting_order_of_his_in_six_transactions_is_one_entry',
     ),
@@ -672,5 +672,21 @@ MUTANTS = {
     "what is held gives way last": (
         "bot/ledger/leaders.py", "condition, token, 2 AS weight", "condition, token, 0 AS weight",
         "tests/integration/test_books.py::test_of_too_many_the_last_stay_and_what_is_held_comes_last",
+    ),
+    "a burst is his: by his own time": (
+        "bot/model/burst.py", "for at in (seen_us, traded_us)", "for at in (seen_us,)",
+        "tests/unit/test_burst.py::test_a_part_of_it_that_is_seen_late_belongs_to_it_by_his_own_time",
+    ),
+    "a price is the same within a rounding": (
+        "bot/model/burst.py", "SAME_PRICE = 50", "SAME_PRICE = 0",
+        "tests/unit/test_burst.py::test_a_price_is_the_same_within_half_of_the_finest_tick",
+    ),
+    "a budget that is spent ends its order": (
+        "bot/execution/fills.py", "if order.side is Side.BUY and spent:", "if False:",
+        "tests/integration/test_edges.py::test_an_order_whose_money_is_spent_ends_although_its_answer_was_lost",
+    ),
+    "what has filled is reserved no more": (
+        "bot/ledger/positions.py", "SUM(f.usdc + f.fee) FROM fill f", "0 * SUM(f.usdc + f.fee) FROM fill f",
+        "tests/integration/test_edges.py::test_money_that_is_spent_counts_once_against_the_limits",
     ),
 }  # fmt: skip

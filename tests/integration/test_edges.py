@@ -2,11 +2,19 @@
 
 import asyncio
 import json
+import sqlite3
 import time
 
+import pytest
+
+from bot.detect import rtds
 from bot.execution import look
+from bot.ledger import orders, positions
 from bot.model.fees import highest_fee
+from bot.model.fill import Fill, Settlement
+from bot.model.market import Side
 from bot.model.order import Order
+from bot.model.units import utc_day
 from bot.runtime import now_us
 from bot.sim.faults import Rule
 from tests.integration.test_detection import FAST, next_payload, start, totals, watching
@@ -102,3 +110,51 @@ async def test_a_market_that_hangs_holds_up_no_entry_elsewhere(tmp_path, monkeyp
                 {"condition": other.condition}
             ]
             r.sim.faults.rules.clear()
+
+
+async def test_an_order_whose_money_is_spent_ends_although_its_answer_was_lost(tmp_path):
+    """An exit of its position waited for twenty-five seconds after a kill in a POST."""
+    execution = {"evidence_lag_s": 120, "settle_poll_s": 1, "timeout_s": 1}
+    async with rig(tmp_path, execution=execution) as r:
+        order = await stored_order(r, posted=True)
+
+        def forget(tx):  # as if it had been killed before the answer was stored
+            tx.execute("UPDATE orders SET sends = 0, sent_us = NULL, last_sent_us = NULL")
+
+        await r.ledger.transact(forget)
+        async with r.working():
+            await until(
+                lambda: r.value("SELECT state FROM orders WHERE id = ?", order.id) == "filled",
+                "its end",
+            )
+            await r.settled()
+        r.assert_equal_to_exchange()
+
+
+@pytest.mark.parametrize(("settlement", "spent"), [("matched", 4_100_000), ("failed", 0)])
+async def test_money_that_is_spent_counts_once_against_the_limits(tmp_path, settlement, spent):
+    """Two filled orders that had not ended yet kept a third leader out of the market."""
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=False)
+        booked = Fill(
+            "t1", order.id, order.condition, order.token, Side.BUY, 8 * M, 4 * M, 100_000,
+            Settlement(settlement), None, now_us(),
+        )  # fmt: skip
+        await r.ledger.transact(orders.add_fill, booked, order)
+        used = await r.ledger.look(positions.budget, order.condition, utc_day(now_us()))
+        assert used.reserved == used.reserved_market == order.reserved - spent
+
+
+async def test_what_waits_for_a_ledger_that_is_away_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(rtds, "MOST", 5)
+    async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
+        other = sqlite3.connect(r.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(40):
+            show(r, transactionHash=f"0x{number:064x}")
+        await until(lambda: stream.dropped > 0, "more than may wait")
+        assert stream.waiting <= 5
+        other.execute("ROLLBACK")
+        other.close()
+        last = f"0x{39:064x}"
+        await until(lambda: last in {key[0] for key in totals(r)}, "what came last is stored")

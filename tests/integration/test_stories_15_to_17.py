@@ -26,7 +26,7 @@ CENT = 10_000
 
 
 async def piece(r: Rig, number: int, shares: int, usdc: int, *, after_s: int, side=Side.BUY):
-    """Show one fill of a leader's, seen so many seconds after the burst began."""
+    """Show one fill of a leader's, made and seen so many seconds after the burst began."""
     market = r.market()
     fill = LeaderFill(
         f"0x{number:064x}",
@@ -38,7 +38,7 @@ async def piece(r: Rig, number: int, shares: int, usdc: int, *, after_s: int, si
         market.condition,
         market.outcomes[0],
         market.title,
-        int(time.time()),
+        int(time.time()) + after_s,
     )
     began = now_us()
     await r.intake.absorb("rtds:1", [(fill, (shares, usdc))], seen_us=began + after_s * M)

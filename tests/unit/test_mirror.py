@@ -50,7 +50,7 @@ def decide(view=VIEW, settings=SETTINGS, **signal):
     """Decide on a trade that is all of its burst, unless the view has another one."""
     trade = replace(view.signal, **signal)
     if view.burst is ONCE:
-        burst = joined(None, NOW, trade.group_shares, trade.group_usdc, 0)
+        burst = joined(None, NOW, NOW, trade.group_shares, trade.group_usdc, 0)
         view = replace(view, burst=burst)
     return Mirror(settings).evaluate(replace(view, signal=trade))
 
@@ -94,9 +94,9 @@ def test_no_more_than_a_part_of_what_is_offered_is_taken():
 
 def test_a_burst_is_judged_whole():
     small = {"shares": 20 * M, "usdc": 10 * M, "group_shares": 20 * M, "group_usdc": 10 * M}
-    two = joined(joined(None, NOW, 20 * M, 10 * M, 0), NOW + M, 20 * M, 10 * M, 0)
+    two = joined(joined(None, NOW, NOW, 20 * M, 10 * M, 0), NOW + M, NOW + M, 20 * M, 10 * M, 0)
     assert decide(replace(VIEW, burst=two), **small).reason is SkipReason.TOO_SMALL
-    three = joined(two, NOW + 2 * M, 20 * M, 10 * M, 0)
+    three = joined(two, NOW + 2 * M, NOW + 2 * M, 20 * M, 10 * M, 0)
     assert isinstance(decide(replace(VIEW, burst=three), **small), Proposal)
 
 

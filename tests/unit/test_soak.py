@@ -12,7 +12,7 @@ MB = 2**20
 
 def sample(i: int, **changes) -> Sample:
     gauges = {name: {"pss_bytes": 40 * MB, "handles": 20, "tasks": 12} for name in WORKERS}
-    return replace(Sample((1, 2, 3), gauges, 10_000 + 2_600 * i, 10 + i), **changes)
+    return replace(Sample((1, 2, 3), gauges, 10_000 + 26_000 * i, 10 + 10 * i), **changes)
 
 
 def grown(worker: str, gauge: str, by: float) -> list[Sample]:
@@ -50,14 +50,19 @@ def test_a_gauge_that_nobody_told_is_a_problem():
 
 
 def test_a_ledger_that_takes_ever_more_for_a_trade_is_told():
-    samples = [sample(i, ledger_bytes=10_000 + 2_600 * i + 100 * i * i) for i in range(40)]
+    samples = [sample(i, ledger_bytes=10_000 + 26_000 * i + 1_000 * i * i) for i in range(40)]
     (problem,) = drift(samples)
     assert problem.startswith("the ledger grew by")
 
 
 def test_a_ledger_that_takes_far_too_much_for_a_trade_is_told():
-    samples = [sample(i, ledger_bytes=10_000 + 9_000 * i) for i in range(40)]
+    samples = [sample(i, ledger_bytes=10_000 + 90_000 * i) for i in range(40)]
     assert drift(samples) == ["the ledger grew by 9000 bytes a trade, then by 9000"]
+
+
+def test_over_a_few_trades_nothing_is_said_of_growth():
+    samples = [sample(i, ledger_bytes=10_000 + 90_000 * i, trades=i) for i in range(40)]
+    assert drift(samples) == []
 
 
 def test_so_short_a_run_has_quarters_too():

@@ -301,7 +301,7 @@ def test_the_limit_is_his_price_and_what_worse_may_cost():
 
 
 def test_by_ratio_what_is_wanted_is_a_part_of_his_holding():
-    part = SETTINGS.model_copy(update={"sizing": "ratio", "ratio": 200_000})
+    part = SETTINGS.model_copy(update={"sizing": "proportional", "ratio": 200_000})
     found = decide(VIEW, part)
     assert (found.numbers["wanted"], found.shares) == (20 * M, 20 * M)
     less = decide(replace(VIEW, held=5 * M), part)
@@ -318,14 +318,14 @@ def test_blind_an_entry_pays_its_limit_for_whole_hundredths():
     unseen = replace(VIEW, book=Book((), (), 0))
     told = {**OURS, "limit": 520_000, "wanted": 20 * M, "best_ask": None}
     assert decide(unseen, blind) == Proposal("7", 520_000, 19_230_000, 10 * M, told)
-    part = blind.model_copy(update={"sizing": "ratio", "ratio": 20_000})
+    part = blind.model_copy(update={"sizing": "proportional", "ratio": 20_000})
     found = decide(unseen, part)  # two shares at 0.52
     assert (found.usdc, found.shares) == (1_040_000, 2 * M)
     odd = decide(unseen, part, leader_watched=100_700_000)  # 2.014 shares cost 1.04728
     assert (odd.usdc, odd.shares) == (1_040_000, 2 * M)
-    dollar = blind.model_copy(update={"sizing": "ratio", "ratio": 19_231})  # 1.9231 shares
+    dollar = blind.model_copy(update={"sizing": "proportional", "ratio": 19_231})  # 1.9231 shares
     assert decide(unseen, dollar).usdc == M
-    little = decide(unseen, blind.model_copy(update={"sizing": "ratio", "ratio": 19_200}))
+    little = decide(unseen, blind.model_copy(update={"sizing": "proportional", "ratio": 19_200}))
     assert little == Skip(
         SkipReason.BELOW_MIN_NOTIONAL,
         {**told, "wanted": 1_920_000, "usdc": 990_000},
@@ -342,7 +342,7 @@ def test_blind_an_entry_pays_its_limit_for_whole_hundredths():
 )  # fmt: skip
 def test_a_burst_goes_on_over_a_gap_at_his_price_and_not_for_ever(later_us, price, joins):
     burst = Burst(NOW, NOW, 10 * M, 5 * M, 500_000, 3)
-    found = joined(burst, NOW + later_us, 10 * M, 10 * price, 7)
+    found = joined(burst, NOW + later_us, NOW + later_us, 10 * M, 10 * price, 7)
     if joins:
         last = max(NOW, NOW + later_us)
         assert found == Burst(NOW, last, 20 * M, 5 * M + 10 * price, price, 3)
