@@ -8,6 +8,7 @@ from bot.config.home import WORKERS
 from bot.ledger.orders import FLYING
 from bot.ledger.positions import HELD, OWED
 from bot.ledger.tally import SEEN
+from bot.model.amounts import CENT
 from bot.model.units import MICRO, printable, utc_day
 from bot.report.reader import Report
 
@@ -168,7 +169,7 @@ def _today(found: Report) -> Today:
         fees_usdc_micros=pnl["fees"],
         bought_usdc_micros=pnl["bought"],
         open_positions=found.value(
-            f"SELECT COUNT(DISTINCT token) FROM position WHERE {HELD} AND shares > 0"
+            f"SELECT COUNT(DISTINCT token) FROM position WHERE {HELD} AND shares >= {CENT}"
         ),
         exposure_usdc_micros=found.value(
             f"SELECT COALESCE(SUM(cost), 0) FROM position WHERE {HELD}"

@@ -131,6 +131,8 @@ async def test_dust_is_called_dust(tmp_path):
         await r.ledger.transact(crumbs)
         with pytest.raises(UsageError, match=r"less than 0\.01 share"):
             await asyncio.to_thread(verbs.close, at(tmp_path), position=placed.token[:12])
+        with report.read(r.path) as found:
+            assert status(found).today.open_positions == 0
 
 
 async def test_a_life_that_a_restored_ledger_remembers_is_not_stalled(tmp_path):
