@@ -1,13 +1,14 @@
 """Mutation testing (make mutants): break the product line by line, and see which tests notice.
 
-All mutants of the pure storeys are tried, and of each other part a sample that stays the same while
-its code does; `--all` tries every one, which takes a night. What nobody notices within a minute of
-tests has survived, and has a line with its reason in `survivors.txt`.
+All mutants of the pure storeys are tried, by the tests of units, and of each other part a sample
+that stays the same while its code does; `--all` tries every one, which takes a night. What nobody
+notices within a minute of tests has survived, and has a line with its reason in `survivors.txt`.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,73 @@ SAMPLE = 150
 #: Exit codes of a mutant's tests: a failure, an error of pytest, and too long by far (mutmut).
 _LATE = frozenset({24, 36, 152, 255, -24})
 _KILLED = _LATE | {1, 3}
+_COPIED = (
+    "bot", "tests", "workers", "migrations", "supervisord.conf", "config.example.toml", "README.md",
+    "ARCHITECTURE.md", "Makefile", "pyproject.toml",
+)  # fmt: skip
+#: Tests that read the code itself would notice every mutant, or every copy of a line.
+_SETTINGS = """
+[tool.mutmut]
+source_paths = ["bot"]
+only_mutate = {only}
+also_copy = {copied}
+pytest_add_cli_args = ["-q", "-p", "no:cacheprovider", "-p", "tests.minute"]
+pytest_add_cli_args_test_selection = {tests}
+# What is logged, and where drills may strike, changes nothing that the bot does.
+do_not_mutate_patterns = ["logger\\\\.", "failpoints\\\\.reach"]
+timeout_constant = 20
+timeout_multiplier = 3
+"""
+_READERS = ("--ignore=tests/unit/test_architecture.py", "--ignore=tests/unit/test_failpoints.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parts that are tried together, in a copy of the project, by the same tests."""
+
+    name: str
+    parts: Mapping[str, int]
+    tests: tuple[str, ...]
+    probe: str  #: a small module: trying it makes all mutants, and learns which tests meet which
+
+    @property
+    def folder(self) -> Path:
+        """Return where its copy is."""
+        return ROOT / "mutants" / self.name
+
+    def copy(self) -> None:
+        """Copy the project as it is now; what was found for lines that are the same is kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in _COPIED:
+            source, target = ROOT / name, self.folder / name
+            if source.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        only = [f"bot/{part}.py" if part == "queue" else f"bot/{part}/*" for part in self.parts]
+        copied = [name for name in _COPIED if name not in ("bot", "tests")]
+        with (self.folder / "pyproject.toml").open("a") as file:
+            tests = [*self.tests, *_READERS]
+            file.write(_SETTINGS.format(only=only, copied=copied, tests=tests))
+
+    def run(self, *names: str) -> None:
+        """Let mutmut try mutants."""
+        command = [sys.executable, "-m", "mutmut", "run", *names]
+        subprocess.run(command, cwd=self.folder, check=True)
+
+    def results(self) -> dict[str, int | None]:
+        """Return the exit code of each mutant's tests; None: not tried yet."""
+        found: dict[str, int | None] = {}
+        for path in sorted((self.folder / "mutants" / "bot").rglob("*.meta")):
+            found |= dict(json.loads(path.read_text())["exit_code_by_key"])
+        return {name: code for name, code in found.items() if part_of(name) in self.parts}
+
+
+GROUPS = (
+    Group("pure", PURE, ("tests/unit", "--ignore=tests/unit/sim"), "bot.risk.breaker*"),
+    Group("others", SAMPLED, ("tests/unit", "tests/integration"), "bot.ledger.tally*"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +170,16 @@ def verdict(results: Mapping[str, int], known: Mapping[str, str]) -> list[str]:
     return wrong + [f"{name}: was noticed, its line in {SURVIVORS.name} is old" for name in stale]
 
 
-def _mutmut(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "mutmut", "run", *arguments], cwd=ROOT, check=True)
-
-
-def _results() -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
-    for path in sorted((ROOT / "mutants" / "bot").rglob("*.meta")):
-        found |= dict(json.loads(path.read_text())["exit_code_by_key"])
-    return found
+def tried(group: Group, *, only: str, everything: bool) -> dict[str, int]:
+    """Try what is chosen of a group, and return the results."""
+    group.copy()
+    group.run(group.probe)
+    names = [name for name in group.results() if only in ("", part_of(name))]
+    mutants = chosen(names, everything=everything)
+    if left := [name for name in mutants if group.results()[name] is None]:
+        group.run(*left)
+    found = group.results()
+    return {name: code for name in mutants if (code := found[name]) is not None}
 
 
 def main() -> int:
@@ -119,12 +188,10 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every mutant: a night")
     parser.add_argument("--only", default="", help="one part: " + ", ".join(PARTS))
     options = parser.parse_args()
-    _mutmut("bot.risk.breaker*")  # makes the mutants, and learns which tests meet which
-    names = [n for n in _results() if part_of(n) in PARTS and options.only in ("", part_of(n))]
-    tried = chosen(names, everything=options.all)
-    if left := [name for name in tried if _results()[name] is None]:
-        _mutmut(*left)
-    results = {name: code for name in tried if (code := _results()[name]) is not None}
+    results: dict[str, int] = {}
+    for group in GROUPS:
+        if options.only in ("", *group.parts):
+            results |= tried(group, only=options.only, everything=options.all)
     for share in shares(results):
         if share.tried:
             noticed = f"{share.killed} of {share.tried} noticed, {share.percent:.1f} %"

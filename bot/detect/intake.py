@@ -15,8 +15,9 @@ from bot.model.market import ConditionId, Side
 from bot.model.signal import Signal
 
 Observation = tuple[LeaderFill, totals.Total]
-#: Groups whose total is remembered, so that what repeats it costs nothing.
-REMEMBERED = 50_000
+#: Groups whose total is remembered, so that what repeats it costs nothing: those of a poll's
+#: overlap. Beyond it a repetition costs a transaction without news.
+REMEMBERED = 5_000
 
 
 class Intake:

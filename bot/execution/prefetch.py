@@ -61,6 +61,6 @@ async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int)
             )
         except Unavailable:
             continue  # it will be fetched when it is needed, and that decision says so
-        if found is not None:
+        if found is not None and found.accepting:
             tokens += found.tokens
     await books.watch(tokens, max_age_us=RECENT_US)

@@ -142,6 +142,7 @@ def test_long_text_is_refused_by_its_beginning():
 
 
 def test_the_last_moment_of_a_second_and_of_a_day_belong_to_them():
+    assert rfc3339(1_999_500) == "1970-01-01T00:00:01.999Z"
     assert rfc3339(1_999_999) == "1970-01-01T00:00:01.999Z"
     assert rfc3339(253_402_300_799 * M + 999_999) == "9999-12-31T23:59:59.999Z"
     assert utc_day(253_402_300_799 * M + 999_999) == "9999-12-31"

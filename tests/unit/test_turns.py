@@ -141,6 +141,12 @@ def test_of_one_moment_purchases_come_before_sales_and_an_end_after_both():
     assert found.cash == -M  # a payout is owed, not paid
 
 
+def test_of_one_moment_a_sale_takes_a_part_of_all_that_was_bought_by_then():
+    before = fill(1, Side.BUY, 10 * M, 2 * M, 1)
+    bought, sold = fill(3, Side.BUY, 10 * M, 6 * M, 5), fill(2, Side.SELL, 10 * M, 5 * M, 5)
+    assert fold([before, bought, sold]).position.realized == M  # at an average of 0.40
+
+
 def test_a_payout_takes_its_shares_and_realises_what_it_brings():
     found = fold([fill(1, Side.BUY, 10 * M, 4 * M, 1)], [Payout(2, 10 * M, 10 * M)])
     assert (found.position.shares, found.position.cost, found.position.realized) == (0, 0, 6 * M)
@@ -159,6 +165,10 @@ def test_one_unit_is_moved_like_any_other():
     assert (found.shares, found.cost, found.realized) == (0, 0, 2)
     found = fold([fill(1, Side.BUY, 2, 6, 1), fill(2, Side.SELL, 1, 5, 2)]).position
     assert (found.shares, found.cost, found.realized) == (1, 3, 2)
+    found = fold([fill(1, Side.BUY, 2, 6, 1), fill(2, Side.BUY, 1, 5, 2)]).position
+    assert (found.shares, found.cost, found.realized) == (3, 11, 0)
+    found = fold([fill(1, Side.SELL, 2, 10, 1), fill(2, Side.BUY, 1, 3, 2)]).position
+    assert (found.shares, found.cost, found.realized) == (-1, -5, 2)
     found = fold([fill(1, Side.SELL, 1, 5, 1), fill(2, Side.SELL, 1, 5, 2)]).position
     assert (found.shares, found.cost, found.realized) == (-2, -10, 0)
 
@@ -201,6 +211,7 @@ def test_an_exit_slips_three_ticks_and_never_under_its_floor():
     assert sale(left_at=0, book=Book(((20_000, M),), (), NOW)).price == 10_000
     assert (floor(500_000, 10_000, 150_000), floor(500_000, 1_000, 150_000)) == (430_000, 425_000)
     assert floor(500_001, 1_000, 150_000) == 425_000
+    assert floor(500_002, 1_000, 150_000) == 426_000  # a millionth above the grid
     assert floor(501_177, 1_000, 150_000) == 426_000
 
 
@@ -264,6 +275,9 @@ def test_what_a_burst_has_brought_is_told_apart_from_what_is_held():
     assert decide(replace(spent, held=10 * M - 1)).reason is SkipReason.BURST_SPENT
     assert decide(replace(spent, held=10 * M)).reason is SkipReason.ALREADY_COPIED
     assert decide(replace(VIEW, copied_before=True)).reason is SkipReason.ALREADY_COPIED
+    odd = replace(VIEW, spent=Spent(10 * M, 3), held=1)  # half of three is one
+    assert decide(odd).reason is SkipReason.ALREADY_COPIED
+    assert decide(replace(odd, held=0)).reason is SkipReason.BURST_SPENT
     # A dollar of its budget is left, or a cent less.
     assert isinstance(decide(replace(VIEW, spent=Spent(9 * M, 18 * M), held=18 * M)), Proposal)
     last = decide(replace(VIEW, spent=Spent(9 * M + 1, 18 * M), held=18 * M))
