@@ -176,7 +176,9 @@ def tried(group: Group, *, only: str, everything: bool) -> dict[str, int]:
     group.run(group.probe)
     names = [name for name in group.results() if only in ("", part_of(name))]
     mutants = chosen(names, everything=everything)
-    if left := [name for name in mutants if group.results()[name] is None]:
+    before = group.results()
+    # What has survived is tried again: tests may have come, which mutmut does not look for.
+    if left := [name for name in mutants if before[name] not in _KILLED]:
         group.run(*left)
     found = group.results()
     return {name: code for name in mutants if (code := found[name]) is not None}

@@ -39,7 +39,7 @@ def scanned(path, statements) -> list[str]:
             tables = {alias: table for table, alias in names.items()}
             for row in ledger.execute(f"EXPLAIN QUERY PLAN {statement}"):
                 scan = _SCAN.match(row[3])
-                if scan is None or scan[1] in ("CONSTANT", "SUBQUERY") or scan[1].startswith("("):
+                if scan is None or re.match(r"CONSTANT|SUBQUERY|\(|\d+-ROW", scan[1]):
                     continue
                 table = tables.get(scan[1], scan[1])
                 if scan[2] in NEWEST and "LIMIT" in statement:

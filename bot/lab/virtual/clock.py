@@ -5,17 +5,12 @@ than the clock on the wall.
 """
 
 import asyncio
-import random
 import selectors
 import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from bot.ledger.connection import Elsewhere
-
 T = TypeVar("T")
-#: So often a connection is at work for others when it is asked.
-ELSEWHERE = 0.05
 
 
 class _Skipping(selectors.SelectSelector):
@@ -56,24 +51,17 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Inline:
-    """A ledger's connection without a thread: its other thread is a turn of the loop away.
+    """A ledger's connection without a thread: work runs at once, in the caller's."""
 
-    Now and then others have the lock, or a disk is slow: drawn from `rng`.
-    """
-
-    def __init__(self, uri: str, rng: random.Random) -> None:
+    def __init__(self, uri: str) -> None:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
-        self._rng = rng
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` with the connection, a little later."""
-        await asyncio.sleep(self._rng.uniform(0, 0.01))
-        return work(self._db)
+        """Run `work` with the connection."""
+        return self.at_once(work)
 
     def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` with the connection; raises Elsewhere as a real one would."""
-        if (drawn := self._rng.random()) < ELSEWHERE:
-            raise Elsewhere(locked=drawn < ELSEWHERE / 2)
+        """Run `work` with the connection."""
         return work(self._db)
 
     async def close(self) -> None:

@@ -52,7 +52,6 @@ class Trade:
 
     def fill(self, settlement: Settlement | None = None) -> Fill:
         """Return it as the executor hears of it, now or as it was."""
-        usdc = self.shares * PRICE // MICRO
         return Fill(
             self.id,
             self.order.id,
@@ -60,7 +59,7 @@ class Trade:
             self.order.token,
             self.order.side,
             self.shares,
-            usdc,
+            self.shares * PRICE // MICRO,
             0,
             settlement or self.settlement,
             self.tx,
@@ -216,19 +215,20 @@ class VirtualExchange:
         return self._known.get(ConditionId(condition))
 
     def at_hand(self, condition: str, token: TokenId, *, max_age_us: int) -> Market | None:
-        """Half of the time everything is: then a decision waits for nobody."""
+        """Half of the time it is: then a decision waits for nobody."""
+        self.alive()
         return self._known.get(ConditionId(condition)) if self.rng.random() < 0.5 else None
 
     def forget_market(self, condition: str) -> None:
-        """Facts never change here."""
+        """Facts never change."""
 
     async def watch(self, tokens: list[TokenId], *, max_age_us: int) -> None:
         """Books are always there."""
 
     def book(self, token: TokenId) -> Book | None:
         """Return a deep book around one half."""
-        bids = () if token in self.dry else ((PRICE - 10_000, 10**6 * MICRO),)
-        return Book(bids, ((PRICE, 10**6 * MICRO),), int(self.now_s() * MICRO))
+        bid = () if token in self.dry else ((PRICE - 10_000, 10**6 * MICRO),)
+        return Book(bid, ((PRICE, 10**6 * MICRO),), int(self.now_s() * MICRO))
 
     def last_bid(self, token: TokenId) -> int | None:
         """Bids are always the same, where there are any."""

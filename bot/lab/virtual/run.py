@@ -257,7 +257,7 @@ class Process:
             await execution.loop.run(self.stopping)
 
     async def _connect(self, uri: str) -> clock.Inline:
-        connection = clock.Inline(uri, self._run.rng)
+        connection = clock.Inline(uri)
         self._connections.append(connection)
         return connection
 
