@@ -28,7 +28,7 @@ test-root: $(VENV)/installed
 test-expected: $(VENV)/installed
 	$(BIN)/python -m pytest -q -m expected
 
-# Which tests notice a line that is broken? Two hours; `make mutants ONLY=risk` takes one part.
+# Which tests notice a line that is broken? Hours; `make mutants ONLY=risk` takes one part.
 mutants: $(VENV)/installed
 	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))
 

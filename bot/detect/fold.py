@@ -7,7 +7,7 @@ from bot.ledger.leaders import TradeRow
 from bot.model import totals
 from bot.model.intent import mirror
 from bot.model.leader import Holding, LeaderFill, Wallet
-from bot.model.market import ConditionId, Side, TokenId
+from bot.model.market import ConditionId, Side
 from bot.model.signal import Signal, SignalKind
 
 Pair = tuple[str, str]  #: (wallet, token)
@@ -23,7 +23,7 @@ class Sight:
     seen_us: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Growth:
     """By how much a trade has grown, who saw it, and what its leader has bought with it."""
 
@@ -62,7 +62,7 @@ class Trade:
             kind=SignalKind.INCREASE if fill.side is Side.BUY else SignalKind.DECREASE,
             portfolio=mirror(fill.wallet),
             condition=fill.condition,
-            token=TokenId(fill.token),
+            token=fill.token,
             trade_id=trade_id,
             note="",
             seq=self.signals,
@@ -82,7 +82,7 @@ class Trade:
         )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Moved:
     """A leader's holding after his trades, and when that was seen."""
 
@@ -134,7 +134,7 @@ def _move(
     after = totals.moved(before, fill.side, more[0])
     moved[pair] = Moved(fill.condition, after, sight.seen_us)
     trade.emitted = trade.target
-    earlier = trade.grown or Growth(0, 0, _said_by(sight), sight.seen_us, 0)
+    earlier = trade.grown or Growth(0, 0, sight.source.split(":")[0], sight.seen_us, 0)
     trade.grown = Growth(
         earlier.shares + more[0],
         earlier.usdc + more[1],
@@ -142,7 +142,3 @@ def _move(
         earlier.seen_us,
         after.watched,
     )
-
-
-def _said_by(sight: Sight) -> str:
-    return sight.source.split(":")[0]

@@ -43,8 +43,10 @@ class Rtds:
         silence_s: int,
         reconnect_s: int,
         now_us: Callable[[], int],
+        most: int = MOST,
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
+        self._most = most  #: sights that wait
         self._rows: TTLCache[tuple[str, totals.Group], set[LeaderFill]] = TTLCache(50_000, 900)
         self._waiting: deque[Sight] = deque()
         self._fresh = asyncio.Event()
@@ -89,7 +91,7 @@ class Rtds:
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
         rows = self._rows.setdefault((source, fill.group), set())
         rows.add(fill)
-        if len(self._waiting) >= MOST:
+        if len(self._waiting) >= self._most:
             # The ledger is away: what is dropped here, the Data API tells again.
             self._waiting.popleft()
             self.dropped += 1

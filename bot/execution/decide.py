@@ -79,10 +79,11 @@ class Decider:
         Raises Unavailable if market facts are needed that the exchange does not give now, and
         InvariantBroken if another executor has been started on this ledger.
         """
-        about = Purchase(signal.id, signal.portfolio, signal.condition, signal.token)
-        if (seen := await self._see(about)) is None:
+        purchase = signal.purchase
+        assert purchase is not None, "whatever is no increase is decided by leaving"
+        if (seen := await self._see(purchase)) is None:
             return await self.ledger.transact(self._skip_unknown, signal)
-        return await self.ledger.transact(self._decide, about, seen, stopping)
+        return await self.ledger.transact(self._decide, purchase, seen, stopping)
 
     async def at_once(self, purchase: Purchase, stopping: asyncio.Event) -> Order | Skip | Later:
         """Do the same for a purchase that nobody has looked at yet, if nothing comes before it.

@@ -689,4 +689,12 @@ MUTANTS = {
         "bot/ledger/positions.py", "SUM(f.usdc + f.fee) FROM fill f", "0 * SUM(f.usdc + f.fee) FROM fill f",
         "tests/integration/test_edges.py::test_money_that_is_spent_counts_once_against_the_limits",
     ),
+    "closed markets have no books": (
+        "bot/execution/prefetch.py", "if found is not None and found.accepting:", "if found is not None:",
+        "tests/integration/test_books.py::test_no_book_is_kept_ready_of_a_market_that_takes_no_orders",
+    ),
+    "what waits for the ledger is bounded": (
+        "bot/detect/rtds.py", "if len(self._waiting) >= self._most:", "if False:",
+        "tests/integration/test_edges.py::test_what_waits_for_a_ledger_that_is_away_is_bounded",
+    ),
 }  # fmt: skip

@@ -5,7 +5,7 @@ import contextlib
 import time
 
 from bot.detect.intake import Intake
-from bot.execution.prefetch import Warmer
+from bot.execution.prefetch import Warmer, prefetch
 from bot.ledger import leaders
 from bot.ledger.db import insert
 from bot.model.market import Side
@@ -205,3 +205,12 @@ async def test_an_entry_that_needs_no_book_does_not_wait_for_one(tmp_path):
         await r.settled()
         assert r.value("SELECT price FROM orders") == 530_000
         assert r.sim.limits.asked["clob GET /book"] == 0
+
+
+async def test_no_book_is_kept_ready_of_a_market_that_takes_no_orders(tmp_path):
+    async with rig(tmp_path) as r, watching(r) as books:
+        await r.sees(market=0)
+        await r.sees(market=1)
+        r.sim.director.acts.do_close(0, quotes=True)
+        await prefetch(r.ledger, books, r.clob.public, now_us=now_us())
+        assert set(books._carried) == set(r.market(1).tokens)

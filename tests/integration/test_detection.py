@@ -13,7 +13,7 @@ from websockets.asyncio.server import serve
 from bot import failpoints
 from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
-from bot.detect.rtds import Rtds
+from bot.detect.rtds import MOST, Rtds
 from bot.errors import Unavailable
 from bot.ledger import leaders
 from bot.polymarket.data_api import DataApi
@@ -26,12 +26,13 @@ FAST = Plan(gap_ms=20, data_lag_ms=300, rtds_delay_ms=10, failed_share=0, retrie
 
 
 @contextlib.asynccontextmanager
-async def watching(r, *, rtds=True, data=True, **detect):
+async def watching(r, *, rtds=True, data=True, most=MOST, **detect):
     transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
     settings = DetectSettings(poll_s=1, **detect)
     stream = Rtds(
-        r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us
-    )
+        r.addresses["rtds_url"], r.intake, boot_id=1, silence_s=30, reconnect_s=60, now_us=now_us,
+        most=most,
+    )  # fmt: skip
     polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
     tasks = [asyncio.create_task(stream.run())] if rtds else []
     tasks += [asyncio.create_task(polling.run(await r.intake.load()))] if data else []

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from bot.detect import rtds
 from bot.execution import look
 from bot.ledger import orders, positions
 from bot.model.fees import highest_fee
@@ -145,9 +144,8 @@ async def test_money_that_is_spent_counts_once_against_the_limits(tmp_path, sett
         assert used.reserved == used.reserved_market == order.reserved - spent
 
 
-async def test_what_waits_for_a_ledger_that_is_away_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(rtds, "MOST", 5)
-    async with rig(tmp_path, FAST) as r, watching(r, data=False) as (stream, _):
+async def test_what_waits_for_a_ledger_that_is_away_is_bounded(tmp_path):
+    async with rig(tmp_path, FAST) as r, watching(r, data=False, most=5) as (stream, _):
         other = sqlite3.connect(r.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         for number in range(40):
