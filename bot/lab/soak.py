@@ -59,7 +59,7 @@ class SoakVerdict:
     hours: float
     trades: int
     orders: int
-    markets: int  #: listed on the way; all but the last have ended
+    markets: int  #: listed on the way; all but the last twelve have ended
     losses: int  #: of a connection
     gauges: dict[str, dict[str, tuple[float, float]]]
     ledger_bytes_per_trade: tuple[float, float]

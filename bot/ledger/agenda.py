@@ -1,7 +1,7 @@
 """What there is to do: signals nobody has decided, by what they ask for. Read in one look.
 
 Whatever has to wait (an order of its position in flight, a market whose answer is awaited) is left
-out by the query: ten thousand signals that wait cost those behind them nothing.
+out by the query: ten thousand signals that wait keep nobody behind them from being read.
 """
 
 from collections.abc import Collection
