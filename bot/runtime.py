@@ -73,7 +73,8 @@ class Boot:
     state: str = "starting"
     trouble: str = ""  #: what it waits for, told over the socket where the ledger cannot be written
     detail: Callable[[], Mapping[str, object]] = dict  #: gauges of its own, for the status screen
-    progress_us: int | None = None
+    progressed: Callable[[], int | None] = lambda: None  #: when work got done, microseconds
+    progress_us: int | None = None  #: the last that it told
     ready_us: int | None = None
     _pss: int = 0
     _weighed_us: int = 0  #: when that was measured: the kernel adds up pages for milliseconds
@@ -89,6 +90,8 @@ class Boot:
     async def beat(self) -> None:
         """Store that the loop turns and when it last got work done."""
         at = now_us()
+        if (told := self.progressed()) is not None:
+            self.progress_us = min(at, max(told, self.progress_us or 0))
         if not self._weighed_us <= at < self._weighed_us + WEIGH_US:
             self._weighed_us, self._pss = at, pss_bytes()
         gauges = {

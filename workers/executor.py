@@ -134,11 +134,7 @@ async def _work(
 ) -> None:
     loop, reconciler = execution.loop, execution.reconciler
 
-    async def progress() -> None:
-        while True:
-            boot.progress_us = loop.progress_us or boot.progress_us
-            await asyncio.sleep(1)
-
+    boot.progressed = lambda: loop.progress_us
     boot.on_message = _hearing(boot, execution, books)
     boot.detail = lambda: {"books_live": books.connected, "user_live": user.stream.connected}
     async with asyncio.TaskGroup() as group:
@@ -149,7 +145,6 @@ async def _work(
             "prefetch": _keep_fresh(boot, books, clob),
             "clock": _mind_clock(boot, clob),
             "restriction": _mind_restriction(boot, clob),
-            "progress": progress(),
             "reconcile": _watch_differences(reconciler, RETRY_S),
         }
         background = [group.create_task(work, name=name) for name, work in tasks.items()]

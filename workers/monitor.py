@@ -32,7 +32,6 @@ FRESH_S = 5
 class Sources:
     """All that the monitor listens to, and where it announces what is new."""
 
-    boot: Boot
     sender: Sender
     intake: Intake
     rtds: Rtds
@@ -53,14 +52,11 @@ class Sources:
             "dropped_sights": self.rtds.dropped,
         }
 
-    async def progress(self) -> None:
-        """Note that work got done whenever any source said anything."""
-        while True:
-            stream = self.rtds.stream
-            fresh = stream.connected and time.monotonic() - stream.data_heard < FRESH_S
-            if fresh or (self.activity.answered_us or 0) > (self.boot.progress_us or 0):
-                self.boot.progress_us = now_us()
-            await asyncio.sleep(1)
+    def progressed(self) -> int | None:
+        """Return when a source was last known to be at work, microseconds."""
+        stream = self.rtds.stream
+        fresh = stream.connected and time.monotonic() - stream.data_heard < FRESH_S
+        return now_us() if fresh else self.activity.answered_us
 
 
 def make_sources(boot: Boot, data: Transport, clob: Transport, gamma: Transport) -> Sources:
@@ -93,7 +89,7 @@ def make_sources(boot: Boot, data: Transport, clob: Transport, gamma: Transport)
     life = MarketLife(
         boot.ledger, Resolutions(clob, gamma), lambda c: sender.put(SignalSeen(c)), now_us
     )
-    return Sources(boot, sender, intake, rtds, activity, life, catalogue, listings)
+    return Sources(sender, intake, rtds, activity, life, catalogue, listings)
 
 
 async def monitor(boot: Boot) -> None:
@@ -118,9 +114,9 @@ async def monitor(boot: Boot) -> None:
     )
     sources = make_sources(boot, transport, clob, gamma)
     followed = await sources.intake.load()
-    boot.detail = sources.detail
+    boot.detail, boot.progressed = sources.detail, sources.progressed
     await boot.ready()
-    tasks = [sources.sender.run(), sources.progress(), sources.life.run(), _watch_health(boot)]
+    tasks = [sources.sender.run(), sources.life.run(), _watch_health(boot)]
     if settings.detect.catalogue != "off":
         tasks += [sources.catalogue.run(followed), sources.listings.run()]
     if settings.detect.rtds:

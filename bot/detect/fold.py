@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bot.ledger.leaders import TradeRow
+from bot.ledger.leaders import NewTrade, TradeRow
 from bot.model import totals
 from bot.model.intent import mirror
 from bot.model.leader import Holding, LeaderFill, Wallet
@@ -51,6 +51,11 @@ class Trade:
     def target(self) -> totals.Total:
         """Return what it amounts to: the largest total of any source."""
         return totals.target(self.by_source)
+
+    def new(self) -> NewTrade:
+        """Return it as what is stored of it first, together with its first signal."""
+        told = (0, 0) if self.grown is None else self.emitted
+        return NewTrade(self.fill, self.target, told, int(self.grown is not None), self.seen_us)
 
     def signal(self, trade_id: int) -> Signal | None:
         """Return what its growth asks for, under the id it is stored by; None without growth."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from cachetools import LRUCache
 
 from bot import failpoints
-from bot.detect.fold import Pair, Sight, Trade, fold
+from bot.detect.fold import Pair, Sight, fold
 from bot.ledger import leaders, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
@@ -107,26 +107,27 @@ class Intake:
 
 def _store(tx: Tx, sights: Sequence[Sight]) -> list[Signal]:
     """Fold sights, store what is news of them, and return the signals."""
-    groups = dict.fromkeys(sight.fill.group for sight in sights)
-    stored = {group: row for group in groups if (row := leaders.trade(tx, group)) is not None}
+    groups = list(dict.fromkeys(sight.fill.group for sight in sights))
     pairs: set[Pair] = {(sight.fill.wallet, sight.fill.token) for sight in sights}
     held = {pair: leaders.holding(tx, *pair) for pair in pairs}
-    trades, moved = fold(sights, stored, held)
-    found: list[Signal] = []
-    for trade in trades:
-        number = _store_trade(tx, trade)
-        leaders.store_totals(tx, number, {name: trade.by_source[name] for name in trade.raised})
-        if (news := trade.signal(number)) is not None:
-            signals.emit(tx, news)
-            found.append(news)
+    trades, moved = fold(sights, leaders.trades(tx, groups), held)
+    ids = {trade.fill.group: trade.id for trade in trades if trade.id is not None}
+    ids |= leaders.add_trades(tx, [trade.new() for trade in trades if trade.id is None])
+    told = [(trade, trade.signal(ids[trade.fill.group])) for trade in trades]
+    signals.add(tx, [news for trade, news in told if trade.id is None and news is not None])
+    for trade, news in told:
+        if trade.id is not None:
+            _grow(tx, trade.id, trade.target, news)
+    leaders.store_totals(
+        tx, [(ids[t.fill.group], name, t.by_source[name]) for t in trades for name in t.raised]
+    )
     for (wallet, token), after in moved.items():
         leaders.hold(tx, wallet, token, after.condition, after.holding, now_us=after.seen_us)
-    return found
+    return [news for _, news in told if news is not None]
 
 
-def _store_trade(tx: Tx, trade: Trade) -> int:
-    if trade.id is None:
-        return leaders.add_trade(tx, trade.fill, trade.target, now_us=trade.seen_us)
-    if trade.grown is None:
-        leaders.store_target(tx, trade.id, trade.target)
-    return trade.id
+def _grow(tx: Tx, trade_id: int, target: totals.Total, news: Signal | None) -> None:
+    if news is not None:
+        signals.emit(tx, news)
+    else:
+        leaders.store_target(tx, trade_id, target)

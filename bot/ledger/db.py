@@ -19,8 +19,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from bot.errors import ConfigError, LedgerAway, LedgerDamaged, LedgerError, SchemaMismatch
+from bot.errors import ConfigError, SchemaMismatch
 from bot.ledger.connection import BUSY_TIMEOUT, Connection, Elsewhere, Threaded, hastily
+from bot.ledger.refusal import refused
 
 Tx = sqlite3.Connection  #: a connection with an open transaction, on its own thread
 T = TypeVar("T")
@@ -32,6 +33,8 @@ SAFE_SQLITE = (3, 51, 3)
 #: A transaction takes no further item once it has written so many rows: beside batches of 2,000
 #: rows a small commit's p99 goes from 3 to 36 ms.
 GROUP_ROWS = 200
+#: Rows of values in one statement.
+VALUES = 200
 #: A lock that somebody has is asked for again so soon, and so often.
 RETRY_S, TRIES = 0.0005, 20
 
@@ -280,36 +283,6 @@ def _check(tx: Tx) -> None:
         )
 
 
-_AWAY = frozenset({"BUSY", "LOCKED", "FULL", "READONLY", "IOERR", "CANTOPEN"})
-_DAMAGED = frozenset({"CORRUPT", "NOTADB"})
-#: Part of SQLite's message, and the fix.
-_FIXES = (
-    ("not a database", "not a ledger; move it away, or restore a backup with botctl db restore"),
-    ("malformed", "corrupt; restore a backup with botctl db restore"),
-    (
-        "unable to open",
-        "cannot be opened; check path and permissions, and that the disk is not read-only",
-    ),
-    ("readonly", "read-only; make it and its folder writable for this user"),
-    ("locked", "locked by another program; open it read-only elsewhere"),
-    ("is full", "disk is full; free some space, work resumes by itself"),
-    ("disk I/O", "the disk refuses; check its space, limits and health, work resumes by itself"),
-)
-
-
-def refused(path: Path, error: BaseException) -> LedgerError:
-    """Return what an error of SQLite means for a ledger, with the fix.
-
-    LedgerAway where trying again later may help, LedgerDamaged where only a backup does.
-    """
-    cause = getattr(error, "orig", None) or error
-    kind = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_").split("_")[0]
-    message = str(cause)
-    text = next((f"{message}: {fix}" for part, fix in _FIXES if part in message), message)
-    family = LedgerAway if kind in _AWAY else LedgerDamaged if kind in _DAMAGED else LedgerError
-    return family(f"ledger {path}: {text}")
-
-
 def run(tx: Tx, sql: str, /, **values: Any) -> int:
     """Execute one statement and return the number of rows it changed."""
     return tx.execute(sql, values).rowcount
@@ -321,16 +294,35 @@ def insert(tx: Tx, table: str, values: Mapping[str, Any], *, ignore: bool = Fals
     return run(tx, _insert(table, tuple(values)) + tail, **values)
 
 
-def added(tx: Tx, table: str, values: Mapping[str, Any], returning: str = "*") -> dict[str, Any]:
-    """Insert one row and return columns of it as it stands."""
-    (row,) = rows(tx, f"{_insert(table, tuple(values))} RETURNING {returning}", **values)
-    return row
+def insert_all(tx: Tx, table: str, values: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of the same columns."""
+    if values:
+        tx.executemany(_insert(table, tuple(values[0])), values)
+
+
+def added(
+    tx: Tx, table: str, values: Sequence[Mapping[str, Any]], returning: str = "*"
+) -> list[dict[str, Any]]:
+    """Insert rows of the same columns; return columns of them as they stand, in no order."""
+    if not values:
+        return []
+    head = f"INSERT INTO {table} ({', '.join(values[0])})"
+    return _together(tx, head, [tuple(row.values()) for row in values], f"RETURNING {returning}")
 
 
 def upsert(tx: Tx, table: str, keys: Sequence[str], values: Mapping[str, Any]) -> None:
     """Insert one row, or overwrite the row with the same `keys`."""
     columns = tuple(values)
     run(tx, _insert(table, columns) + _overwrite(tuple(keys), columns), **values)
+
+
+def upsert_all(
+    tx: Tx, table: str, keys: Sequence[str], values: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows of the same columns, or overwrite the rows with the same `keys`."""
+    if values:
+        columns = tuple(values[0])
+        tx.executemany(_insert(table, columns) + _overwrite(tuple(keys), columns), values)
 
 
 @lru_cache
@@ -347,9 +339,37 @@ def _overwrite(keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
 
 def rows(tx: Tx, sql: str, /, **values: Any) -> list[dict[str, Any]]:
     """Return every row of a query as a dictionary."""
-    cursor = tx.execute(sql, values)
+    return _named(tx.execute(sql, values))
+
+
+def _named(cursor: Any) -> list[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def among(
+    tx: Tx, sql: str, columns: str, wanted: Sequence[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    """Return every row of a query that joins the table `wanted`, whose `columns` are told.
+
+    Joined, each is looked up by its index; a list after IN is read against a whole table by some
+    versions of SQLite.
+    """
+    return _together(tx, f"WITH wanted ({columns}) AS (", wanted, f") {sql}")
+
+
+def _together(
+    tx: Tx, head: str, values: Sequence[tuple[Any, ...]], tail: str
+) -> list[dict[str, Any]]:
+    """Return the rows of a statement with many VALUES: so many of them at once."""
+    found: list[dict[str, Any]] = []
+    for first in range(0, len(values), VALUES):
+        some = values[first : first + VALUES]
+        marks = f"({', '.join('?' * len(some[0]))})"
+        sql = f"{head} VALUES {', '.join([marks] * len(some))} {tail}"
+        cursor = tx.execute(sql, [value for row in some for value in row])
+        found += _named(cursor)
+    return found
 
 
 def one(tx: Tx, sql: str, /, **values: Any) -> dict[str, Any] | None:

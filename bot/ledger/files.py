@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import ConfigError, LedgerDamaged, LedgerError, SchemaMismatch
-from bot.ledger.db import SCHEMA, refused
+from bot.ledger.db import SCHEMA
+from bot.ledger.refusal import refused
 from bot.model.intent import Portfolio
 
 #: Alembic keeps what it works on in its module.

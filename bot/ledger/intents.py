@@ -99,7 +99,7 @@ def add(
         "deadline_us": deadline_us,
         "burst_us": burst_us,
     }
-    return _intent(added(tx, "intent", values))
+    return _intent(added(tx, "intent", [values])[0])
 
 
 def change(tx: Tx, intent: Intent, *, target: int, price: int | None, now_us: int) -> None:

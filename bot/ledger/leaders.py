@@ -1,16 +1,20 @@
 """Leaders and what they did: cursors, leader trades, holdings, signals."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bot.ledger import tally
-from bot.ledger.db import Tx, added, insert, one, rows, run, scalar, upsert
+from bot.ledger.db import Tx, added, among, insert, one, rows, run, scalar, upsert, upsert_all
 from bot.ledger.orders import FLYING, UNSETTLED
 from bot.model.amounts import CENT
 from bot.model.leader import Holding, LeaderFill, Wallet
 from bot.model.market import ConditionId, TokenId
-from bot.model.units import MICRO
+from bot.model.totals import Group, Total
+from bot.model.units import MICRO, utc_day
 
+_KEY = "tx, wallet, token, side"
 #: No source shows rows older than its cursor by more than this.
 REPLAY_S = 86_400
 
@@ -20,9 +24,20 @@ class TradeRow:
     """A stored leader trade with every source's running total (shares, usdc)."""
 
     id: int
-    totals: dict[str, tuple[int, int]]
-    emitted: tuple[int, int]
+    totals: dict[str, Total]
+    emitted: Total
     signals: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrade:
+    """A leader trade to store, and how much of it the one signal that is stored with it tells."""
+
+    fill: LeaderFill
+    total: Total
+    emitted: Total
+    signals: int
+    seen_us: int
 
 
 def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
@@ -91,35 +106,52 @@ def advance(tx: Tx, source: str, wallet: str, position_s: int, *, now_us: int) -
     upsert(tx, "cursor", ["source", "wallet"], values)
 
 
-def trade(tx: Tx, group: tuple[str, str, str, str]) -> TradeRow | None:
-    """Return the leader trade of a group key (tx, wallet, token, side), or None."""
-    row = one(
+def trades(tx: Tx, groups: Sequence[Group]) -> dict[Group, TradeRow]:
+    """Return the stored leader trades of group keys (tx, wallet, token, side)."""
+    found = among(
         tx,
-        "SELECT id, emitted_shares, emitted_usdc, signals FROM leader_trade"
-        " WHERE tx = :tx AND wallet = :wallet AND token = :token AND side = :side",
-        **dict(zip(("tx", "wallet", "token", "side"), group, strict=True)),
+        "SELECT id, tx, wallet, token, side, emitted_shares, emitted_usdc, signals"
+        f" FROM wanted JOIN leader_trade USING ({_KEY})",
+        _KEY,
+        groups,
     )
-    if row is None:
-        return None
-    totals = rows(
+    totals: dict[int, dict[str, Total]] = {row["id"]: {} for row in found}
+    for row in among(
         tx,
-        "SELECT source, shares, usdc FROM leader_trade_source WHERE trade_id = :id",
-        id=row["id"],
-    )
-    return TradeRow(
-        id=row["id"],
-        totals={t["source"]: (t["shares"], t["usdc"]) for t in totals},
-        emitted=(row["emitted_shares"], row["emitted_usdc"]),
-        signals=row["signals"],
-    )
+        "SELECT trade_id, source, shares, usdc FROM wanted"
+        " JOIN leader_trade_source USING (trade_id)",
+        "trade_id",
+        [(number,) for number in totals],
+    ):
+        totals[row["trade_id"]][row["source"]] = (row["shares"], row["usdc"])
+    return {
+        _group(row): TradeRow(
+            id=row["id"],
+            totals=totals[row["id"]],
+            emitted=(row["emitted_shares"], row["emitted_usdc"]),
+            signals=row["signals"],
+        )
+        for row in found
+    }
 
 
-def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) -> int:
-    """Insert a leader trade of so many (shares, usdc), of which nothing was emitted; return its id.
+def _group(row: Mapping[str, Any]) -> Group:
+    return row["tx"], row["wallet"], row["token"], row["side"]
 
-    No source's total is stored yet.
-    """
-    values = {
+
+def add_trades(tx: Tx, trades: Sequence[NewTrade]) -> dict[Group, int]:
+    """Insert leader trades, and return their ids. No source's total is stored yet."""
+    values = [_values(trade) for trade in trades]
+    found = added(tx, "leader_trade", values, f"id, {_KEY}")
+    seen = Counter((trade.fill.wallet, utc_day(trade.seen_us)) for trade in trades)
+    for (wallet, day), number in seen.items():
+        tally.add(tx, day, (tally.SEEN, wallet), n=number)
+    return {_group(row): row["id"] for row in found}
+
+
+def _values(trade: NewTrade) -> dict[str, Any]:
+    fill = trade.fill
+    return {
         "tx": fill.tx,
         "wallet": fill.wallet,
         "token": fill.token,
@@ -127,26 +159,30 @@ def add_trade(tx: Tx, fill: LeaderFill, total: tuple[int, int], *, now_us: int) 
         "condition": fill.condition,
         "outcome": fill.outcome,
         "title": fill.title,
-        "shares": total[0],
-        "usdc": total[1],
-        "emitted_shares": 0,
-        "emitted_usdc": 0,
-        "signals": 0,
+        "shares": trade.total[0],
+        "usdc": trade.total[1],
+        "emitted_shares": trade.emitted[0],
+        "emitted_usdc": trade.emitted[1],
+        "signals": trade.signals,
         "traded_s": fill.traded_s,
-        "seen_us": now_us,
+        "seen_us": trade.seen_us,
     }
-    tally.count(tx, (tally.SEEN, fill.wallet), now_us=now_us)
-    return int(added(tx, "leader_trade", values, "id")["id"])
 
 
-def store_totals(tx: Tx, trade_id: int, totals: Mapping[str, tuple[int, int]]) -> None:
-    """Store running totals of a trade by source, as (shares, usdc)."""
-    for source, (shares, usdc) in totals.items():
-        values = {"trade_id": trade_id, "source": source, "shares": shares, "usdc": usdc}
-        upsert(tx, "leader_trade_source", ["trade_id", "source"], values)
+def store_totals(tx: Tx, found: Iterable[tuple[int, str, Total]]) -> None:
+    """Store running totals (shares, usdc) of trades, each by (trade's id, source)."""
+    upsert_all(
+        tx,
+        "leader_trade_source",
+        ["trade_id", "source"],
+        [
+            {"trade_id": number, "source": source, "shares": shares, "usdc": usdc}
+            for number, source, (shares, usdc) in found
+        ],
+    )
 
 
-def store_target(tx: Tx, trade_id: int, target: tuple[int, int]) -> None:
+def store_target(tx: Tx, trade_id: int, target: Total) -> None:
     """Store what a trade amounts to, as (shares, usdc), where that is not worth a signal."""
     run(
         tx,

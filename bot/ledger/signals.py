@@ -1,8 +1,10 @@
 """Signals: what asks for a decision, and the queue of what has none yet."""
 
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
-from bot.ledger.db import Tx, insert, one, rows, run
+from bot.ledger.db import Tx, insert, insert_all, one, rows, run
 from bot.model.intent import leader_of
 from bot.model.market import Side
 from bot.model.signal import Signal, SignalKind
@@ -11,6 +13,16 @@ _COLUMNS = (
     "id", "kind", "portfolio", "condition", "token", "trade_id", "note", "seq", "shares", "usdc",
     "leader_watched", "source", "seen_us",
 )  # fmt: skip
+
+
+def add(tx: Tx, signals: Sequence[Signal]) -> None:
+    """Store the first signals of trades, which tell as much as is stored of them."""
+    insert_all(tx, "signal", [_values(signal) for signal in signals])
+
+
+def _values(signal: Signal) -> dict[str, Any]:
+    values = {name: getattr(signal, name) for name in _COLUMNS}
+    return values | {"kind": str(signal.kind), "decided": 0}
 
 
 def emit(tx: Tx, signal: Signal) -> bool:
@@ -29,9 +41,7 @@ def emit(tx: Tx, signal: Signal) -> bool:
         trade_id=signal.trade_id,
     )
     if not joined:
-        values = {name: getattr(signal, name) for name in _COLUMNS}
-        values |= {"kind": str(signal.kind), "decided": 0}
-        insert(tx, "signal", values)
+        insert(tx, "signal", _values(signal))
     run(
         tx,
         "UPDATE leader_trade SET shares = :shares, usdc = :usdc, emitted_shares = :shares,"

@@ -12,6 +12,11 @@ SEEN, COPIED, REALIZED = "seen", "copied", "realized"
 
 def count(tx: Tx, *counters: tuple[str, str], now_us: int, n: int = 1) -> None:
     """Raise counters (kind, key) of today by `n`, each once."""
+    add(tx, utc_day(now_us), *counters, n=n)
+
+
+def add(tx: Tx, day: str, *counters: tuple[str, str], n: int) -> None:
+    """Raise counters (kind, key) of a UTC day ('2026-11-27') by `n`, each once."""
     marks = ", ".join(f"(:day, :kind{i}, :key{i}, :n)" for i in range(len(counters)))
     values = {f"kind{i}": kind for i, (kind, _) in enumerate(counters)}
     values |= {f"key{i}": key for i, (_, key) in enumerate(counters)}
@@ -19,7 +24,7 @@ def count(tx: Tx, *counters: tuple[str, str], now_us: int, n: int = 1) -> None:
         tx,
         f"INSERT INTO tally (day, kind, key, n) VALUES {marks}"
         " ON CONFLICT (day, kind, key) DO UPDATE SET n = tally.n + excluded.n",
-        day=utc_day(now_us),
+        day=day,
         n=n,
         **values,
     )

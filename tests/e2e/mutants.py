@@ -560,6 +560,11 @@ MUTANTS = {
         "tests/integration/test_connection.py::"
         "test_who_has_to_wait_for_the_lock_waits_on_a_thread_and_the_loop_goes_on",
     ),
+    "a connection that is being closed is left alone": (
+        "bot/ledger/connection.py", "        self._given += 1  # closed", "        pass  # closed",
+        "tests/integration/test_connection.py::"
+        "test_nothing_runs_at_once_on_a_connection_that_is_being_closed",
+    ),
     "what cannot be named yet is asked for later": (
         "bot/detect/catalogue.py", "            self._later[condition] = (self._now() + int(pause * MICRO), pause)\n",
         "",

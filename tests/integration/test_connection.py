@@ -10,7 +10,7 @@ import pytest
 
 from bot.errors import LedgerError
 from bot.ledger import control
-from bot.ledger.connection import SLOW_S, SLOW_TIMES
+from bot.ledger.connection import SLOW_S, SLOW_TIMES, Elsewhere, Threaded
 from bot.ledger.db import Ledger, rows, run, scalar
 from bot.ledger.files import migrate
 from tests.rig import until
@@ -50,6 +50,16 @@ async def test_what_a_cancelled_caller_left_behind_is_written_before_the_ledger_
         asyncio.get_running_loop().call_later(0.1, other.execute, "COMMIT")
     assert other.execute("SELECT COUNT(*) FROM event").fetchone() == (1,)
     other.close()
+
+
+async def test_nothing_runs_at_once_on_a_connection_that_is_being_closed(path):
+    connection = await Threaded.connect(f"{path.as_uri()}?mode=rw")
+    assert await connection.run(lambda db: db.total_changes) == 0
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Elsewhere):
+        connection.at_once(lambda db: None)
+    await closing
 
 
 async def grouped(ledger, works):

@@ -13,9 +13,10 @@ from websockets.asyncio.server import serve
 from bot import failpoints
 from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
+from bot.detect.fold import Sight
 from bot.detect.rtds import MOST, Rtds
 from bot.errors import Unavailable
-from bot.ledger import leaders
+from bot.ledger import db, leaders
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
@@ -229,6 +230,29 @@ async def test_what_only_repeats_what_is_stored_takes_no_transaction(tmp_path):
         more = [(fill, (130 * M, fill.usdc))]
         assert await r.intake.absorb("data_api", more, seen_us=now_us()) == 1
         assert r.value("SELECT shares FROM leader_trade") == 130 * M
+
+
+async def test_more_than_a_statement_takes_is_stored_whole_and_counted_by_day(tmp_path):
+    number, day_us = db.VALUES + 17, 86_400 * M
+    less, whole = (30 * M, 15 * M), (31 * M, 15_500_000)
+    async with rig(tmp_path) as r:
+        first = await r.sees(shares=whole[0], price=500_000)
+        fills = [dataclasses.replace(first, tx=f"0x{n:064x}") for n in range(100, 100 + number)]
+        seen = [Sight("data_api", fill, less, now_us()) for fill in fills]
+        seen[0] = dataclasses.replace(seen[0], seen_us=seen[0].seen_us + day_us)
+        assert await r.intake.take(seen) == number
+        again = [dataclasses.replace(s, source="rtds:1:x", total=whole) for s in seen]
+        assert await r.intake.take(again) == number
+        told = r.query(
+            "SELECT t.tx, t.emitted_shares, t.emitted_usdc, t.signals, s.shares, s.usdc"
+            " FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
+        )
+        assert {row["tx"] for row in told} == {first.tx, *(fill.tx for fill in fills)}
+        assert {tuple(row.values())[1:] for row in told} == {(*whole, 1, *whole)}
+        assert r.value("SELECT shares FROM leader_position") == (number + 1) * whole[0]
+        assert r.value("SELECT COUNT(*) FROM leader_trade_source") == 2 * number + 1
+        counted = r.query("SELECT n FROM tally WHERE kind = 'seen' ORDER BY day")
+        assert [row["n"] for row in counted] == [number, 1]
 
 
 async def test_what_waits_together_is_stored_together(tmp_path):

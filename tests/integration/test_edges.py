@@ -47,11 +47,16 @@ async def test_connections_of_a_stream_are_not_added_up(tmp_path):
         await until(lambda: stream.stream.epoch != first, "another connection")
         r.sim.director.do_heal()
         await until(lambda: stream.stream.connected, "it is subscribed")
-        # Whether this is more of the same trade, or the same row told otherwise, nobody can know.
-        show(r, size=4)
-        show(r, transactionHash="0x" + "e" * 64)
         after, both = "0x" + "e" * 64, "0x" + "d" * 64
-        await until(lambda: after in {key[0] for key in totals(r)}, "what came after it")
+
+        def shown() -> bool:
+            # Whether this is more of the same trade, or the same row told otherwise, nobody can
+            # know. Again and again: another connection may just be hanging up.
+            show(r, size=4)
+            show(r, transactionHash=after)
+            return after in {key[0] for key in totals(r)}
+
+        await until(shown, "what came after it")
         assert {key[0]: shares for key, shares in totals(r).items()}[both] == 10 * M
 
 

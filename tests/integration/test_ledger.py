@@ -113,14 +113,14 @@ async def test_three_processes_that_read_and_write_lose_no_update(path):
         await ledger.transact(lambda tx: account.open_account(tx, "w", 1000, now_us=1))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
-    processes = [context.Process(target=_spend, args=(str(path), 200, barrier)) for _ in range(3)]
+    processes = [context.Process(target=_spend, args=(str(path), 80, barrier)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         await asyncio.to_thread(process.join)
     async with Ledger(path).open() as ledger:
         assert (
-            await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 600
+            await ledger.transact(lambda tx: scalar(tx, "SELECT cash FROM account")) == 1000 - 240
         )
 
 

@@ -122,7 +122,7 @@ def quiet():
 
 TestOrderLife = OrderLife.TestCase
 TestOrderLife.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=25,
     derandomize=True,
     deadline=None,
