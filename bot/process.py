@@ -1,6 +1,7 @@
 """What a worker asks of its kernel, and tells its service manager."""
 
 import ctypes
+import gc
 import os
 import resource
 import socket
@@ -9,6 +10,8 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 _PR_SET_DUMPABLE = 4
+#: So many new containers, most of a few hundred bytes, come between two looks for cycles.
+COLLECT_AFTER = 10_000
 
 
 class Notify:
@@ -40,6 +43,17 @@ def pss_bytes() -> int:
 def handles() -> int:
     """Return how many file handles this process has open."""
     return len(os.listdir("/proc/self/fd")) - 1  # one is the list itself
+
+
+def collect_seldom() -> None:
+    """Let the collector of cycles leave alone what is here already, and look at the rest seldom.
+
+    Call it once everything is loaded. With Python's own thresholds it came by several times in
+    every decision: the p99 from a trade to our order was 25 ms and not 16.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 def harden() -> None:

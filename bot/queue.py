@@ -21,6 +21,7 @@ import structlog
 
 from bot import failpoints
 from bot.errors import ConfigError
+from bot.model.backoff import longest_s
 from bot.model.signal import Purchase
 
 logger = structlog.get_logger(__name__)
@@ -239,9 +240,7 @@ class Sender:
                     logger.debug("queue.lost", path=str(self._path))
                 finally:
                     writer.close()
-            await asyncio.sleep(
-                random.uniform(0.02, min(2.0, 0.05 * 2.0 ** min(failures, 8))),  # noqa: S311
-            )
+            await asyncio.sleep(random.uniform(0.02, longest_s(failures, 0.05, 2.0)))  # noqa: S311
 
     async def _deliver(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         acknowledger = asyncio.create_task(self._acknowledge(reader))

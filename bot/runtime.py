@@ -29,7 +29,7 @@ from bot.liveness import born_us
 from bot.logs import logging_to_stdout
 from bot.model.control import ControlMode
 from bot.model.units import MICRO
-from bot.process import Notify, handles, pss_bytes
+from bot.process import Notify, collect_seldom, handles, pss_bytes
 from bot.queue import Message, Ping, serve
 from bot.watchdog import Watchdog
 
@@ -82,6 +82,7 @@ class Boot:
 
     async def ready(self, state: str = "running") -> None:
         """Say that work has begun."""
+        collect_seldom()
         self.state, self.trouble, self.ready_us = state, "", now_us()
         self.progress_us = self.ready_us
         self._notify.send("READY=1")

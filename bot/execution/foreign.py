@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bot.execution import fills
-from bot.ledger import account, control, covers, leaders, orders, positions, tally
+from bot.ledger import account, control, covers, leaders, orders, positions
 from bot.ledger.db import Tx
 from bot.model.fill import Fill, Settlement
 from bot.model.intent import EXTERNAL, Cover, Portfolio, leader_of
@@ -48,7 +48,6 @@ def book(tx: Tx, fill: Fill, owner: Portfolio | None, *, now_us: int) -> str:
         f" {fill.order_id}, which is not in the ledger: booked {whose}"
     )
     control.record(tx, "executor", "trade.foreign", text, now_us=now_us)
-    tally.count(tx, ("trade", "foreign"), now_us=now_us)
     return text
 
 
@@ -154,7 +153,6 @@ def credit(tx: Tx, change: int, *, now_us: int) -> str:
     Neither is profit or loss.
     """
     account.move_opening(tx, change, now_us=now_us)
-    tally.count(tx, ("cash", "credit" if change > 0 else "rounding"), now_us=now_us)
     what = (
         "came from elsewhere: a deposit, redemption, yield, reward or rebate"
         if change > 0

@@ -13,8 +13,9 @@ import aiosqlite
 
 T = TypeVar("T")
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"
-#: Every statement of a worker stays prepared: there are more than the driver's own 128.
-STATEMENTS = 512
+#: Every statement of a worker stays prepared: there are more than the driver's own 128. Each
+#: takes some ten kilobytes.
+STATEMENTS = 256
 #: A disk that lets the event loop wait for longer than this, so often in a row, has its commits
 #: made beside it for a while.
 SLOW_S, SLOW_TIMES, SLOW_FOR_S = 0.02, 3, 60.0

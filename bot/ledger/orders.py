@@ -139,8 +139,6 @@ def move(
     )
     if changed != 1:
         raise InvariantBroken(f"order {order.id}: no longer {order.state}, cannot become {state}")
-    if state not in IN_FLIGHT:
-        tally.count(tx, ("order", str(state)), now_us=now_us)
 
 
 def note_matched(tx: Tx, order_id: str, matched: int | None) -> None:

@@ -8,6 +8,9 @@ from bot.model.market import ConditionId, Side, TokenId
 Wallet = NewType("Wallet", str)  #: EIP-55 checksummed address
 
 
+Row = tuple[int, int, int]  #: (shares, usdc, second)
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderFill:
     """One row of a feed: a filled order of one wallet in one transaction."""
@@ -27,6 +30,11 @@ class LeaderFill:
     def group(self) -> tuple[str, str, str, str]:
         """Return the identity of law 7: (transaction, wallet, token, side)."""
         return (self.tx, self.wallet, self.token, self.side)
+
+    @property
+    def row(self) -> "Row":
+        """Return what tells a row of its group from others: a title may be told otherwise."""
+        return (self.shares, self.usdc, self.traded_s)
 
 
 @dataclass(frozen=True, slots=True)

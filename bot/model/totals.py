@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from bot.model.intent import DUST_SHARES
-from bot.model.leader import Holding, LeaderFill
+from bot.model.leader import Holding, LeaderFill, Row
 from bot.model.market import Side
 
 Total = tuple[int, int]  #: (shares, usdc), both in millionths
@@ -28,7 +28,7 @@ def snapshot(fills: Iterable[LeaderFill]) -> dict[Group, tuple[LeaderFill, Total
     return found
 
 
-def stream_total(rows: Iterable[LeaderFill]) -> Total:
+def stream_total(rows: Iterable[Row]) -> Total:
     """Return a group's total from the distinct rows of one connection of a stream.
 
     A stream repeats rows and carries no row key, so an identical row counts once here. Where it
@@ -36,7 +36,7 @@ def stream_total(rows: Iterable[LeaderFill]) -> Total:
     twice by mistake, nothing could ever lower it.
     """
     distinct = set(rows)
-    return sum(row.shares for row in distinct), sum(row.usdc for row in distinct)
+    return sum(shares for shares, _, _ in distinct), sum(usdc for _, usdc, _ in distinct)
 
 
 def target(totals: Mapping[str, Total]) -> Total:

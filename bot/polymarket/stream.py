@@ -15,6 +15,8 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from bot.model.backoff import longest_s
+
 logger = structlog.get_logger(__name__)
 MAX_FRAME = 4 * 1024 * 1024
 MAX_BACKOFF_S = 30.0
@@ -60,7 +62,7 @@ class Stream:
             good = self.data_heard - began >= PROVEN_S
             self.failures = 1 if good else self.failures + 1
             # Jittered, so that a restarted exchange is not met by all its clients at once.
-            longest = min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(self.failures, 10))
+            longest = longest_s(self.failures, 0.25, MAX_BACKOFF_S)
             await asyncio.sleep(random.uniform(0.05, longest))  # noqa: S311
 
     async def send(self, text: str) -> None:

@@ -116,6 +116,10 @@ async def test_a_market_that_is_only_named_is_completed_when_lists_know_it(tmp_p
         await catalogue.complete()
         assert await r.ledger.look(markets.last_known, new) is not None
         assert await r.ledger.look(markets.incomplete, 9) == []
+        before = asked(r, "gamma GET /markets")
+        clock[0] += HOUR
+        await catalogue.complete()
+        assert asked(r, "gamma GET /markets") == before, "who has answered is asked no more"
         hearing.cancel()
 
 

@@ -21,6 +21,7 @@ from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim.server import Plan
+from tests.exits import entered, follower
 from tests.rig import M, rig, until
 
 FAST = Plan(gap_ms=20, data_lag_ms=300, rtds_delay_ms=10, failed_share=0, retried_share=0)
@@ -292,6 +293,27 @@ async def test_a_server_that_hangs_up_at_once_is_met_ever_more_seldom(tmp_path):
         assert stream.stream.failures >= 3, "a connection that brought nothing was no good"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_he_held_before_is_read_once_and_ours_is_a_part_of_all_of_it(tmp_path):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            ours = await entered(r, shares=100 * M)
+        bought, other = r.market(0).tokens[0], r.market(1).tokens[0]
+        (his,) = [a for a in r.sim.exchange.accounts.values() if a.wallet == r.leader]
+        his.shares |= {bought: 300 * M, other: 50 * M}
+        held = "SELECT token, shares, watched, peak FROM leader_position WHERE wallet = ?"
+        for now in (300, 700):
+            his.shares[bought] = now * M
+            async with watching(r, rtds=False) as (_, polling):
+                await until(lambda polling=polling: polling.answered_us, "he was read")
+            assert {tuple(row.values()) for row in r.query(held, r.leader)} == {
+                (bought, 300 * M, 100 * M, 300 * M),
+                (other, 50 * M, 0, 50 * M),
+            }
+        assert r.query("SELECT portfolio, token, shares, leader FROM cover") == [
+            {"portfolio": follower(r), "token": bought, "shares": ours, "leader": 300 * M}
+        ]
 
 
 async def test_a_leader_is_read_twice_at_the_start_of_a_life(tmp_path):

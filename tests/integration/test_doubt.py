@@ -1,12 +1,16 @@
 """What the wallet's word proves, and when: found by an independent look."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bot.execution import foreign
-from bot.ledger import intents, signals
+from bot.errors import Unavailable
+from bot.execution import fills, foreign, look
+from bot.ledger import intents, orders, positions, signals
+from bot.model.fill import Fill, Settlement
 from bot.model.market import Side
+from bot.model.order import OrderState
 from bot.model.signal import Wish
 from bot.runtime import now_us
 from bot.sim.faults import Rule
@@ -23,7 +27,7 @@ from tests.exits import (
     waits,
     wishes,
 )
-from tests.rig import M, Rig, rig, until
+from tests.rig import M, Rig, rig, stored_order, until
 
 BRIEF = {"validity_s": 2, "timeout_s": 2}
 SALES = "SELECT COUNT(*) FROM orders WHERE side = 'SELL'"
@@ -44,6 +48,62 @@ class SlowWallet:
             self.asked = True
             await self._meanwhile()
         return found
+
+
+@pytest.mark.parametrize(
+    ("settlement", "asked"), [(Settlement.MATCHED, ["correction"]), (Settlement.FAILED, [])]
+)
+async def test_a_purchase_that_shows_after_its_end_asks_for_a_decision(tmp_path, settlement, asked):
+    async with rig(tmp_path) as r:
+        order = await stored_order(r, posted=False)
+        await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        fill = Fill(
+            "t1", order.id, order.condition, order.token, Side.BUY, 8 * M, 4 * M, 0,
+            settlement, None, now_us(),
+        )  # fmt: skip
+        ended = await r.ledger.look(orders.order, order.id)
+        await r.ledger.transact(fills.book, ended, fill, now_us=now_us())
+        assert [s.kind for s in await r.ledger.look(signals.pending, 9)] == asked
+
+
+class Silent:
+    """A venue that tells no balance."""
+
+    async def shares(self, token):
+        raise Unavailable(f"balance of {token}")
+
+
+async def test_a_wallet_that_does_not_answer_has_said_nothing():
+    assert await look.in_wallet(Silent(), "7") is None
+
+
+async def test_what_proves_a_wallet_whole(tmp_path):
+    async with rig(tmp_path) as r:
+        token = r.market().tokens[0]
+
+        async def whole(after_s: int = 0) -> int | None:
+            at = now_us() + after_s * M
+            return await r.ledger.look(positions.whole_in_wallet, token, now_us=at, skew_s=0)
+
+        assert await whole() == 0
+        order = await stored_order(r, posted=False)
+        assert await whole() is None, "a purchase is in flight"
+        await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        assert await whole() is None, "it ended in doubt"
+        assert await whole(positions.STUCK_S + 60) == 0, "so long ago that it would have shown"
+        fill = Fill(
+            "t1", order.id, order.condition, token, Side.BUY, 8 * M, 4 * M, 0,
+            Settlement.MATCHED, None, now_us(),
+        )  # fmt: skip
+        assert await r.ledger.transact(fills.book, order, fill, now_us=now_us()) == "fill"
+        assert await whole() == 8 * M, "what has not arrived is no reason to sell less"
+        assert await whole(positions.STUCK_S + 60) == 0, "what is stuck may never arrive"
+        mined = replace(fill, settlement=Settlement.MINED)
+        await r.ledger.transact(fills.book, order, mined, now_us=now_us())
+        assert await whole(positions.STUCK_S + 60) == 8 * M
+        sale = replace(fill, trade_id="t2", side=Side.SELL, shares=3 * M)
+        await r.ledger.transact(fills.book, order, sale, now_us=now_us())
+        assert await whole() == 8 * M, "what is leaving may be there still"
 
 
 async def test_a_wallets_word_is_about_the_moment_at_which_it_was_asked_for(tmp_path):

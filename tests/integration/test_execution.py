@@ -11,7 +11,7 @@ from bot.model.market import Side
 from bot.runtime import now_us
 from bot.sim.faults import Rule
 from bot.sim.server import Plan
-from tests.exits import at
+from tests.exits import at, entered
 from tests.rig import M, rig, steer, until
 
 
@@ -25,6 +25,21 @@ async def test_an_entry_is_copied_settled_and_equal_to_the_exchange(tmp_path):
         assert r.sim.exchange.outside == [order["id"]]
         assert r.value("SELECT settlement FROM fill") == "confirmed"
         r.assert_equal_to_exchange()
+
+
+async def test_what_is_seen_copied_and_passed_over_is_counted_once(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        await r.sees(shares=1 * M, market=1)
+        await r.sees(Side.SELL, shares=1000 * M)
+        await r.settled()
+        counted = r.query("SELECT kind, key, n FROM tally WHERE kind <> 'realized'")
+        assert {(row["kind"], row["key"]): row["n"] for row in counted} == {
+            ("seen", r.leader): 3,
+            ("copied", r.leader): 2,
+            ("decision", "copied"): 2,
+            ("decision", "too_small"): 1,
+        }
 
 
 @pytest.mark.parametrize("signature_type", [1, 2, 3])

@@ -116,6 +116,69 @@ async def test_who_stops_reading_gets_the_rest_when_he_reads_again(path):
     task.cancel()
 
 
+async def test_the_one_that_finds_the_socket_full_is_not_forgotten(path):
+    for number in range(1, 10):  # how many it takes to fill one is the kernel's secret
+        inbox, gate = Inbox(), asyncio.Event()
+
+        async def slow(message, gate=gate, inbox=inbox):
+            await gate.wait()
+            return await inbox.take(message)
+
+        sender = Sender(path)
+        async with serve(path, slow):
+            task = asyncio.create_task(sender.run())
+            sender.put(SignalSeen("first"))
+            await asyncio.sleep(0.05)
+            for name in range(number):
+                sender.put(SignalSeen(f"{name:060000d}"))
+            await asyncio.sleep(0.05)
+            gate.set()
+            await until(lambda sender=sender: sender.waiting == 0, f"all of {number} arrive")
+            assert len(inbox.messages) == number + 1
+            task.cancel()
+
+
+async def test_a_sender_keeps_a_thousand_for_who_is_away(path):
+    sender = Sender(path)
+    for number in range(1_001):
+        sender.put(SignalSeen(str(number)))
+    assert sender.waiting == 1_000
+
+
+async def test_what_is_acknowledged_after_it_was_dropped_harms_nothing(path):
+    inbox, gate = Inbox(), asyncio.Event()
+
+    async def slow(message):
+        await gate.wait()
+        return await inbox.take(message)
+
+    sender = Sender(path, capacity=2)
+    task = asyncio.create_task(sender.run())
+    async with serve(path, slow):
+        await asyncio.sleep(0.05)
+        for number in range(5):
+            sender.put(SignalSeen(str(number)))
+        gate.set()
+        await until(lambda: len(inbox.messages) == 5, "all that was in the socket")
+        sender.put(SignalSeen("last"))
+        await until(lambda: sender.waiting == 0 or task.done(), "the last one")
+        assert not task.done()
+    task.cancel()
+
+
+async def test_who_has_gone_fails_nobody(path):
+    sender = Sender(path)
+    task = asyncio.create_task(sender.run())
+    async with serve(path, Inbox().take):
+        sender.put(SignalSeen("a"))
+        await until(lambda: sender.waiting == 0, "delivered")
+    for number in range(20):  # before it has heard of it, and after
+        sender.put(SignalSeen(str(number)))
+        await asyncio.sleep(0.01)
+    assert sender.waiting == 20 and not task.done()
+    task.cancel()
+
+
 async def test_ask_tells_a_living_loop_from_a_dead_one(path):
     assert await ask(path, Ping(), timeout_s=1) is None
     async with serve(path, Inbox().take):

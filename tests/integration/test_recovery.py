@@ -12,9 +12,11 @@ import pytest
 from bot.errors import InvariantBroken
 from bot.model.control import ControlMode
 from bot.model.fill import Evidence
+from bot.model.market import Side
 from bot.model.order import Accepted, Deferred, Order, Rejected, RejectReason, Unknown
 from bot.polymarket.clob import Clob
 from bot.runtime import now_us
+from tests.exits import RESTS, at, empties, entered, held, offers_only
 from tests.rig import M, rig, steer, stored_order, until
 
 
@@ -45,6 +47,45 @@ async def test_a_lost_answer_is_resolved_by_evidence_and_never_signed_again(tmp_
         assert len(set(venue.posts)) == 1
         assert len(r.sim.exchange.outside) == 1
         r.assert_equal_to_exchange()
+
+
+async def test_what_rests_though_its_answer_was_lost_is_found_to_rest(tmp_path):
+    async with rig(tmp_path) as r:
+        venue = Lossy(r.clob, answers=[Unknown("timeout"), Unknown("timeout")])
+        async with r.working(venue):
+            await entered(r, shares=1000 * M)
+            await empties(r)
+            await r.sees(Side.SELL, shares=1000 * M)
+            await until(lambda: r.value(RESTS), "it is known to rest")
+            assert len(venue.posts) == len(set(venue.posts)) == 2
+
+
+class Late:
+    """A venue whose answer to a POST comes after the user channel has told its fill."""
+
+    def __init__(self, r) -> None:
+        self._rig = r
+
+    def __getattr__(self, name):
+        return getattr(self._rig.clob, name)
+
+    async def post(self, order: Order):
+        outcome = await self._rig.clob.post(order)
+        state = "SELECT state FROM orders WHERE id = ?"
+        await until(lambda: self._rig.value(state, order.id) == "open", "the channel spoke first")
+        return outcome
+
+
+async def test_an_answer_after_its_fill_still_says_how_much_has_matched(tmp_path):
+    async with rig(tmp_path) as r:
+        with at("decide.committed", lambda: offers_only(r, 8)):
+            async with r.working(Late(r)):
+                await r.sees(shares=1000 * M)
+                await until(lambda: held(r) == 8 * M, "a part of it")
+                await until(lambda: r.value("SELECT matched FROM orders"), "its answer")
+        assert r.query("SELECT state, matched FROM orders LIMIT 1") == [
+            {"state": "partial", "matched": 8 * M}
+        ]
 
 
 async def test_a_busy_exchange_gets_the_same_bytes_again(tmp_path):

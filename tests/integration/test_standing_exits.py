@@ -7,7 +7,7 @@ import pytest
 from bot.errors import InvariantBroken
 from bot.execution import fills
 from bot.ledger import control, intents, orders, positions, signals
-from bot.ledger.db import Tx
+from bot.ledger.db import Tx, run
 from bot.model.control import ControlMode
 from bot.model.intent import IntentKind
 from bot.model.market import Side
@@ -63,6 +63,19 @@ async def test_an_operator_ends_what_stands_and_the_position_stays(tmp_path):
         await r.settled()
         assert exit_of(r)["state"] == "withdrawn" and held(r) == ours
         assert r.value("SELECT state FROM orders WHERE kind = 'GTD'") == "cancelled"
+
+
+async def test_where_he_left_at_no_known_price_the_first_bid_is_his_price(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r, shares=1000 * M)
+        bid = r.books.book(r.market().tokens[0]).bids[0][0]
+        await steer(r, ControlMode.HALTED)
+        await r.sees(Side.SELL, shares=1000 * M)
+        await until(lambda: "halted" in waits(r), "it stands")
+        await r.ledger.transact(run, "UPDATE intent SET price = NULL WHERE kind = 'exit'")
+        await steer(r, ControlMode.RUNNING)
+        await r.settled()
+        assert exit_of(r)["price"] == bid and held(r) < CENT
 
 
 async def test_a_resting_order_is_ended_by_proof_alone(tmp_path):

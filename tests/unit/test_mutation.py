@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mutation import SAMPLE, chosen, part_of, reasons, survivors, verdict
+from tests.mutation import SAMPLE, chosen, part_of, reasons, same_sql, survivors, verdict
 
 PURE = [f"bot.risk.guards.x_check__mutmut_{i}" for i in range(10)]
 SAMPLED = [f"bot.ledger.db.x_run__mutmut_{i}" for i in range(400)]
@@ -33,6 +33,25 @@ def test_too_little_noticed_and_a_survivor_without_a_reason_are_told():
     assert verdict(dict.fromkeys(PURE, 1) | {PURE[0]: 0}, {PURE[0]: "equal"}) == []
     (stale,) = verdict(dict.fromkeys(PURE, 1), {PURE[0]: "equal"})
     assert stale.startswith(f"{PURE[0]}: was noticed")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("DELETE FROM lock WHERE key = :key", "delete from lock where key = :key", True),
+        ("DELETE FROM lock WHERE key = :key", "DELETE FROM LOCK WHERE KEY = :KEY", False),
+        ("ROLLBACK TO item WHERE", "ROLLBACK TO ITEM WHERE", True),
+        ("SELECT id FROM lock", "SELECT ID FROM LOCK", False),
+        ("UPDATE t SET a = 'open'", "update t set a = 'open'", True),
+        ("UPDATE t SET a = 'Open'", "update t set a = 'open'", False),
+        ("executor", "EXECUTOR", False),
+    ],
+)
+def test_sql_is_the_same_in_other_letters_and_nothing_else_is(before, after, same):
+    code = f"def x_f__mutmut_orig():\n    run({before!r}, 1)\n"
+    code += f"def x_f__mutmut_1():\n    run({after!r}, 1)\n"
+    assert same_sql(code) == ({"x_f__mutmut_1"} if same else set())
+    assert same_sql(code.replace(f"{after!r}, 1", f"{after!r}, 2")) == set()
 
 
 def test_a_reason_belongs_to_each_line():

@@ -4,6 +4,7 @@ Any replay, order and loss of rows gives the exact totals or heals to them.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def test_streams_never_exceed_and_complete_answers_always_reach_the_truth(facts,
     rng.shuffle(replayed)
     lost = [row for row in replayed if rng.random() < 0.8]
     for group, total in truth.items():
-        streamed = totals.stream_total(row for row in lost if row.group == group)
+        streamed = totals.stream_total(f.row for f in lost if f.group == group)
         assert streamed <= total
         assert totals.target({"rtds:1": streamed, "rtds:2": streamed, "data_api": total}) == total
 
@@ -76,7 +77,10 @@ def test_the_first_sight_of_dust_is_a_signal_and_its_growth_is_not():
 def test_identical_rows_of_a_complete_answer_both_count():
     twin = fill()
     assert totals.snapshot([twin, twin])[twin.group][1] == (20_000_000, 8_400_000)
-    assert totals.stream_total([twin, twin]) == (10_000_000, 4_200_000)
+    told_otherwise = replace(twin, title="another title")
+    assert totals.stream_total([twin.row, twin.row, told_otherwise.row]) == (10_000_000, 4_200_000)
+    later = replace(twin, traded_s=twin.traded_s + 1)
+    assert totals.stream_total([twin.row, later.row]) == (20_000_000, 8_400_000)
 
 
 def test_a_sale_seen_before_its_purchase_leaves_the_same_holding():
