@@ -23,7 +23,7 @@ SURVIVORS = ROOT / "tests" / "survivors.txt"
 PURE = {"model": 90, "strategy": 90, "risk": 90}
 SAMPLED = {"detect": 80, "execution": 80, "ledger": 80, "queue": 80}
 PARTS = PURE | SAMPLED
-SAMPLE = 150
+SAMPLE = 60
 #: Exit codes of a mutant's tests: a failure, an error of pytest, and too long by far (mutmut).
 _LATE = frozenset({24, 36, 152, 255, -24})
 _KILLED = _LATE | {1, 3}

@@ -252,6 +252,12 @@ async def test_more_than_a_statement_takes_is_stored_whole_and_counted_by_day(tm
         assert {tuple(row.values())[1:] for row in told} == {(*whole, 1, *whole)}
         assert r.value("SELECT shares FROM leader_position") == (number + 1) * whole[0]
         assert r.value("SELECT COUNT(*) FROM leader_trade_source") == 2 * number + 1
+        little = dataclasses.replace(again[0], total=(whole[0] + 1, whole[1]))
+        assert await r.intake.take([little]) == 0, "sources round differently"
+        told = r.query(
+            "SELECT shares, emitted_shares FROM leader_trade WHERE tx = ?", little.fill.tx
+        )
+        assert told == [{"shares": whole[0] + 1, "emitted_shares": whole[0]}]
         counted = r.query("SELECT n FROM tally WHERE kind = 'seen' ORDER BY day")
         assert [row["n"] for row in counted] == [number, 1]
 

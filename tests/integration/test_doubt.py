@@ -89,6 +89,7 @@ async def test_what_proves_a_wallet_whole(tmp_path):
         order = await stored_order(r, posted=False)
         assert await whole() is None, "a purchase is in flight"
         await r.ledger.transact(fills.end, order, OrderState.EXPIRED, now_us=now_us())
+        assert (await r.ledger.look(orders.order, order.id)).doubted == 1
         assert await whole() is None, "it ended in doubt"
         assert await whole(positions.STUCK_S + 60) == 0, "so long ago that it would have shown"
         fill = Fill(

@@ -19,7 +19,7 @@ from bot import report
 from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
 from bot.ledger import account, control, intents, leaders, orders, signals
 from bot.ledger.db import SCHEMA, Ledger, insert, one, run, scalar
-from bot.ledger.files import migrate
+from bot.ledger.files import busy, migrate
 from bot.model.control import ControlMode
 from bot.model.intent import IntentKind
 from bot.model.market import Side
@@ -106,6 +106,16 @@ def _spend(path: str, times: int, barrier) -> None:
                 await ledger.transact(once)
 
     asyncio.run(spend())
+
+
+def test_who_holds_the_lock_of_a_ledger_is_told_of(path):
+    assert busy(path) is None
+    assert busy(path) is None, "whoever has asked has let it go"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert "locked" in (busy(path) or "")
+    other.close()
+    assert busy(path) is None
 
 
 async def test_three_processes_that_read_and_write_lose_no_update(path):

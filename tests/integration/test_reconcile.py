@@ -5,6 +5,7 @@ What differs, what is adopted, what it must not change.
 
 import asyncio
 import dataclasses
+import json
 
 import pytest
 
@@ -126,7 +127,10 @@ async def test_an_unknown_trade_stops_entries_until_it_is_final_and_booked_with_
         reconciler = reconciler_of(r)
         newest = list(r.sim.exchange.trades.values())[-1]
         newest.status = "MINED"
-        await reconciler.answer(adopt=False, now_us=now_us())
+        told = json.loads(await reconciler.answer(adopt=False, now_us=now_us()))
+        assert told == {
+            "differences": [], "count": 0, "quiet": False, "adopted": [], "booked": [],
+        }  # fmt: skip
         scopes = {row["scope"].split(":")[0] for row in r.query("SELECT scope FROM lock")}
         assert scopes == {"forgotten", "token"}, "no entries, and nothing of that token is sold"
         await r.sees(market=2)

@@ -1,14 +1,17 @@
 """What an exit that stands is about: whose shares, how many, and what may change it."""
 
 import asyncio
+import time
 
 import pytest
 
 from bot.errors import InvariantBroken
 from bot.execution import fills
+from bot.execution.attempt import GTD_MARGIN_S, REST_S
 from bot.ledger import control, intents, orders, positions, signals
 from bot.ledger.db import Tx, run
 from bot.model.control import ControlMode
+from bot.model.fill import Evidence
 from bot.model.intent import IntentKind
 from bot.model.market import Side
 from bot.model.order import OrderState
@@ -25,6 +28,7 @@ from tests.exits import (
     empties,
     entered,
     exit_of,
+    follower,
     held,
     later,
     offers_only,
@@ -76,6 +80,50 @@ async def test_where_he_left_at_no_known_price_the_first_bid_is_his_price(tmp_pa
         await steer(r, ControlMode.RUNNING)
         await r.settled()
         assert exit_of(r)["price"] == bid and held(r) < CENT
+
+
+async def test_who_cancels_what_is_not_there_is_told_so(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        await entered(r)
+        key = (follower(r), r.market().condition, r.market().tokens[0])
+        await r.ledger.transact(signals.ask, *key, f"{Wish.CANCEL} 0xno", now_us=now_us())
+        r.execution.doorbell.set()
+        await decided(r, 2)
+        assert r.reasons()[1] == "not_held"
+
+
+class Forgetful:
+    """A venue that has dropped what rested; its clock is `skew_s` ahead of ours."""
+
+    def __init__(self, clob, skew_s: int) -> None:
+        self._clob, self.skew_s = clob, skew_s
+
+    def __getattr__(self, name):
+        return getattr(self._clob, name)
+
+    async def order(self, _):
+        return None
+
+    async def fills(self, *_, **__):
+        return Evidence()
+
+
+@pytest.mark.parametrize(("skew_s", "state"), [(600, "cancelled"), (0, "open"), (-600, "open")])
+async def test_what_rests_has_expired_by_the_exchanges_clock(tmp_path, skew_s, state):
+    async with rig(tmp_path) as r:
+        async with r.working():
+            await entered(r, shares=1000 * M)
+            await empties(r)
+            await r.sees(Side.SELL, shares=1000 * M)
+            await until(lambda: r.value(RESTS), "it rests")
+        rests = r.value(RESTS.replace("1", "id", 1))
+        order = await r.ledger.look(orders.order, rests)
+        left_s = order.expires_us / M - time.time()
+        assert REST_S < left_s < REST_S + GTD_MARGIN_S + 60
+        await r.boots(Forgetful(r.clob, skew_s))
+        r.execution.in_flight.heard[order.id] = now_us() - 60 * M
+        await r.execution.prover.resolve(order)
+        assert r.value("SELECT state FROM orders WHERE kind = 'GTD'") == state
 
 
 async def test_a_resting_order_is_ended_by_proof_alone(tmp_path):

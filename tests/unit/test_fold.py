@@ -67,7 +67,8 @@ def test_what_grows_twice_is_one_signal_of_all_of_it():
     )
     found = trade.signal(4)
     assert (found.shares, found.usdc, found.group_shares) == (30 * M, 15 * M, 30 * M)
-    assert (found.kind, found.trade_id, found.seq) == (SignalKind.INCREASE, 4, 0)
+    assert (found.kind, found.side, found.trade_id) == (SignalKind.INCREASE, Side.BUY, 4)
+    assert found.seq == 0
     assert (found.source, found.seen_us) == ("rtds", 5_001)  # who saw it first, and when
     assert found.leader_watched == moved["0xA", "7"].holding.watched == 30 * M
 
