@@ -155,8 +155,12 @@ def _same(before: str, after: str) -> bool:
         before.lower() == after.lower()
         and _SQL.search(before) is not None
         and _KEPT.findall(before) == _KEPT.findall(after)
-        and (after == before.lower() or _NAMED.search(before) is None)
+        and (not _raised(before, after) or _NAMED.search(before) is None)
     )
+
+
+def _raised(before: str, after: str) -> bool:
+    return any(new not in (old, old.lower()) for old, new in zip(before, after, strict=True))
 
 
 def part_of(name: str) -> str:

@@ -42,6 +42,7 @@ def test_too_little_noticed_and_a_survivor_without_a_reason_are_told():
         ("DELETE FROM lock WHERE key = :key", "DELETE FROM LOCK WHERE KEY = :KEY", False),
         ("ROLLBACK TO item WHERE", "ROLLBACK TO ITEM WHERE", True),
         ("SELECT id FROM lock", "SELECT ID FROM LOCK", False),
+        ("SELECT id FROM lock WHERE id = 1", "SELECT id FROM lock where id = 1", True),
         ("UPDATE t SET a = 'open'", "update t set a = 'open'", True),
         ("UPDATE t SET a = 'Open'", "update t set a = 'open'", False),
         ("executor", "EXECUTOR", False),
