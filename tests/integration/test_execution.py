@@ -29,6 +29,7 @@ async def test_an_entry_is_copied_settled_and_equal_to_the_exchange(tmp_path):
 
 async def test_what_is_seen_copied_and_passed_over_is_counted_once(tmp_path):
     async with rig(tmp_path) as r, r.working():
+        assert r.execution.reconciler.wallet == r.signer.maker
         await entered(r, shares=1000 * M)
         await r.sees(shares=1 * M, market=1)
         await r.sees(Side.SELL, shares=1000 * M)

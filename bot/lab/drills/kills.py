@@ -95,6 +95,8 @@ def _play(scene: Scene, point: str, lost: bool) -> str:
     scene.enter()
     if point in _BEFORE:
         _BEFORE[point](scene)
+    if lost and point == "answer.written":
+        _lookups(scene)  # the channel would end the order before anybody misses its answer
     if lost:
         # Who is struck when the head has come must get one: its body is lost instead.
         scene.fault("half" if point == "post.answering" else "drop", times=2)
