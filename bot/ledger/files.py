@@ -72,17 +72,18 @@ def _create(path: Path) -> None:
 
 
 def _upgrade(path: Path, mode: str) -> None:
-    # Alembic and SQLAlchemy cost 1 s and 50 MB: only who migrates pays.
-    import alembic.command
-    import alembic.config
-    from sqlalchemy.exc import DBAPIError
-
-    config = alembic.config.Config()
+    # Alembic and SQLAlchemy cost 1 s and 50 MB: only who migrates pays. Drills migrate side by
+    # side: a second thread must not find a module that the first has half imported.
+    with _alembic:
+        from alembic.command import upgrade
+        from alembic.config import Config
+        from sqlalchemy.exc import DBAPIError
+    config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[2] / "migrations"))
     config.attributes["path"] = path
     try:
         with _alembic:
-            alembic.command.upgrade(config, "head")
+            upgrade(config, "head")
         with _connected(path) as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO meta (name, value) VALUES ('mode', ?)", (mode,)

@@ -190,6 +190,13 @@ async def test_a_market_is_asked_for_before_its_signal_is_stored(tmp_path):
         await until(
             lambda: books.at_hand(market.condition, token, max_age_us=HOUR), "facts and book"
         )
+        seen: list[dict] = []
+
+        def still() -> bool:
+            seen.append(dict(r.sim.limits.asked))
+            return len(seen) > 20 and seen[-1] == seen[-20]
+
+        await until(still, "nothing is on its way any more")
         asked = dict(r.sim.limits.asked)
         warmer.warm(market.condition, token)
         await asyncio.sleep(0)
