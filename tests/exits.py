@@ -7,6 +7,7 @@ from bot import failpoints
 from bot.ledger import signals
 from bot.ledger.db import run
 from bot.model.intent import Portfolio, mirror
+from bot.model.market import Side
 from bot.model.signal import Wish
 from bot.report import laws
 from bot.report.audit import mismatches
@@ -86,6 +87,18 @@ async def empties(r: Rig) -> None:
         r.sim.exchange.cancel(order.id, "")
     token = r.market().tokens[0]
     await until(lambda: (book := r.books.book(token)) and not book.bids, "an empty book")
+
+
+async def resting(r: Rig, sold: int = 1000 * M) -> int:
+    """Let a leader sell so much of the 1,000 shares that he bought, where nobody bids.
+
+    Return what we hold while the exit rests.
+    """
+    ours = await entered(r, shares=1000 * M)
+    await empties(r)
+    await r.sees(Side.SELL, shares=sold)
+    await until(lambda: r.value(RESTS), "an exit rests")
+    return ours
 
 
 def bids(r: Rig, price: int, count: int, side: str = "BUY") -> None:

@@ -44,7 +44,10 @@ do_not_mutate_patterns = ["logger\\\\.", "failpoints\\\\.reach", "_reach\\\\("]
 timeout_constant = 20
 timeout_multiplier = 3
 """
-_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|AND|OR|ON|ORDER|RELEASE|COALESCE)\b")
+_SQL = re.compile(
+    r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|AND|OR|ON|ORDER|COALESCE"
+    r"|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b"
+)
 _KEPT = re.compile(r":\w+|'[^']*'")
 _NAMED = re.compile(r"\b(SELECT|RETURNING|AS)\b")
 _READERS = ("--ignore=tests/unit/test_architecture.py", "--ignore=tests/unit/test_failpoints.py")
@@ -145,7 +148,7 @@ def same_sql(source: str) -> set[str]:
 
 
 def _texts(function: ast.AST) -> list[str]:
-    """Return every text and name of a function, in the order of the code."""
+    """Return every constant of a function as text, in the order of the code."""
     return [str(node.value) for node in ast.walk(function) if isinstance(node, ast.Constant)]
 
 

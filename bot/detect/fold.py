@@ -54,8 +54,7 @@ class Trade:
 
     def new(self) -> NewTrade:
         """Return it as what is stored of it first, together with its first signal."""
-        told = (0, 0) if self.grown is None else self.emitted
-        return NewTrade(self.fill, self.target, told, int(self.grown is not None), self.seen_us)
+        return NewTrade(self.fill, self.target, self.emitted, self.seen_us)
 
     def signal(self, trade_id: int) -> Signal | None:
         """Return what its growth asks for, under the id it is stored by; None without growth."""

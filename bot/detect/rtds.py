@@ -15,7 +15,6 @@ from cachetools import TTLCache
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
 from bot.model import totals
-from bot.model.leader import Row
 from bot.polymarket import wire
 from bot.polymarket.stream import Stream
 
@@ -47,7 +46,7 @@ class Rtds:
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
         self._most = most  #: sights that wait
-        self._rows: TTLCache[tuple[str, totals.Group], set[Row]] = TTLCache(50_000, 900)
+        self._rows: TTLCache[tuple[str, totals.Group], set[totals.Total]] = TTLCache(50_000, 900)
         self._waiting: deque[Sight] = deque()
         self._fresh = asyncio.Event()
         self.dropped = 0  #: sights that nobody could store in time
@@ -90,7 +89,7 @@ class Rtds:
         kind, fill = found
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
         rows = self._rows.setdefault((source, fill.group), set())
-        rows.add(fill.row)
+        rows.add(fill.amounts)
         if len(self._waiting) >= self._most:
             # The ledger is away: what is dropped here, the Data API tells again.
             self._waiting.popleft()

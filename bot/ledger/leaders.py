@@ -36,7 +36,6 @@ class NewTrade:
     fill: LeaderFill
     total: Total
     emitted: Total
-    signals: int
     seen_us: int
 
 
@@ -163,7 +162,7 @@ def _values(trade: NewTrade) -> dict[str, Any]:
         "usdc": trade.total[1],
         "emitted_shares": trade.emitted[0],
         "emitted_usdc": trade.emitted[1],
-        "signals": trade.signals,
+        "signals": int(trade.emitted != (0, 0)),
         "traded_s": fill.traded_s,
         "seen_us": trade.seen_us,
     }

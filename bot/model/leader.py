@@ -8,9 +8,6 @@ from bot.model.market import ConditionId, Side, TokenId
 Wallet = NewType("Wallet", str)  #: EIP-55 checksummed address
 
 
-Row = tuple[int, int, int]  #: (shares, usdc, second)
-
-
 @dataclass(frozen=True, slots=True)
 class LeaderFill:
     """One row of a feed: a filled order of one wallet in one transaction."""
@@ -32,9 +29,12 @@ class LeaderFill:
         return (self.tx, self.wallet, self.token, self.side)
 
     @property
-    def row(self) -> "Row":
-        """Return what tells a row of its group from others: a title may be told otherwise."""
-        return (self.shares, self.usdc, self.traded_s)
+    def amounts(self) -> tuple[int, int]:
+        """Return (shares, usdc): all that tells rows of a group apart.
+
+        One transaction has one second: another time, or title, is the same row told otherwise.
+        """
+        return (self.shares, self.usdc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from bot.model.intent import DUST_SHARES
-from bot.model.leader import Holding, LeaderFill, Row
+from bot.model.leader import Holding, LeaderFill
 from bot.model.market import Side
 
 Total = tuple[int, int]  #: (shares, usdc), both in millionths
@@ -28,15 +28,15 @@ def snapshot(fills: Iterable[LeaderFill]) -> dict[Group, tuple[LeaderFill, Total
     return found
 
 
-def stream_total(rows: Iterable[Row]) -> Total:
-    """Return a group's total from the distinct rows of one connection of a stream.
+def stream_total(rows: Iterable[Total]) -> Total:
+    """Return a group's total from the distinct rows (shares, usdc) of one connection of a stream.
 
     A stream repeats rows and carries no row key, so an identical row counts once here. Where it
     was genuine the total is too low, and a complete answer of another source raises it; counted
     twice by mistake, nothing could ever lower it.
     """
     distinct = set(rows)
-    return sum(shares for shares, _, _ in distinct), sum(usdc for _, usdc, _ in distinct)
+    return sum(shares for shares, _ in distinct), sum(usdc for _, usdc in distinct)
 
 
 def target(totals: Mapping[str, Total]) -> Total:

@@ -19,10 +19,16 @@ def path(tmp_path):
 
 
 class Inbox:
-    def __init__(self):
-        self.messages = []
+    """Takes what comes; `gate` holds it up, `begun` says how much has come to the gate."""
+
+    def __init__(self, *, open_=True):
+        self.messages, self.begun, self.gate = [], 0, asyncio.Event()
+        if open_:
+            self.gate.set()
 
     async def take(self, message):
+        self.begun += 1
+        await self.gate.wait()
         self.messages.append(message)
         return ""
 
@@ -96,21 +102,16 @@ async def test_what_is_put_is_in_the_socket_when_put_returns(path):
 
 
 async def test_who_stops_reading_gets_the_rest_when_he_reads_again(path):
-    inbox, gate = Inbox(), asyncio.Event()
-
-    async def slow(message):
-        await gate.wait()
-        return await inbox.take(message)
-
+    inbox = Inbox(open_=False)
     sender = Sender(path, capacity=5000)
     task = asyncio.create_task(sender.run())
-    async with serve(path, slow):
+    async with serve(path, inbox.take):
         await asyncio.sleep(0)
         for number in range(3000):
             sender.put(SignalSeen(f"{number:0100d}"))
             if number % 500 == 0:
                 await asyncio.sleep(0.01)
-        gate.set()
+        inbox.gate.set()
         await until(lambda: sender.waiting == 0, "delivered")
     assert [int(m.signal_id) for m in inbox.messages] == list(range(3000))
     task.cancel()
@@ -118,21 +119,15 @@ async def test_who_stops_reading_gets_the_rest_when_he_reads_again(path):
 
 async def test_the_one_that_finds_the_socket_full_is_not_forgotten(path):
     for number in range(1, 10):  # how many it takes to fill one is the kernel's secret
-        inbox, gate = Inbox(), asyncio.Event()
-
-        async def slow(message, gate=gate, inbox=inbox):
-            await gate.wait()
-            return await inbox.take(message)
-
+        inbox = Inbox(open_=False)
         sender = Sender(path)
-        async with serve(path, slow):
+        async with serve(path, inbox.take):
             task = asyncio.create_task(sender.run())
             sender.put(SignalSeen("first"))
-            await asyncio.sleep(0.05)
+            await until(lambda inbox=inbox: inbox.begun, "the first has come")
             for name in range(number):
                 sender.put(SignalSeen(f"{name:060000d}"))
-            await asyncio.sleep(0.05)
-            gate.set()
+            inbox.gate.set()
             await until(lambda sender=sender: sender.waiting == 0, f"all of {number} arrive")
             assert len(inbox.messages) == number + 1
             task.cancel()
@@ -146,19 +141,15 @@ async def test_a_sender_keeps_a_thousand_for_who_is_away(path):
 
 
 async def test_what_is_acknowledged_after_it_was_dropped_harms_nothing(path):
-    inbox, gate = Inbox(), asyncio.Event()
-
-    async def slow(message):
-        await gate.wait()
-        return await inbox.take(message)
-
+    inbox = Inbox(open_=False)
     sender = Sender(path, capacity=2)
     task = asyncio.create_task(sender.run())
-    async with serve(path, slow):
-        await asyncio.sleep(0.05)
-        for number in range(5):
+    async with serve(path, inbox.take):
+        sender.put(SignalSeen("first"))
+        await until(lambda: inbox.begun, "it has come")
+        for number in range(4):
             sender.put(SignalSeen(str(number)))
-        gate.set()
+        inbox.gate.set()
         await until(lambda: len(inbox.messages) == 5, "all that was in the socket")
         sender.put(SignalSeen("last"))
         await until(lambda: sender.waiting == 0 or task.done(), "the last one")
@@ -172,10 +163,13 @@ async def test_who_has_gone_fails_nobody(path):
     async with serve(path, Inbox().take):
         sender.put(SignalSeen("a"))
         await until(lambda: sender.waiting == 0, "delivered")
-    for number in range(20):  # before it has heard of it, and after
-        sender.put(SignalSeen(str(number)))
-        await asyncio.sleep(0.01)
-    assert sender.waiting == 20 and not task.done()
+
+    def put_twenty() -> bool:  # before it has heard of it, and after
+        sender.put(SignalSeen("b"))
+        return sender.waiting == 20
+
+    await until(put_twenty, "nothing fails")
+    assert not task.done()
     task.cancel()
 
 

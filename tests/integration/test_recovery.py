@@ -12,11 +12,10 @@ import pytest
 from bot.errors import InvariantBroken
 from bot.model.control import ControlMode
 from bot.model.fill import Evidence
-from bot.model.market import Side
 from bot.model.order import Accepted, Deferred, Order, Rejected, RejectReason, Unknown
 from bot.polymarket.clob import Clob
 from bot.runtime import now_us
-from tests.exits import RESTS, at, empties, entered, held, offers_only
+from tests.exits import at, held, offers_only, resting
 from tests.rig import M, rig, steer, stored_order, until
 
 
@@ -53,10 +52,7 @@ async def test_what_rests_though_its_answer_was_lost_is_found_to_rest(tmp_path):
     async with rig(tmp_path) as r:
         venue = Lossy(r.clob, answers=[Unknown("timeout"), Unknown("timeout")])
         async with r.working(venue):
-            await entered(r, shares=1000 * M)
-            await empties(r)
-            await r.sees(Side.SELL, shares=1000 * M)
-            await until(lambda: r.value(RESTS), "it is known to rest")
+            await resting(r)
             assert len(venue.posts) == len(set(venue.posts)) == 2
 
 

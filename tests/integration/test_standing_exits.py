@@ -32,6 +32,7 @@ from tests.exits import (
     held,
     later,
     offers_only,
+    resting,
     rests_at,
     shares,
     sold,
@@ -59,10 +60,7 @@ async def test_a_sale_seen_before_our_entry_has_ended_still_finds_its_part(tmp_p
 
 async def test_an_operator_ends_what_stands_and_the_position_stays(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        ours = await entered(r, shares=1000 * M)
-        await empties(r)
-        await r.sees(Side.SELL, shares=1000 * M)
-        await until(lambda: r.value(RESTS), "an exit rests")
+        ours = await resting(r)
         await wishes(r, Wish.CANCEL)
         await r.settled()
         assert exit_of(r)["state"] == "withdrawn" and held(r) == ours
@@ -112,10 +110,7 @@ class Forgetful:
 async def test_what_rests_has_expired_by_the_exchanges_clock(tmp_path, skew_s, state):
     async with rig(tmp_path) as r:
         async with r.working():
-            await entered(r, shares=1000 * M)
-            await empties(r)
-            await r.sees(Side.SELL, shares=1000 * M)
-            await until(lambda: r.value(RESTS), "it rests")
+            await resting(r)
         rests = r.value(RESTS.replace("1", "id", 1))
         order = await r.ledger.look(orders.order, rests)
         left_s = order.expires_us / M - time.time()
@@ -167,10 +162,7 @@ async def test_shares_that_show_after_he_left_follow_him_out(tmp_path):
 
 async def test_an_increase_raises_an_exit_that_rests(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        ours = await entered(r, shares=1000 * M)
-        await empties(r)
-        await r.sees(Side.SELL, shares=500 * M)
-        await until(lambda: r.value(RESTS), "it rests")
+        ours = await resting(r, 500 * M)
         await r.sees(shares=250 * M)
         await until(lambda: exit_of(r)["target"] == ours * 3 // 4, "raised while its order rests")
         ended = "SELECT 1 FROM orders WHERE kind = 'GTD' AND state = 'cancelled'"
@@ -288,10 +280,7 @@ async def test_a_close_locks_entries_whether_or_not_anything_is_held_yet(tmp_pat
 
 async def test_a_sale_that_may_rest_keeps_entries_out_when_its_exit_is_withdrawn(tmp_path):
     async with rig(tmp_path) as r, r.working():
-        await entered(r, shares=1000 * M)
-        await empties(r)
-        await r.sees(Side.SELL, shares=1000 * M)
-        await until(lambda: r.value(RESTS), "it rests")
+        await resting(r)
         r.sim.director.do_quirk("cancel_denied", times=-1)
         await wishes(r, Wish.CANCEL)
         await until(lambda: r.sim.exchange.quirks.struck, "asked to go, and it stays")
@@ -327,10 +316,7 @@ async def test_an_executor_that_was_replaced_decides_drives_and_cancels_nothing(
 async def test_a_replaced_executor_cancels_nothing(tmp_path):
     async with rig(tmp_path) as r:
         async with r.working():
-            await entered(r, shares=1000 * M)
-            await empties(r)
-            await r.sees(Side.SELL, shares=1000 * M)
-            await until(lambda: r.value(RESTS), "it rests")
+            await resting(r)
         old = r.execution
         await r.boots()
         await steer(r, ControlMode.HALTED)

@@ -68,6 +68,7 @@ _ENTRIES = ("enter.begun", "enter.committed")
 _BEFORE: dict[str, Callable[[Scene], None]] = {
     "resend.committed": _again,
     "evidence.read": _lookups,
+    "answer.written": _lookups,  # the channel may end an order before its answer is there
     "recovery.begun": _earlier,
     "enter.begun": _snatched,
     "enter.committed": _snatched,
@@ -95,8 +96,6 @@ def _play(scene: Scene, point: str, lost: bool) -> str:
     scene.enter()
     if point in _BEFORE:
         _BEFORE[point](scene)
-    if lost and point == "answer.written":
-        _lookups(scene)  # the channel would end the order before anybody misses its answer
     if lost:
         # Who is struck when the head has come must get one: its body is lost instead.
         scene.fault("half" if point == "post.answering" else "drop", times=2)
