@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 BOTCTL = Path(sys.executable).parent / "botctl"
 ROOT = Path(__file__).parents[2]
-#: Counts the lines of one process, and of none that it starts.
+_RUN = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["run"]
+#: Counts the lines of one process, as pyproject.toml says, and of none that it starts.
 COUNTED = (
     sys.executable, "-m", "coverage", "run", "--rcfile=/dev/null", "--parallel-mode",
-    f"--data-file={ROOT / '.coverage'}", "--source=bot", "--omit=*/bot/sim/*,*/bot/cli/*",
+    f"--data-file={ROOT / '.coverage'}", f"--source={','.join(_RUN['source'])}",
+    f"--omit={','.join(_RUN['omit'])}",
 )  # fmt: skip
 
 
