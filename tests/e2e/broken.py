@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 
 import pytest
 
@@ -21,8 +22,8 @@ LIBRARIES = (
 LONGEST_S = 300
 
 
-def play(folder: str, said: str, test: str) -> None:
-    """Run a test over the code in `folder`; never returns."""
+def play(folder: str, said: str, test: str, scratch: str) -> None:
+    """Run a test over the code in `folder`, its own files in `scratch`; never returns."""
     signal.alarm(LONGEST_S)  # whoever hangs ends by it
     for name in [n for n in sys.modules if n.partition(".")[0] in ("bot", "tests")]:
         del sys.modules[name]
@@ -36,7 +37,9 @@ def play(folder: str, said: str, test: str) -> None:
     # The libraries are here before pytest: it says that it cannot rewrite those that bring plugins.
     early = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
     plain = ("-p", "no:cacheprovider", "-p", "no:xdist", *early)
-    code = pytest.main(["-q", "-x", *plain, "--hypothesis-profile", "sabotage", test])
+    # Where all put theirs, whoever ends takes away what others have begun: that failed a run.
+    own = ("--basetemp", scratch, "--hypothesis-profile", "sabotage")
+    code = pytest.main(["-q", "-x", *plain, *own, test])
     sys.stdout.flush()
     os._exit(code)
 
@@ -46,9 +49,11 @@ def main() -> None:
         importlib.import_module(library)
     for line in sys.stdin:
         folder, said, test = line.rstrip("\n").split("\t")
-        if (pid := os.fork()) == 0:
-            play(folder, said, test)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        with tempfile.TemporaryDirectory(prefix="broken.") as scratch:
+            if (pid := os.fork()) == 0:
+                play(folder, said, test, scratch)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(code, flush=True)
 
 
 if __name__ == "__main__":
