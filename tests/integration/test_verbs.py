@@ -1,0 +1,53 @@
+"""Single verbs of deciding, on a real ledger: what longer stories show after a minute."""
+
+import time
+
+from bot.execution import leave
+from bot.ledger import agenda, covers, intents, leaders, positions, signals
+from bot.model.intent import Cover, IntentKind, IntentState
+from bot.model.leader import Holding
+from bot.model.position import Position
+from bot.runtime import now_us
+from tests.exits import follower
+from tests.rig import M, rig
+
+
+async def test_a_correction_waits_until_its_leader_was_read_after_a_restore(tmp_path):
+    async with rig(tmp_path) as r:
+        market, when = r.market(), int(time.time())
+        where = (follower(r), market.condition, market.tokens[0])
+        await r.ledger.transact(signals.correct, *where, now_us=now_us())
+        await r.ledger.transact(leaders.advance, "data_api", r.leader, when, now_us=0)
+        assert await r.ledger.look(agenda.leaving, 10) == []
+        await r.ledger.transact(leaders.advance, "data_api", r.leader, when, now_us=now_us())
+        (found,) = await r.ledger.look(agenda.leaving, 10)
+        assert found.wallet == r.leader
+
+
+async def test_an_exit_that_is_raised_to_what_is_held_ends_at_that_moment(tmp_path):
+    async with rig(tmp_path) as r:
+        market, portfolio = r.market(), follower(r)
+        token, now = market.tokens[0], now_us()
+
+        def stand(tx):
+            held = Position(20 * M, 10 * M, 0)
+            positions.store_position(tx, portfolio, market.condition, token, held, now_us=1)
+            covers.store(tx, portfolio, token, Cover(20 * M, 1_000 * M), now_us=1)
+            his = Holding(1_000 * M, 1_000 * M, 1_000 * M)
+            leaders.hold(tx, r.leader, token, market.condition, his, now_us=1)
+            key = (portfolio, market.condition, token)
+            terms = {"target": 0, "price": 500_000, "now_us": 1}
+            intents.add(tx, IntentKind.EXIT, *key, signal_id="none", **terms)
+            return signals.undecided(tx, signals.correct(tx, *key, now_us=1))
+
+        signal = await r.ledger.transact(stand)
+        await r.ledger.transact(leave.raise_exit, signal, r.settings, token, now_us=now)
+        found = await r.ledger.look(intents.latest_on, portfolio, token)
+        assert (found.target, found.state) == (20 * M, IntentState.REACHED)
+        assert found.ended_us == now
+
+
+async def test_what_is_compared_is_the_wallet_that_the_signer_trades_from(tmp_path):
+    async with rig(tmp_path) as r:
+        await r.boots()
+        assert r.execution.reconciler.wallet == r.signer.maker == r.addresses["wallet"]
