@@ -19,7 +19,7 @@ from bot.ledger.db import SCHEMA
 from bot.ledger.refusal import refused
 from bot.model.intent import Portfolio
 
-#: Alembic keeps what it works on in its module.
+#: Alembic keeps what it works on in its module, and drills migrate side by side.
 _alembic = threading.Lock()
 
 
@@ -72,8 +72,8 @@ def _create(path: Path) -> None:
 
 
 def _upgrade(path: Path, mode: str) -> None:
-    # Alembic and SQLAlchemy cost 1 s and 50 MB: only who migrates pays. Drills migrate side by
-    # side: a second thread must not find a module that the first has half imported.
+    # Alembic and SQLAlchemy cost 1 s and 50 MB: only who migrates pays. A second thread must not
+    # find a module that the first has half imported.
     with _alembic:
         from alembic.command import upgrade
         from alembic.config import Config

@@ -110,7 +110,7 @@ async def test_who_stops_reading_gets_the_rest_when_he_reads_again(path):
         for number in range(3000):
             sender.put(SignalSeen(f"{number:0100d}"))
             if number % 500 == 0:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)  # who sends has its turn
         inbox.gate.set()
         await until(lambda: sender.waiting == 0, "delivered")
     assert [int(m.signal_id) for m in inbox.messages] == list(range(3000))

@@ -129,6 +129,8 @@ async def test_an_unknown_trade_stops_entries_until_it_is_final_and_booked_with_
         newest.status = "MINED"
         told = json.loads(await reconciler.answer(adopt=False, now_us=now_us()))
         assert told.keys() == {"differences", "count", "quiet", "adopted", "booked"}
+        assert told["adopted"] == told["booked"] == [], "nothing before it is final"
+        assert told["count"] == len(told["differences"])
         scopes = {row["scope"].split(":")[0] for row in r.query("SELECT scope FROM lock")}
         assert scopes == {"forgotten", "token"}, "no entries, and nothing of that token is sold"
         await r.sees(market=2)

@@ -1,11 +1,13 @@
-"""Single verbs of deciding, on a real ledger: what longer stories show after a minute."""
+"""Single steps on a real ledger: long stories show the same, but only at their end."""
 
 import time
+from dataclasses import replace
 
 from bot.execution import leave
 from bot.ledger import agenda, covers, intents, leaders, positions, signals
 from bot.model.intent import Cover, IntentKind, IntentState
-from bot.model.leader import Holding
+from bot.model.leader import Holding, LeaderFill
+from bot.model.market import Side
 from bot.model.position import Position
 from bot.runtime import now_us
 from tests.exits import follower
@@ -47,7 +49,22 @@ async def test_an_exit_that_is_raised_to_what_is_held_ends_at_that_moment(tmp_pa
         assert found.ended_us == now
 
 
-async def test_what_is_compared_is_the_wallet_that_the_signer_trades_from(tmp_path):
+async def test_a_difference_in_cash_names_the_wallet_that_the_signer_trades_from(tmp_path):
     async with rig(tmp_path) as r:
         await r.boots()
-        assert r.execution.reconciler.wallet == r.signer.maker == r.addresses["wallet"]
+        r.sim.trader.collateral -= 5 * M
+        found = await r.execution.reconciler.compare(now_us=now_us())
+        assert [(d.kind, d.subject) for d in found.differences] == [("cash", r.signer.maker)]
+
+
+async def test_a_trade_of_nothing_is_stored_and_no_signal_tells_of_it(tmp_path):
+    async with rig(tmp_path) as r:
+        market = r.market()
+        fill = LeaderFill(
+            "0x1", r.leader, market.tokens[0], Side.BUY, 0, 0, market.condition, "Yes", "t", 1
+        )
+        for tx, told, signals_of_it in (("0x1", (0, 0), 0), ("0x2", (M, M // 2), 1)):
+            trade = leaders.NewTrade(replace(fill, tx=tx), told, told, now_us())
+            (number,) = (await r.ledger.transact(leaders.add_trades, [trade])).values()
+            stored = r.value("SELECT signals FROM leader_trade WHERE id = ?", number)
+            assert stored == signals_of_it
