@@ -118,7 +118,12 @@ class Acts:
         )  # fmt: skip
 
     def do_list(
-        self, number: int = 1, version: str = "v1", event: str = "", late_s: int = 0
+        self,
+        number: int = 1,
+        version: str = "v1",
+        event: str = "",
+        late_s: int = 0,
+        neg_risk: bool = False,
     ) -> dict[str, Any]:
         """List so many new markets, each quoted like the others, and return the first one's number;
         the market channel tells of them.
@@ -130,7 +135,8 @@ class Acts:
         listed = []
         for _ in range(number):
             count = len(self._story.markets)
-            market = new_market(self._exchange.rng, f"New market {count}?", version=version)
+            title = f"New market {count}?"
+            market = new_market(self._exchange.rng, title, version=version, neg_risk=neg_risk)
             market.event, market.listed_us = event, self._exchange.now_us + late_s * MICRO
             self._story.open(market)
             self._sim.streams.listed(market, count)
@@ -266,8 +272,27 @@ class Acts:
         self, market: int, shares: int, outcome: int = 0, leader: int | None = None
     ) -> None:
         """Shares arrive at our wallet, or a leader's, from elsewhere; a negative number leaves."""
-        token = self._market(market).tokens[outcome]
-        self._exchange.move(self._who(leader), token, shares * MICRO)
+        ways = [self._story.crowd, self._who(leader)]
+        giver, taker = ways if shares > 0 else ways[::-1]
+        where, amount = self._market(market), abs(shares) * MICRO
+        cash.transfer(self._exchange, giver, taker, where, outcome, amount)
+
+    def do_convert(self, markets: Sequence[int], shares: int, leader: int = 0) -> dict[str, Any]:
+        """A leader turns No of some markets of a neg-risk event into Yes of its others."""
+        who, found = self._who(leader), [self._market(number) for number in markets]
+        return {"tx": cash.convert(self._exchange, who, found, shares * MICRO)}
+
+    def do_reorg(self, depth: int = 2, drop: Sequence[str] = ()) -> None:
+        """Other blocks come in the place of the newest; trades of the hashes `drop` are in none.
+
+        Raises ConfigError for what is no trade.
+        """
+        trades = {trade.tx: trade for trade in self._exchange.trades.values()}
+        if any(digest not in trades for digest in drop):
+            raise ConfigError("reorg: expected hashes of trades to drop")
+        for transaction in self._exchange.chain.reorganise(depth, drop):
+            self._sim.data.unmined(transaction.hash)
+            self._exchange.settlement.undo(trades[transaction.hash])
 
     def do_allowance(self, allowed: bool) -> None:
         """Our allowance is gone, or there again."""

@@ -1,6 +1,9 @@
 """Money and shares that move without an order: credits, redemption, pairs made and given back."""
 
+from collections.abc import Sequence
+
 from bot.errors import ConfigError
+from bot.sim import logs
 from bot.sim.entities import Account, SimMarket
 from bot.sim.exchange import Exchange
 from bot.sim.rows import CASH_KINDS, CashRow
@@ -24,16 +27,17 @@ def redeem(exchange: Exchange, account: Account, market: SimMarket) -> int:
     """
     if market.payouts is None:
         raise ConfigError(f"market {market.slug}: not resolved, so nothing can be redeemed")
-    payout, taken = 0, False
+    payout, taken = 0, dict.fromkeys(market.tokens, 0)
     for token, numerator in zip(market.tokens, market.payouts, strict=True):
         shares = account.shares.get(token, 0) - account.leaving.get(token, 0)
         if shares > 0:
-            taken = True
+            taken[token] = shares
             payout += shares * numerator // sum(market.payouts)
             exchange.move(account, token, -shares)
-    if taken:
+    if any(taken.values()):
         exchange.move(account, "", payout)
-        _announce(exchange, account, "REDEEM", payout, market)
+        tx = _announce(exchange, account, "REDEEM", payout, market)
+        exchange.chain.include(logs.redemption(tx, account, market, taken, payout))
     return payout
 
 
@@ -42,7 +46,9 @@ def split(exchange: Exchange, account: Account, market: SimMarket, shares: int) 
     exchange.move(account, "", -shares)
     for token in market.tokens:
         exchange.move(account, token, shares)
-    return _announce(exchange, account, "SPLIT", shares, market)
+    tx = _announce(exchange, account, "SPLIT", shares, market)
+    exchange.chain.include(logs.pairs(tx, account, market, shares))
+    return tx
 
 
 def merge(exchange: Exchange, account: Account, market: SimMarket, shares: int) -> str:
@@ -53,7 +59,43 @@ def merge(exchange: Exchange, account: Account, market: SimMarket, shares: int) 
     for token in market.tokens:
         exchange.move(account, token, -shares)
     exchange.move(account, "", shares)
-    return _announce(exchange, account, "MERGE", shares, market)
+    tx = _announce(exchange, account, "MERGE", shares, market)
+    exchange.chain.include(logs.pairs(tx, account, market, -shares))
+    return tx
+
+
+def convert(exchange: Exchange, account: Account, markets: Sequence[SimMarket], shares: int) -> str:
+    """Turn so many No of each of `markets`, all of one neg-risk event, into Yes of its others.
+
+    Of every No but one a dollar comes back. Raises ConfigError where that cannot be.
+    """
+    event = markets[0].event if markets else ""
+    if not event or any(not m.neg_risk or m.event != event for m in markets):
+        raise ConfigError("convert: expected neg-risk markets of one event")
+    least = min(account.shares.get(m.tokens[1], 0) for m in markets)
+    if shares > least:
+        raise ConfigError(f"convert of {shares}: expected at most {least} No of each")
+    others = [m for m in exchange.markets.values() if m.event == event and m not in markets]
+    for market in markets:
+        exchange.move(account, market.tokens[1], -shares)
+    for market in others:
+        exchange.move(account, market.tokens[0], shares)
+    exchange.move(account, "", shares * (len(markets) - 1))
+    tx = _announce(exchange, account, "CONVERSION", shares, markets[0])
+    exchange.chain.include(logs.conversion(tx, account, markets, others, shares))
+    return tx
+
+
+def transfer(
+    exchange: Exchange, giver: Account, taker: Account, market: SimMarket, outcome: int, shares: int
+) -> str:
+    """Let shares go from one wallet to another; no feed tells of it, the chain does."""
+    token, tx = market.tokens[outcome], exchange.hash()
+    exchange.move(giver, token, -shares)
+    exchange.move(taker, token, shares)
+    parts = {token: shares}
+    exchange.chain.include(logs.transfer(tx, giver.wallet, taker.wallet, market, parts))
+    return tx
 
 
 def _announce(

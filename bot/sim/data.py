@@ -65,6 +65,10 @@ class DataServer:
         rows = rows_of(trade, self.exchange.clock_s)
         self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
 
+    def unmined(self, tx: str) -> None:
+        """Forget a transaction: its block is out of the chain."""
+        self._rows = [found for found in self._rows if found.row.tx != tx]
+
     def moved(self, row: CashRow) -> None:
         """Index money that moved by itself."""
         self._rows.append(Indexed(self.exchange.now_us + self.activity_lag_us, row, taker=False))

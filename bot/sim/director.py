@@ -55,7 +55,7 @@ class Director:
         """Take every fault away, whatever kind. What has happened stays: a market that ended."""
         sim, exchange = self._sim, self._exchange
         struck = sim.faults.struck + exchange.quirks.struck
-        for healed in (sim.faults, sim.gate, sim.limits, sim.data):
+        for healed in (sim.faults, sim.gate, sim.limits, sim.data, sim.rpc):
             healed.heal()
         for channel in self._streams.taps:
             self._streams.tap(channel, "clean")
@@ -89,6 +89,7 @@ class Director:
             "idle": [*sim.faults.idle(), *self._exchange.quirks.idle()],
             "streams": {name: [tap.mode, tap.struck] for name, tap in streams.taps.items()},
             "limits": {"throttled": sim.limits.throttled, "refused": sim.limits.refused},
+            "nodes": {name: node.struck for name, node in sim.rpc.nodes.items()},
             "gate": sim.gate.struck, "beyond": streams.beyond,
             "stuck": len(self._exchange.settlement.stuck),
             "ways": len(self._exchange.settlement.signed + self._exchange.settlement.others),
@@ -114,8 +115,15 @@ class Director:
         self._sim.stop()
 
     def do_stream(self, channel: str, mode: str) -> None:
-        """Change what becomes of the frames of `market`, `user` or `rtds`: see bot/sim/taps.py."""
-        self._streams.tap(channel, mode)
+        """Change what becomes of the frames of `market`, `user`, `rtds`, or of a provider of the
+        chain (`a`, `b`): see bot/sim/taps.py.
+        """
+        where = self._sim.rpc if channel in self._sim.rpc.taps else self._streams
+        where.tap(channel, mode)
+
+    def do_node(self, name: str, **changes: Any) -> None:
+        """Make a provider of the chain ill: see `Ills` in bot/sim/node.py."""
+        self._sim.rpc.change(name, changes)
 
     def do_ceiling(self, assets: int) -> None:
         """Let one connection of the market channel have this many assets."""

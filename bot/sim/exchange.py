@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.sim import admission, cancels
 from bot.sim.book import MergedBook, fee, third
+from bot.sim.chain import Chain
 from bot.sim.entities import MICRO, Account, Piece, SimMarket, SimOrder, SimTrade, text
 from bot.sim.quirks import Quirks
 from bot.sim.rules import NO_FAK, NO_FOK, POST_ONLY, Refused, complete, typed
@@ -25,7 +26,8 @@ MOVES_KEPT = 100_000  #: changes of holdings that a late index can still be behi
 class Timing:
     """How long things take after a match, in microseconds."""
 
-    mined: int = 2 * MICRO
+    block: int = 2 * MICRO  #: from one block to the next
+    mined: int = 2 * MICRO  #: in the first block after that
     confirmed: int = 5 * MICRO
     failed_share: float = 0.0  #: part of outside trades that fail after MATCHED
     retried_share: float = 0.0
@@ -60,9 +62,13 @@ class Exchange:
         default_factory=lambda: deque(maxlen=MOVES_KEPT)
     )
     settlement: Settlement = field(init=False)
+    chain: Chain = field(init=False)
 
     def __post_init__(self) -> None:
         self.settlement = Settlement(self)
+        # Its own numbers: a story is told by the exchange's alone.
+        own = random.Random("chain")
+        self.chain = Chain(own, self.timing.block, self.timing.confirmed, self.now_us)
 
     @property
     def clock_s(self) -> int:
@@ -288,7 +294,10 @@ class Exchange:
     def tick(self, now_us: int) -> None:
         """Move time on: settle what is due, end delays, expire GTD orders."""
         self.now_us = now_us
-        self.settlement.tick()
+        seals = self.chain.due(now_us)
+        self.settlement.tick(seals=seals)
+        if seals:
+            self.chain.seal(now_us)
         ripe = [h for h in self.held if h[0] <= now_us]
         self.held = [h for h in self.held if h[0] > now_us]
         for _, matches, order in ripe:

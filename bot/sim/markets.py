@@ -8,7 +8,7 @@ operator has redeemed everybody's shares. What each source makes of it is in bot
 from collections.abc import Sequence
 
 from bot.errors import ConfigError
-from bot.sim import cancels
+from bot.sim import cancels, logs
 from bot.sim.entities import MICRO, SimMarket
 from bot.sim.exchange import Exchange
 
@@ -64,3 +64,4 @@ def _resolve(exchange: Exchange, market: SimMarket, payouts: Sequence[int]) -> N
     market.payouts = (payouts[0], payouts[1])
     market.resolved_tx = exchange.hash()
     market.last_price = payouts[0] * MICRO // sum(payouts)
+    exchange.chain.include(logs.resolution(market))

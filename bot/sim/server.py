@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.errors import ConfigError
-from bot.sim import crypto, feed, wallets
+from bot.sim import crypto, feed, logs, wallets
 from bot.sim.auth import Keys
 from bot.sim.catalogue import CatalogueServer
 from bot.sim.clob import ClobServer, answer_refusals
@@ -34,6 +34,7 @@ from bot.sim.quotes import QuoteServer
 from bot.sim.relayer import RelayerServer
 from bot.sim.resolutions import ResolutionServer
 from bot.sim.rows import FeedRow, rows_of
+from bot.sim.rpc import RpcServer
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
 from bot.sim.stopwatch import Stopwatch
 from bot.sim.streams import CEILING, Streams
@@ -55,6 +56,7 @@ class Plan:
     rtds_delay_ms: int = 50
     data_lag_ms: int = 1_000
     mined_ms: int = 300
+    block_ms: int = 200
     confirmed_ms: int = 500
     failed_share: float = 0.03
     retried_share: float = 0.05
@@ -85,7 +87,11 @@ class Simulation:
         self.plan = plan
         self.rng = random.Random(plan.seed)
         timing = Timing(
-            plan.mined_ms * 1000, plan.confirmed_ms * 1000, plan.failed_share, plan.retried_share
+            block=plan.block_ms * 1000,
+            mined=plan.mined_ms * 1000,
+            confirmed=plan.confirmed_ms * 1000,
+            failed_share=plan.failed_share,
+            retried_share=plan.retried_share,
         )
         self.exchange = Exchange(self.rng, timing, now_us=_now(), grit=plan.grit)
         self.keys = Keys(self.exchange, plan.seed)
@@ -94,6 +100,7 @@ class Simulation:
         activity, positions = (plan.data_lag_ms if lag is None else lag for lag in lags)
         self.data = DataServer(self.exchange, activity * 1000, positions * 1000)
         self.catalogue = CatalogueServer(self.exchange)
+        self.rpc = RpcServer(self.exchange, self.exchange.chain)
         self.streams = Streams(self.exchange, self.keys, plan.max_assets)
         self.faults, self.gate, self.limits = Faults(), Gate(), Limits(plan.limits)
         self.stopwatch = Stopwatch()
@@ -127,6 +134,7 @@ class Simulation:
             ResolutionServer(self.catalogue, self.data),
             RelayerServer(self.exchange),
             self.gate,
+            self.rpc,
             self.streams,
         )
         return [route for server in servers for route in server.routes()]
@@ -172,6 +180,7 @@ class Simulation:
         self._quote_around(facts[0])
         self.facts += facts
         self.data.publish(facts)
+        self.exchange.chain.include(logs.recorded(facts))
         for _ in range(self.plan.repeat):
             self.announce(list(sent))
 
@@ -242,6 +251,8 @@ class Simulation:
         return {
             "clob_url": http, "market_ws_url": f"{ws}/ws/market", "user_ws_url": f"{ws}/ws/user",
             "data_url": http, "gamma_url": f"{http}/gamma", "rtds_url": f"{ws}/rtds",
+            "rpc_urls": [f"{http}/rpc/a", f"{http}/rpc/b"],
+            "rpc_ws_urls": [f"{ws}/rpc/a", f"{ws}/rpc/b"],
             "site_url": http, "chain_id": 137, "private_key": self.key,
             "wallet": self.trader.wallet, "signature_type": self.plan.signature_type,
             "leaders": self.leaders,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bot.errors import ConfigError
+from bot.sim import logs
+from bot.sim.chain import Transaction
 from bot.sim.entities import Account, SimTrade
 
 if TYPE_CHECKING:
@@ -50,11 +52,12 @@ class Settlement:
         if step is not None:
             self._due.append((self.exchange.now_us + 1, trade, step))
 
-    def tick(self) -> None:
-        """Do what is due."""
+    def tick(self, *, seals: bool) -> None:
+        """Do what is due. Only where a block is about to be sealed (`seals`) is anything mined."""
         now = self.exchange.now_us
-        due = sorted((d for d in self._due if d[0] <= now), key=lambda d: d[0])
-        self._due = [d for d in self._due if d[0] > now]
+        ripe = [d for d in self._due if d[0] <= now and (seals or d[2] != "MINED")]
+        self._due = [d for d in self._due if d not in ripe]
+        due = sorted(ripe, key=lambda d: d[0])
         for _, trade, status in due:
             self._settle(trade, status)
 
@@ -65,6 +68,13 @@ class Settlement:
             trade.way = _steps(way) if way else trade.way or ["MINED"]
             self._settle(trade, "MINED")
         return len(stuck)
+
+    def undo(self, trade: SimTrade) -> None:
+        """Take back a mined trade whose block is out of the chain: it has failed after all."""
+        self._due = [d for d in self._due if d[1] is not trade]
+        self._transfer(trade, -1)
+        trade.status, trade.updated_us = "FAILED", self.exchange.now_us
+        self.exchange.tell("trade", trade)
 
     def heal(self) -> None:
         """Settle as usual from now on; show what is hidden and let go of what is stuck."""
@@ -110,13 +120,16 @@ class Settlement:
     def _becomes(self, trade: SimTrade, status: str) -> None:
         now, timing = self.exchange.now_us, self.exchange.timing
         trade.status, trade.updated_us = status, now
+        if status in ("RETRYING", "FAILED"):
+            self.exchange.chain.include(Transaction(trade.tx, ok=False))
         if status == "RETRYING":
             old, trade.tx = trade.tx, self.exchange.hash()
             self._due.append((now + timing.mined, trade, "MINED"))
             self.exchange.tell("rehashed", (old, trade.tx))
         elif status == "MINED":
             self._hold(trade, -1)
-            self._transfer(trade)
+            self._transfer(trade, 1)
+            self.exchange.chain.include(logs.trade(trade))
             self._due.append((now + timing.confirmed, trade, "CONFIRMED"))
         elif status == "FAILED":
             self._hold(trade, -1)
@@ -125,20 +138,20 @@ class Settlement:
         for account, asset, amount in payments(trade):
             account.leaving[asset] = account.leaving.get(asset, 0) + sign * amount
 
-    def _transfer(self, trade: SimTrade) -> None:
+    def _transfer(self, trade: SimTrade, sign: int) -> None:
         move, taker = self.exchange.move, trade.taker
         for account, asset, amount in payments(trade):
-            move(account, asset, -amount)
+            move(account, asset, -sign * amount)
         for piece in trade.pieces:
             maker = piece.order
             if maker.side == "BUY":
-                move(maker.account, maker.token, piece.shares)
+                move(maker.account, maker.token, sign * piece.shares)
             else:
-                move(maker.account, "", piece.maker_usdc)
+                move(maker.account, "", sign * piece.maker_usdc)
         if taker.side == "BUY":
-            move(taker.account, taker.token, trade.shares)
+            move(taker.account, taker.token, sign * trade.shares)
         else:
-            move(taker.account, "", trade.usdc - trade.fee)
+            move(taker.account, "", sign * (trade.usdc - trade.fee))
 
 
 def payments(trade: SimTrade) -> list[tuple[Account, str, int]]:
