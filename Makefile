@@ -11,7 +11,7 @@ BESIDE := -n 5 --dist load --maxschedchunk 1
 demo: $(VENV)/installed
 	@$(BIN)/botctl demo
 
-test: $(VENV)/installed
+test: $(VENV)/installed $(VENV)/evm/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,6 +44,14 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $@
+
+# A real EVM node and a compiler of contracts, for tests/evm. Without npm the tests that need them are skipped.
+$(VENV)/evm/installed: tests/evm/package-lock.json $(VENV)/installed
+	@mkdir -p $(@D) && cp tests/evm/package.json tests/evm/package-lock.json $(@D)
+	@if ! command -v npm >/dev/null; then echo "npm is missing: tests against a real EVM node are skipped"; \
+	elif cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent; then echo "installed a test's EVM node"; \
+	else echo "npm could not install an EVM node: tests against it are skipped"; fi
 	@touch $@
 
 # Rewrite the lock file after changing pyproject.toml.

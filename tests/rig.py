@@ -220,6 +220,7 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                     ledger,
                     lambda s: found.execution and found.execution.loop.ring(s.purchase),
                     now_us,
+                    provisional=lambda: True,
                 )
                 await found.intake.load()
                 yield found

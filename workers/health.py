@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.config.home import WORKERS
-from bot.ledger import control, intents, leaders, markets, orders
+from bot.ledger import control, facts, intents, markets, orders
 from bot.ledger.db import Tx
 from bot.model.units import MICRO
 from bot.runtime import Boot, now_us, run, until_stopped
@@ -64,11 +64,11 @@ async def _prune(boot: Boot) -> None:
     while True:
         at = now_us()
         before_s = at // MICRO - boot.settings.runtime.keep_days * 86_400
-        trades = await boot.ledger.transact(leaders.prune, before_s)
+        trades = await boot.ledger.transact(facts.prune, before_s)
         told = await boot.ledger.transact(markets.prune, at - markets.KEPT_US)
         if trades or told:
             logger.info("ledger.pruned", leader_trades=trades, markets=told)
-        more = trades == leaders.PRUNED_AT_ONCE or told == markets.PRUNED_AT_ONCE
+        more = trades == facts.PRUNED_AT_ONCE or told == markets.PRUNED_AT_ONCE
         await asyncio.sleep(PAUSE_S if more else PRUNE_S)
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from bot import report, supervise
-from bot.cli.observe import ledger_path
 from bot.cli.output import cli, emit, say, short, table
+from bot.cli.where import ledger_path
 from bot.config.load import load
 from bot.errors import ConfigError, LedgerDamaged, NotRunning, StateUnknown, Unavailable, UsageError
 from bot.model.units import decimal_text, printable

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from bot import report
 from bot.cli.output import Cli, age, cli, console, emit, say, short, table
+from bot.cli.sources import lines as source_lines
+from bot.cli.where import ledger_path
 from bot.config.home import WORKERS
-from bot.config.load import load
 from bot.errors import StateUnknown, UsageError
 from bot.ledger.files import busy
 from bot.model.units import decimal_text, money, printable, rfc3339
@@ -29,23 +30,6 @@ Count = Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="ho
 
 #: A beat older than this says that something holds the ledger, or the worker.
 SLOW_BEAT_S = 4.0
-
-
-def ledger_path(context: Cli) -> Path:
-    """Return the ledger to read: the configured mode's, or the only one there is."""
-    if context.config is not None:
-        return context.home.ledger(load(context.config).mode)
-    found = sorted(context.home.path.glob("ledger-*.db"))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise UsageError(
-            f"{context.home.path} has several ledgers ({names}); say which with --config"
-        )
-    if not found:
-        raise StateUnknown(
-            f"no ledger in {context.home.path}; botctl up creates it, --home names another folder"
-        )
-    return found[0]
 
 
 def status(
@@ -115,6 +99,9 @@ def _headline(now: Status) -> list[str]:
         )
     if now.entries:
         lines.append(f"no entries: {printable(now.entries)}")
+    if now.acts_on == "provisional":
+        lines.append("acting on what the stream alone tells, before a block has it"
+                     " (detect.act_on, or no provider in venue.rpc_urls answers)")  # fmt: skip
     if all(w.pid is None for w in now.workers):
         lines.append("nothing runs here: botctl up starts it")
     lines += [f"ALERT {printable(text, 160)}" for text in now.alerts]
@@ -139,6 +126,7 @@ def _status_text(now: Status) -> str:
         )
         if not w.alive and w.detail:
             lines.append(f"          {printable(w.detail, 200)}")
+    lines += source_lines(now.sources)
     t = now.today
     facts = (
         ("leader trades seen", str(t.leader_trades)),

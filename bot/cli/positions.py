@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from bot import report
-from bot.cli.observe import Count, Full, ledger_path
+from bot.cli.observe import Count, Full
 from bot.cli.output import Cli, cli, emit, short, table
+from bot.cli.where import ledger_path
 from bot.errors import UsageError
 from bot.model.amounts import CENT
 from bot.model.intent import EXTERNAL, MANUAL, IntentKind, Portfolio, mirror

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from bot import failpoints, report, supervise
-from bot.cli.observe import ledger_path
 from bot.cli.output import Cli, cli, emit
+from bot.cli.where import ledger_path
 from bot.config.load import load
 from bot.config.schema import Settings
 from bot.config.secrets import KEY_ENV, KEY_FILE_ENV

@@ -8,120 +8,17 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.model.address import checksummed, is_address
-from bot.model.units import MICRO, decimal_text, parse_micros
+from bot.config.types import Address, HttpUrl, Price, Ratio, Section, Shares, Usdc
+from bot.config.venue import VenueSettings
+from bot.model.units import MICRO, decimal_text
 
 ENV_PREFIX = "BOT__"
-
-
-def _wallet(text: str) -> str:
-    if not is_address(text):
-        raise ValueError("expected an address of 0x and 40 hex digits")
-    if int(text, 16) == 0:
-        raise ValueError("expected a wallet, found the zero address")
-    right, digits = checksummed(text), text[2:]
-    if text != right and digits not in (digits.lower(), digits.upper()):
-        raise ValueError(f"checksum is wrong; the checksummed form is {right}")
-    return right
-
-
-def _url(*secure: str) -> AfterValidator:
-    def check(text: str) -> str:
-        url = urlsplit(text)
-        loopback = url.hostname in ("127.0.0.1", "localhost", "::1")
-        allowed = (*secure, *(s[:-1] for s in secure)) if loopback else secure
-        if url.scheme not in allowed or not url.hostname:
-            raise ValueError(
-                f"expected {secure[0]}://host (plain {secure[0][:-1]}:// on loopback only)"
-            )
-        return text.rstrip("/")
-
-    return AfterValidator(check)
-
-
-Address = Annotated[str, AfterValidator(_wallet)]
-HttpUrl = Annotated[str, _url("https")]
-WsUrl = Annotated[str, _url("wss")]
-
-
-def _micros(at_most: int) -> BeforeValidator:
-    def parse(value: object) -> int:
-        # Without the field's name: pydantic puts it in front.
-        return int(parse_micros(value, field="value", at_most=at_most))
-
-    return BeforeValidator(parse)
-
-
-#: Decimal numbers in the file, integers in millionths in the program.
-Usdc = Annotated[int, _micros(10**13)]
-Shares = Annotated[int, _micros(10**12)]
-Price = Annotated[int, _micros(MICRO)]
-Ratio = Annotated[int, _micros(10 * MICRO)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Contracts(Section):
-    """Exchange contracts that orders are signed for, by kind of market."""
-
-    standard: Address = Field(
-        "0xE111180000d2663C0091e4f400237545B87B996B", description="exchange of standard markets"
-    )
-    neg_risk: Address = Field(
-        "0xe2222d279d744050d28e00520010520000310F59", description="exchange of neg-risk markets"
-    )
-    v3: Address = Field(
-        "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa", description="exchange of V3 markets"
-    )
-
-
-#: Polygon 137, and Amoy 80002 where only the V3 exchange differs.
-CONTRACTS = {
-    137: Contracts(),
-    80002: Contracts.model_construct(v3="0x9fE6e61422AdB6F610d8597F9684b16912D50C3D"),
-}
-
-
-class VenueSettings(Section):
-    """Where the exchange is. Plain http and ws are accepted on loopback only."""
-
-    clob_url: HttpUrl = Field("https://clob.polymarket.com", description="CLOB REST")
-    market_ws_url: WsUrl = Field(
-        "wss://ws-subscriptions-clob.polymarket.com/ws/market", description="CLOB market channel"
-    )
-    user_ws_url: WsUrl = Field(
-        "wss://ws-subscriptions-clob.polymarket.com/ws/user", description="CLOB user channel"
-    )
-    data_url: HttpUrl = Field(
-        "https://data-api.polymarket.com", description="Data API (paths start with /v2)"
-    )
-    gamma_url: HttpUrl = Field(
-        "https://gamma-api.polymarket.com", description="Gamma market catalogue"
-    )
-    rtds_url: WsUrl = Field(
-        "wss://ws-live-data.polymarket.com", description="real-time data stream"
-    )
-    rpc_url: HttpUrl = Field("https://polygon.drpc.org", description="Polygon JSON-RPC")
-    chain_id: Literal[137, 80002] = Field(137, description="137 Polygon, 80002 Amoy")
-    contracts: Contracts | None = Field(
-        None, description="exchange contracts; default: those of chain_id"
-    )
-
-    @property
-    def exchanges(self) -> Contracts:
-        """Return the exchange contracts of this chain, or those set in the configuration."""
-        return self.contracts or CONTRACTS[self.chain_id]
 
 
 class AccountSettings(Section):
@@ -199,6 +96,15 @@ class StrategySettings(Section):
     full_exit_below_ratio: Price = Field(
         50_000, description="leader under this fraction of its peak: sell all"
     )
+    on_revert: Literal["unwind", "keep"] = Field(
+        "unwind", description="what is done with our part of a trade of his that did not happen"
+    )
+    provisional_ratio: Price = Field(
+        250_000, description="of what no block has yet this part is bought, fraction of the size"
+    )
+    provisional_usdc: Usdc = Field(
+        20 * MICRO, description='and at most this much, USDC (detect.act_on = "provisional")'
+    )
     exit_floor_ratio: Price = Field(
         150_000, description="never sell further under the leader's exit price, fraction of it"
     )
@@ -240,10 +146,19 @@ class RiskSettings(Section):
 class DetectSettings(Section):
     """How leaders are watched."""
 
+    chain: bool = Field(True, description="read leaders' trades off the chain")
+    act_on: Literal["mined", "provisional"] = Field(
+        "mined", description="what is in a block, or what the stream tells before that as well"
+    )
     rtds: bool = Field(True, description="use the real-time stream")
-    poll_s: int = Field(10, ge=1, le=3600, description="Data API activity poll per leader, seconds")
+    poll_s: int = Field(
+        10,
+        ge=1,
+        le=3600,
+        description="Data API poll of a leader who traded within the hour, seconds",
+    )
     overlap_s: int = Field(
-        120, ge=5, le=3600, description="each poll starts this long before the cursor, seconds"
+        900, ge=900, le=3600, description="rows are expected to show at most this late, seconds"
     )
     page_limit: int = Field(500, ge=1, le=1000, description="rows per page of the Data API")
     silence_s: int = Field(

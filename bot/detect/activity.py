@@ -1,38 +1,43 @@
 """Source: each leader's activity at the Data API. Late, complete, and it fills every gap.
 
-Each poll starts `overlap_s` before the cursor, because rows appear late and in the past, and
+Rows appear late and in the past: minutes after their own time on a bad day. So each poll starts
+`overlap_s` before the moment at which the last one was answered, whatever rows it brought, and
 reads all pages: only a complete answer gives a group's total.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from itertools import chain, repeat
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from bot.config.schema import DetectSettings
-from bot.detect.intake import Intake
+from bot.detect.heat import Heat
+from bot.detect.intake import Intake, Observation
 from bot.errors import Unavailable
-from bot.ledger import covers, leaders
+from bot.ledger import leaders, markets
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
-from bot.model.intent import Cover, mirror
-from bot.model.leader import Holding, Wallet
+from bot.model.leader import FactKind, LeaderFill, Wallet
+from bot.model.market import ConditionId, Side
 from bot.model.units import MICRO
+from bot.polymarket import wire
 from bot.polymarket.data_api import DataApi
 
 logger = structlog.get_logger(__name__)
-SOURCE = "data_api"
-INVENTORY = "positions"
+SOURCE = totals.INDEX
 #: Leaders polled at the same time.
 CONCURRENCY = 8
-#: How late rows usually are. What was traded while a life began is found by its second poll.
-LAG_S = 5
+#: How far was read is stored this often where nothing happens: what is read again costs little.
+NOTED_S = 60
+#: Where answers take so long, the index is asked too much: everything is asked half as often.
+SLOW_S, SLOWEST = 2.0, 8
+IDLE_S = 1.0
 
 
 class Activity:
-    """Polls every leader for ever."""
+    """Polls every leader for ever, each as often as he is likely to have done something."""
 
     def __init__(
         self,
@@ -41,8 +46,11 @@ class Activity:
         intake: Intake,
         settings: DetectSettings,
         now_us: Callable[[], int],
+        moved: Callable[[Wallet, Sequence[ConditionId]], None] = lambda _, __: None,
+        clock_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`moved` is told of markets in which a leader's shares came or went, nobody says how."""
         self._api, self._ledger, self._intake, self._settings, self._now = (
             api,
             ledger,
@@ -50,38 +58,62 @@ class Activity:
             settings,
             now_us,
         )
-        self._sleep = sleep
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._moved, self._clock_s, self._sleep = moved, clock_s, sleep
+        self._heat = Heat(settings.poll_s)
+        self._reached: dict[Wallet, int] = {}  #: seconds up to which each was answered
+        self._stretch = 1  #: how many times as seldom as wished the index is asked
         self.answered_us: int | None = None  #: when the Data API last gave a complete answer
 
     async def run(self, wallets: list[Wallet]) -> None:
         """Poll all wallets until cancelled, each at its own moment."""
+        now_s = self._clock_s()
+        self._heat.watch([(wallet, now_s) for wallet in wallets], now_s)
+        slots = asyncio.Semaphore(CONCURRENCY)
         async with asyncio.TaskGroup() as group:
-            for wallet in wallets:
-                group.create_task(self._follow(wallet))
+            while True:
+                await slots.acquire()
+                while (wallet := self._heat.take(self._clock_s())) is None:
+                    await self._sleep(min(self._heat.wait_s(self._clock_s()), IDLE_S))
+                task = group.create_task(self._visit(wallet), name="activity.poll")
+                task.add_done_callback(lambda _: slots.release())
 
-    async def _follow(self, wallet: Wallet) -> None:
-        pauses = chain((LAG_S,), repeat(self._settings.poll_s))
-        for pause in pauses:
-            try:
-                async with self._slots:
-                    try:
-                        await self._inventory(wallet)
-                    finally:
-                        await self.poll(wallet)
-            except Unavailable as error:
-                logger.warning("activity.unavailable", leader=wallet, error=str(error))
-            await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (spreads the load)
+    def active(self, wallet: Wallet, traded_s: int) -> None:
+        """Note that somebody saw a leader trade: he is asked about soon."""
+        now_s = self._clock_s()
+        self._heat.active(wallet, now_s - max(self._now() / MICRO - traded_s, 0), now_s)
+
+    async def _visit(self, wallet: Wallet) -> None:
+        try:
+            await self.poll(wallet)
+        except Unavailable as error:
+            logger.warning("activity.unavailable", leader=wallet, error=str(error))
+        self._pace()
+        jitter = self._stretch * random.uniform(0.8, 1.2)  # noqa: S311 (spreads the load)
+        self._heat.polled(wallet, self._clock_s(), jitter)
+
+    def _pace(self) -> None:
+        """Ask less where answers are slow: requests are held back before they are refused."""
+        slow = self._api.slowest_s > SLOW_S
+        stretch = min(self._stretch * 2, SLOWEST) if slow else max(self._stretch // 2, 1)
+        if stretch != self._stretch:
+            self._api.forget_times()
+            logger.info("activity.pace", times_as_seldom=stretch)
+        self._stretch = stretch
 
     async def poll(self, wallet: Wallet) -> None:
-        """Read one leader's activity since the cursor, less the overlap, and store it."""
+        """Read one leader's activity since the last answer, less the overlap, and store it."""
 
-        def read(tx: Tx) -> tuple[int | None, int, bool]:
-            start = leaders.watch_starts(tx)[wallet]
+        def read(tx: Tx) -> tuple[int | None, int | None, bool]:
+            start = leaders.watch_start(tx, wallet)
             return leaders.cursor(tx, SOURCE, wallet), start, leaders.outdated(tx, wallet)
 
         cursor, start, outdated = await self._ledger.look(read)
-        since = max((cursor or start) - self._settings.overlap_s, start)
+        if start is None:
+            return
+        asked_s = self._now() // MICRO
+        # Never ahead of our own clock: after a leap of it what comes next would be skipped.
+        reached = min(max(cursor or 0, self._reached.get(wallet, 0)), asked_s)
+        since = max(reached - self._settings.overlap_s, start) if reached else start
         # One second earlier than needed, so that a group's whole second is surely inside.
         answer = await self._api.activity(
             wallet, since_s=since - 1, limit=self._settings.page_limit
@@ -91,38 +123,34 @@ class Activity:
             self._intake.refused += 1
             logger.warning("activity.refused", leader=wallet, error=problem)
         groups = totals.snapshot(fill for fill in answer.fills if fill.traded_s >= since)
-        # Never ahead of our own clock: after a leap of theirs the cursor would skip what comes
-        # next.
-        newest = min(
-            max((fill.traded_s for fill, _ in groups.values()), default=0), self._now() // MICRO
-        )
-        moved = None
-        if newest > (cursor or 0) or outdated:
-            moved = (SOURCE, wallet, max(newest, cursor or 0))
-        await self._intake.absorb(SOURCE, groups.values(), seen_us=self._now(), cursor=moved)
+        seen = [*groups.values(), *await self._pairs([p for p in answer.pairs if p.at_s >= since])]
+        stored = None
+        if outdated or asked_s - (cursor or 0) >= NOTED_S:
+            stored = (SOURCE, wallet, asked_s)
+        await self._intake.absorb(SOURCE, seen, seen_us=self._now(), cursor=stored)
+        self._reached[wallet] = asked_s
+        if answer.moved:
+            self._moved(wallet, sorted(answer.moved))
 
-    async def _inventory(self, wallet: Wallet) -> None:
-        """Store once what a leader held when we began to watch: exits are in proportion to it."""
-        if await self._ledger.look(leaders.cursor, INVENTORY, wallet) is not None:
-            return
-        held = await self._api.positions(wallet)
+    async def _pairs(self, pairs: Sequence[wire.Pairs]) -> list[Observation]:
+        """Return pairs that were made or given back, each as what it did to both tokens.
 
-        def store(tx: Tx) -> None:
-            now = self._now()
-            for token, condition, shares in held:
-                known = leaders.holding(tx, wallet, token)
-                # What we saw being bought meanwhile is part of the answer already.
-                whole = Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
-                leaders.hold(tx, wallet, token, condition, whole, now_us=now)
-                # What we bought of him before we knew is a part of all of it.
-                portfolio = mirror(wallet)
-                cover = covers.get(tx, portfolio, token)
-                if cover is not None:
-                    exposure = leaders.exposure_decided(tx, wallet, condition, token)
-                    cover = Cover(cover.shares, exposure)
-                    covers.store(tx, portfolio, token, cover, now_us=now)
-            leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
-
-        await self._ledger.transact(store)
-        for _, condition, _ in held:
+        Those of markets that nobody knows wait until somebody does: they are read again.
+        """
+        conditions = {pair.condition for pair in pairs}
+        known = await self._ledger.look(markets.tokens_of, sorted(conditions))
+        for condition in conditions - known.keys():
             self._intake.used(condition)
+        return [
+            (_moves(pair, token, outcome), (pair.shares, 0))
+            for pair in pairs
+            for token, outcome in known.get(pair.condition, ())
+        ]
+
+
+def _moves(pair: wire.Pairs, token: str, outcome: str) -> LeaderFill:
+    kind, side = (FactKind.SPLIT, Side.BUY) if pair.made else (FactKind.MERGE, Side.SELL)
+    return LeaderFill(
+        pair.tx, pair.wallet, wire.token_id(token), side, pair.shares, 0, pair.condition,
+        outcome, pair.title, pair.at_s, kind,
+    )  # fmt: skip

@@ -17,9 +17,15 @@ from bot.errors import Unavailable
 from bot.ledger import leaders, markets
 from bot.ledger.db import Ledger, Tx
 from bot.model.leader import Wallet
-from bot.model.market import ConditionId, Facts
+from bot.model.market import ConditionId, Facts, TokenId
 from bot.model.units import MICRO
-from bot.polymarket.gamma import CONDITIONS_AT_ONCE, EVENTS_AT_ONCE, Gamma, Listing
+from bot.polymarket.gamma import (
+    CONDITIONS_AT_ONCE,
+    EVENTS_AT_ONCE,
+    TOKENS_AT_ONCE,
+    Gamma,
+    Listing,
+)
 
 logger = structlog.get_logger(__name__)
 #: Rows in one transaction at most: beside larger ones everybody's commits take ten times as long.
@@ -63,6 +69,11 @@ class Catalogue:
         if self._mode != "off" and condition not in self._known:
             self._known[condition] = True
             self._wanted[condition] = None
+
+    async def ask_tokens(self, tokens: Sequence[TokenId]) -> None:
+        """Ask once for the markets of tokens, and store what is told. Raises Unavailable."""
+        for part in _parts(tokens, TOKENS_AT_ONCE):
+            await self._take(await self._gamma.of_tokens(part))
 
     def named(self, facts: Facts) -> None:
         """Take what the channel says of a new market."""

@@ -1,26 +1,29 @@
-"""Law 7 for all that is stored together: what sights make of trades and holdings. Pure."""
+"""Law 7 for all that is stored together: what sights make of facts and holdings. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bot.ledger.leaders import NewTrade, TradeRow
+from bot.ledger.facts import NewTrade, TradeRow
 from bot.model import totals
 from bot.model.intent import mirror
-from bot.model.leader import Holding, LeaderFill, Wallet
+from bot.model.leader import FactKind, FactState, Holding, LeaderFill, Wallet
 from bot.model.market import ConditionId, Side
-from bot.model.signal import Signal, SignalKind
+from bot.model.signal import REVERTED, Signal, SignalKind
 
 Pair = tuple[str, str]  #: (wallet, token)
+_OTHER = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A source's running total of one leader trade."""
+    """A source's running total of one fact, and what its telling proves."""
 
     source: str
     fill: LeaderFill
     total: totals.Total
     seen_us: int
+    state: FactState = FactState.PROVISIONAL
+    block: int | None = None  #: where the chain has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Growth:
 
 @dataclass(slots=True)
 class Trade:
-    """A leader trade, as it is stored and as it is now."""
+    """A fact, as it is stored and as it is now."""
 
     fill: LeaderFill
     seen_us: int
@@ -44,17 +47,17 @@ class Trade:
     by_source: dict[str, totals.Total] = field(default_factory=dict)
     emitted: totals.Total = (0, 0)
     signals: int = 0
-    raised: set[str] = field(default_factory=set)  #: sources whose total is news
+    state: FactState = FactState.PROVISIONAL
+    block: int | None = None
+    target: totals.Total = (0, 0)  #: what it amounts to
+    changed: set[str] = field(default_factory=set)  #: sources whose total is news
     grown: Growth | None = None
+    fell: int = 0  #: shares that were told of and are taken back
 
-    @property
-    def target(self) -> totals.Total:
-        """Return what it amounts to: the largest total of any source."""
-        return totals.target(self.by_source)
-
-    def new(self) -> NewTrade:
-        """Return it as what is stored of it first, together with its first signal."""
-        return NewTrade(self.fill, self.target, self.emitted, self.seen_us)
+    def now(self) -> NewTrade:
+        """Return it as it is stored."""
+        stands = (self.state, self.block, self.grown is not None)
+        return NewTrade(self.fill, self.target, self.emitted, self.seen_us, *stands)
 
     def signal(self, trade_id: int) -> Signal | None:
         """Return what its growth asks for, under the id it is stored by; None without growth."""
@@ -62,7 +65,7 @@ class Trade:
         if grown is None:
             return None
         return Signal(
-            id=totals.signal_id(fill.group, self.emitted),
+            id=totals.signal_id(fill.group, self.emitted, self.signals),
             kind=SignalKind.INCREASE if fill.side is Side.BUY else SignalKind.DECREASE,
             portfolio=mirror(fill.wallet),
             condition=fill.condition,
@@ -88,61 +91,111 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A leader's holding after his trades, and when that was seen."""
+    """A leader's holding after what he did, and when that was seen.
+
+    `asks`: it has changed otherwise than by a trade of his, and somebody must look at it: by
+    `silently` shares (below 0: he has less), and `why`.
+    """
 
     condition: ConditionId
     holding: Holding
     seen_us: int
+    asks: bool = False
+    silently: int = 0
+    why: str = ""
 
 
-def fold(
-    sights: Iterable[Sight],
-    stored: Mapping[totals.Group, TradeRow],
-    holdings: Mapping[Pair, Holding],
-) -> tuple[list[Trade], dict[Pair, Moved]]:
-    """Return the trades that sights make news of, in the order they were seen, and the holdings.
+@dataclass(slots=True)
+class Fold:
+    """What sights make of what is stored; they count one after the other."""
 
-    Sights count one after the other: what grows twice is one growth, by all of it.
-    """
-    trades: dict[totals.Group, Trade] = {}
-    moved: dict[Pair, Moved] = {}
-    for sight in sights:
+    stored: Mapping[totals.Group, TradeRow]
+    holdings: Mapping[Pair, Holding]
+    provisional: bool = False  #: what a stream alone has told of counts already
+    trades: dict[totals.Group, Trade] = field(default_factory=dict)  #: those with news
+    moved: dict[Pair, Moved] = field(default_factory=dict)
+
+    def take(self, sights: Iterable[Sight]) -> "Fold":
+        """Count sights in their order: what grows twice is one growth, by all of it."""
+        for sight in sights:
+            self._count(sight)
+        return self
+
+    def _count(self, sight: Sight) -> None:
         group = sight.fill.group
-        trade = trades.get(group) or _trade(sight, stored.get(group))
-        if sight.total <= trade.by_source.get(sight.source, (0, 0)):
-            continue
-        trades[group] = trade
-        trade.by_source[sight.source] = sight.total
-        trade.raised.add(sight.source)
-        if (more := totals.growth(trade.target, trade.emitted)) is not None:
-            _move(sight, trade, more, moved, holdings)
-    return list(trades.values()), moved
+        trade = self.trades.get(group) or self._trade(sight)
+        state = totals.state_after(trade.state, sight.state, sight.source)
+        known = trade.by_source.get(sight.source)
+        # Totals only grow: a lower one has not seen everything. Those of a chain that is not final
+        # may fall.
+        falls = sight.source == totals.CHAIN and state is not FactState.FINAL
+        news = known != sight.total if falls else sight.total > (known or (0, 0))
+        if not news and (state, sight.block or trade.block) == (trade.state, trade.block):
+            return
+        self.trades[group] = trade
+        if news:
+            trade.by_source[sight.source] = sight.total
+            trade.changed.add(sight.source)
+        trade.target = totals.target(trade.by_source, state, provisional=self.provisional)
+        more = totals.growth(trade.target, trade.emitted)
+        fell = 0 if more else totals.shrinkage(trade.target, trade.emitted, state)
+        after = self._move(sight, trade, (state, sight.block or trade.block), more or (-fell, 0))
+        trade.state, trade.block = state, sight.block or trade.block
+        if more:
+            self._grow(sight, trade, more, after)
+        elif fell:
+            trade.grown, trade.fell = None, trade.fell + fell
 
+    def _trade(self, sight: Sight) -> Trade:
+        row = self.stored.get(sight.fill.group)
+        if row is None:
+            return Trade(sight.fill, sight.seen_us)
+        found = Trade(sight.fill, sight.seen_us, row.id, dict(row.totals), row.emitted, row.signals)
+        found.state, found.block = row.state, row.block
+        return found
 
-def _trade(sight: Sight, row: TradeRow | None) -> Trade:
-    if row is None:
-        return Trade(sight.fill, sight.seen_us)
-    return Trade(sight.fill, sight.seen_us, row.id, dict(row.totals), row.emitted, row.signals)
+    def _grow(self, sight: Sight, trade: Trade, more: totals.Total, after: Holding) -> None:
+        if trade.fill.kind is not FactKind.TRADE:
+            return
+        earlier = trade.grown or Growth(0, 0, sight.source.split(":")[0], sight.seen_us, 0)
+        trade.grown = Growth(
+            earlier.shares + more[0],
+            earlier.usdc + more[1],
+            earlier.source,
+            earlier.seen_us,
+            after.watched,
+        )
 
+    def _move(
+        self,
+        sight: Sight,
+        trade: Trade,
+        stands: tuple[FactState, int | None],
+        change: totals.Total,
+    ) -> Holding:
+        """Let a holding have what a fact amounts to now, and no more what it did before.
 
-def _move(
-    sight: Sight,
-    trade: Trade,
-    more: totals.Total,
-    moved: dict[Pair, Moved],
-    holdings: Mapping[Pair, Holding],
-) -> None:
-    fill = sight.fill
-    pair = (fill.wallet, fill.token)
-    before = moved[pair].holding if pair in moved else holdings.get(pair, Holding())
-    after = totals.moved(before, fill.side, more[0])
-    moved[pair] = Moved(fill.condition, after, sight.seen_us)
-    trade.emitted = trade.target
-    earlier = trade.grown or Growth(0, 0, sight.source.split(":")[0], sight.seen_us, 0)
-    trade.grown = Growth(
-        earlier.shares + more[0],
-        earlier.usdc + more[1],
-        earlier.source,
-        earlier.seen_us,
-        after.watched,
-    )
+        A fact may turn out to be in an observed balance already, or not to be in it.
+        """
+        fill = trade.fill
+        pair = (fill.wallet, fill.token)
+        earlier = self.moved.get(pair)
+        held = earlier.holding if earlier else self.holdings.get(pair, Holding())
+        before, told = trade.emitted[0], change[0]
+        if told:
+            trade.emitted = trade.target
+        was = before if totals.counts(held, trade.state, trade.block, fill.traded_s) else 0
+        now = trade.emitted[0] if totals.counts(held, *stands, fill.traded_s) else 0
+        if now == was and told >= 0:
+            return held
+        side = fill.side if now > was else _OTHER[fill.side]
+        after = totals.moved(held, side, abs(now - was), fill.kind)
+        # What his trade's signal does not tell, somebody must look at. A transfer is no sale.
+        silent = fill.kind is not FactKind.TRADE or now - was != told
+        by = after.counted - held.counted if silent or told < 0 else 0
+        asks = told < 0 or by != 0
+        why = REVERTED if told < 0 else ""
+        if earlier is not None:
+            asks, by, why = asks or earlier.asks, by + earlier.silently, why or earlier.why
+        self.moved[pair] = Moved(fill.condition, after, sight.seen_us, asks, by, why)
+        return after

@@ -13,7 +13,18 @@ from bot.execution import allow, look
 from bot.execution.attempt import Birth, Terms, bear
 from bot.execution.enter import deadline
 from bot.execution.leave import passed_over, raise_exit, raised
-from bot.ledger import agenda, bursts, control, covers, intents, leaders, orders, positions, signals
+from bot.ledger import (
+    agenda,
+    bursts,
+    control,
+    covers,
+    facts,
+    intents,
+    leaders,
+    orders,
+    positions,
+    signals,
+)
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.positions import Held
 from bot.model.amounts import market_amounts
@@ -211,6 +222,8 @@ class Decider:
         settings, now = self.settings.followed(signal.wallet), self.now_us()
         if settings is None:
             return Skip(SkipReason.NOT_FOLLOWED, {})
+        if signal.group_shares <= 0:
+            return Skip(SkipReason.REVERTED, {"tx": signal.tx})
         # Said before anything else: whoever closed a position asks why nothing is bought.
         closed = control.position(signal.portfolio, signal.token)
         if (why := control.locked(tx, [closed], now_us=now)) is not None:
@@ -227,14 +240,20 @@ class Decider:
             burst=burst,
             spent=bursts.spent(tx, signal.portfolio, signal.token, burst.first_us),
             lately=(0, 0),
+            provisional=self._is_early(tx, signal),
             now_us=now,
         )
         strategy = build(settings)
         found = strategy.evaluate(view)
         if isinstance(found, Skip):
             return found  # most are: his last ten minutes need not be added up for them
-        lately = leaders.both_ways(tx, signal.wallet, signal.condition, signal.token, since_s)
+        lately = facts.both_ways(tx, signal.wallet, signal.condition, signal.token, since_s)
         return strategy.evaluate(replace(view, lately=lately))
+
+    def _is_early(self, tx: Tx, signal: Signal) -> bool:
+        if self.settings.detect.act_on != "provisional" or signal.trade_id is None:
+            return False  # a bot that cannot see the chain, and risks no money, shows its size
+        return facts.is_provisional(tx, signal.trade_id)
 
     def _place(self, tx: Tx, signal: Signal, proposal: Proposal, burst: Burst, seen: Seen) -> Order:
         now, held = self.now_us(), positions.shares_of(tx, signal.portfolio, signal.token)

@@ -24,7 +24,7 @@ from bot.model.intent import (
     leader_of,
 )
 from bot.model.market import Side, TokenId
-from bot.model.signal import Signal, SignalKind, Wish
+from bot.model.signal import REVERTED, Signal, SignalKind, Wish
 from bot.model.units import MICRO, average_price
 
 #: After an operator's `close` nothing is bought again for this long.
@@ -90,13 +90,17 @@ class Leaver:
         portfolio, standing = signal.portfolio, intents.open_on(tx, signal.portfolio, token)
         held = positions.shares_of(tx, portfolio, token)
         coming = intents.coming(tx, portfolio, token)
+        numbers: dict[str, int | str | None]
         exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
         cover = covers.get(tx, portfolio, token)
+        if standing is None and self._is_kept(tx, signal, token, exposure, now_us):
+            numbers = {"held": held, "leader_holds": exposure}
+            return self._record(tx, signal, Skip(SkipReason.ORPHAN, numbers), now_us)
         if signal.kind is SignalKind.CORRECTION and (cover is None or cover.leader <= 0):
             # What was booked before he was read again is a part of what he turns out to hold.
             cover_anew(tx, signal, token, now_us=now_us)
             cover = covers.get(tx, portfolio, token)
-        numbers: dict[str, int | str | None] = {
+        numbers = {
             "held": held,
             "leader_sold": signal.shares,
             "leader_holds": exposure,
@@ -110,20 +114,26 @@ class Leaver:
         numbers["exit_target"] = target
         leaving = standing is not None and standing.kind is IntentKind.EXIT
         if not leaving and held + coming - target < CENT:
+            if signal.kind is SignalKind.CORRECTION:
+                # He has more than we believed when we sold: an upward correction never buys.
+                cover_anew(tx, signal, token, now_us=now_us)
             return self._record(tx, signal, Skip(SkipReason.TOO_SMALL, numbers), now_us)
-        price = _left_at(signal, token)
-        if leaving and standing is not None:
-            price = standing.price if price is None else price
-            if intents.asked_by_operator(tx, standing):
-                # What the operator has asked for stands: it only ever falls, and at his price.
-                target, price = min(target, standing.target), standing.price
-        elif price is None and (before := intents.latest_on(tx, portfolio, token)) is not None:
-            # Shares that came late follow him at the price at which he had left: never at any
-            # price, which was wished for others.
-            price = (before.price or None) if before.kind is IntentKind.EXIT else None
+        target, price = _terms(tx, signal, token, standing if leaving else None, target)
         price = bid if price is None else price
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)
+
+    def _is_kept(self, tx: Tx, signal: Signal, token: TokenId, exposure: int, now_us: int) -> bool:
+        """Return whether a position follows nobody: his trade did not happen, and ours is kept."""
+        portfolio = signal.portfolio
+        settings = self.settings.followed(signal.wallet) or self.settings.strategy
+        before = covers.get(tx, portfolio, token)
+        fell = before is not None and exposure < before.leader
+        if signal.note == REVERTED and fell and settings.on_revert == "keep":
+            ours = max(positions.shares_of(tx, portfolio, token), 0)
+            covers.store(tx, portfolio, token, Cover(ours, 0), now_us=now_us)
+            positions.mark_orphan(tx, portfolio, token, orphan=True)
+        return positions.is_orphan(tx, portfolio, token)
 
     def _gone_below(self, wallet: str) -> int:
         return (self.settings.followed(wallet) or self.settings.strategy).full_exit_below_ratio
@@ -273,6 +283,23 @@ def raised(tx: Tx, signal: Signal, settings: Settings, token: TokenId) -> tuple[
     ratio = (settings.followed(signal.wallet) or settings.strategy).full_exit_below_ratio
     target = exit_target(covers.get(tx, portfolio, token), exposure, peak, ratio)
     return (standing, target) if target > standing.target else None
+
+
+def _terms(
+    tx: Tx, signal: Signal, token: TokenId, leaving: Intent | None, target: int
+) -> tuple[int, int | None]:
+    """Return what an exit leaves us with, and the price at which he has left, if one is known."""
+    price = _left_at(signal, token)
+    if leaving is not None:
+        if intents.asked_by_operator(tx, leaving):
+            # What the operator has asked for stands: it only ever falls, and at his price.
+            return min(target, leaving.target), leaving.price
+        return target, leaving.price if price is None else price
+    if price is None and (before := intents.latest_on(tx, signal.portfolio, token)) is not None:
+        # Shares that came late follow him at the price at which he had left: never at any price,
+        # which was wished for others.
+        price = (before.price or None) if before.kind is IntentKind.EXIT else None
+    return target, price
 
 
 def _left_at(signal: Signal, token: TokenId) -> int | None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from bot.errors import Unavailable
 from bot.execution import look
-from bot.ledger import leaders
+from bot.ledger import facts
 from bot.ledger.db import Ledger
 from bot.model.market import ConditionId, TokenId
 from bot.model.units import MICRO
@@ -51,7 +51,7 @@ async def prefetch(ledger: Ledger, books: Books, public: Public, *, now_us: int)
 
     Without facts of what we hold nobody could tell how its market ends.
     """
-    used = await ledger.look(leaders.recent_markets, now_us - RECENT_US)
+    used = await ledger.look(facts.recent_markets, now_us - RECENT_US)
     tokens: list[TokenId] = []
     # Each market where it weighs most: later.
     for condition in reversed(dict.fromkeys(condition for condition, _ in reversed(used))):

@@ -246,7 +246,7 @@ def _latency(found: report.Report) -> dict[str, float | None]:
         for r in found.rows(
             "SELECT o.sent_us - s.seen_us AS us FROM orders o JOIN intent i ON i.id = o.intent_id"
             " JOIN signal s ON s.id = i.signal_id"
-            " WHERE o.sent_us IS NOT NULL AND s.source = 'rtds' AND o.side = 'BUY'"
+            " WHERE o.sent_us IS NOT NULL AND s.source IN ('chain', 'rtds') AND o.side = 'BUY'"
         )
     )
     return {

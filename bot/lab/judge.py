@@ -4,6 +4,7 @@ It shares no code with the executor. Nothing but this decides whether a demo, a 
 has passed.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,20 +57,32 @@ def judge(found: Report, truth: dict[str, Any]) -> Judgement:
     twice = [
         f"order {order[:14]} is at the exchange, and no intent asked for it" for order in strangers
     ]
-    twice += oversignalled(found)
+    twice += oversignalled(found, truth)
     repeated = len(truth["orders"]) - len(set(truth["orders"]))
     twice += [f"{repeated} orders are at the exchange twice"] if repeated else []
     return Judgement(missing(found, truth), twice, differences(found, truth), broken)
 
 
-def oversignalled(found: Report) -> list[str]:
-    """Return leader trades that were signalled as more than they were (law 7)."""
+def oversignalled(found: Report, truth: dict[str, Any]) -> list[str]:
+    """Return leader trades that were signalled as more than they were (law 7).
+
+    What was in a block that others took the place of was told rightly.
+    """
+    undone: Counter[tuple[str, ...]] = Counter()
+    for tx, wallet, token, side, shares in truth.get("undone", []):
+        undone[tx, wallet.lower(), token, side] += shares
     signalled = found.rows(
-        "SELECT t.tx, t.shares, SUM(s.shares) AS told FROM leader_trade t"
-        " JOIN signal s ON s.trade_id = t.id"
+        "SELECT t.tx, t.wallet, t.token, t.side, t.shares, SUM(s.shares) AS told"
+        " FROM leader_trade t JOIN signal s ON s.trade_id = t.id"
         " GROUP BY t.id HAVING SUM(s.shares) > t.shares + ?",
         TOLERANCE,
     )
+    signalled = [
+        r
+        for r in signalled
+        if r["told"]
+        > r["shares"] + TOLERANCE + undone[r["tx"], r["wallet"].lower(), r["token"], r["side"]]
+    ]
     return [
         f"leader trade {r['tx'][:14]}: {decimal_text(r['shares'])} shares,"
         f" signalled as {decimal_text(r['told'])}"

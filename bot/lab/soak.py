@@ -102,6 +102,10 @@ def run(hours: float, seed: int, watch: Callable[[str], None]) -> SoakVerdict:
     )
 
 
+#: Our trades, books, leaders' trades on the stream, and their logs at each provider.
+_CHANNELS = ("user", "market", "rtds", "a", "b")
+
+
 class _Load:
     """What happens beside the leaders' trades, and what is seen meanwhile."""
 
@@ -135,7 +139,7 @@ class _Load:
             self._on.do("life", market=ended, stage="paid", payouts=[1, 0])
 
     def _lose(self, number: int) -> None:
-        channel = ("user", "market", "rtds")[number % 3]
+        channel = _CHANNELS[number % len(_CHANNELS)]
         self._on.do("stream", channel=channel, mode="hang_up")
         self.losses += 1
 

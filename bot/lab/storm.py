@@ -43,7 +43,7 @@ _ANSWERS: tuple[dict[str, Any], ...] = (
     {"do": "status", "status": 503},
 )
 _MODES = ("duplicate", "reorder", "silent", "truncate", "hang_up")
-_CHANNELS = ("user", "market", "rtds")
+_CHANNELS = ("user", "market", "rtds", "a", "b")
 #: A fault of a channel lasts about this long before everything is healed.
 _HEAL_S = 15.0
 

@@ -307,6 +307,8 @@ def _configure(
                 "data_url",
                 "gamma_url",
                 "rtds_url",
+                "rpc_urls",
+                "rpc_ws_urls",
             )
         },
         "account": {

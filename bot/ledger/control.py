@@ -11,7 +11,9 @@ from bot.model.control import ControlMode
 #: Locks of all entries: not compared with the exchange yet; trades of ours that the ledger does not
 #: know; and an exchange that takes none from this account or from here.
 UNCOMPARED, FORGOTTEN, RESTRICTED = "uncompared", "forgotten", "restricted"
-EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED)
+#: No source that tells only what is in a block is heard.
+UNSEEN = "unseen"
+EVERYWHERE = (UNCOMPARED, FORGOTTEN, RESTRICTED, UNSEEN)
 #: And a token of which the exchange knows trades that the ledger does not: exits wait as well.
 IN_TOKEN = "token:"  # noqa: S105 (an outcome token is no secret)
 FOREVER_US = 2**62

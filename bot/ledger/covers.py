@@ -52,6 +52,7 @@ def joined(tx: Tx, portfolio: str, token: str, shares: int, exposure: int, *, no
 
 def entered(tx: Tx, order: Order, held: int, exposure: int, *, now_us: int) -> None:
     """Set the cover anew when an attempt of an entry has ended: `held` is ours, `exposure` his."""
+    positions.mark_orphan(tx, order.portfolio, order.token, orphan=False)
     standing = intents.open_on(tx, order.portfolio, order.token)
     if standing is not None and standing.kind is IntentKind.EXIT:
         # An exit stands: his part is counted from what he held when we bought.

@@ -213,6 +213,13 @@ def coming(tx: Tx, portfolio: str, token: str) -> int:
     return sum(shares for side, shares in flying(tx, portfolio, token) if side == "BUY")
 
 
+def concerned(tx: Tx, portfolio: str, token: str) -> bool:
+    """Return whether a portfolio has, wishes for, or is buying anything of a token."""
+    if open_on(tx, portfolio, token) is not None:
+        return True
+    return _held(tx, portfolio, token) + coming(tx, portfolio, token) >= CENT
+
+
 def _held(tx: Tx, portfolio: str, token: str) -> int:
     sql = "SELECT shares FROM position WHERE portfolio = :portfolio AND token = :token"
     return int(scalar(tx, sql, portfolio=portfolio, token=token) or 0)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bot.ledger.db import Tx, one, rows, run, scalar, upsert
+from bot.ledger.db import Tx, among, one, rows, run, scalar, upsert
 from bot.ledger.orders import FLYING
-from bot.model.market import ConditionId, Facts, Market, TokenId
+from bot.model.market import ConditionId, Facts, Market, Outcome, TokenId
 from bot.model.units import MICRO
 
 #: Who tells: the CLOB by request or channel, or Gamma.
@@ -18,6 +18,7 @@ GAMMA_LATE_US = 600 * MICRO
 RENEWED_US = 2 * 86_400 * MICRO
 _FIELDS = (
     "tick", "min_shares", "neg_risk", "version", "fee_rate", "fee_exponent", "accepting", "event",
+    "title",
 )  # fmt: skip
 #: The channel tells no neg-risk; whoever does tells everything.
 _COMPLETE = "neg_risk IS NOT NULL AND tick IS NOT NULL AND accepting IS NOT NULL"
@@ -73,6 +74,7 @@ def _changes(row: dict[str, Any] | None, word: Word) -> dict[str, Any]:
         return {}
     newest = max(as_of_us, known["as_of_us"])
     named = {"tokens": tokens, "outcomes": json.dumps(facts.outcomes)}
+    named |= {"first_token": facts.tokens[0], "second_token": facts.tokens[1]}
     return {**named, **changes, "told": json.dumps(told), "as_of_us": newest}
 
 
@@ -153,6 +155,36 @@ def forget_incomplete(tx: Tx, before_us: int) -> int:
         " WHERE neg_risk IS NULL AND as_of_us < :before ORDER BY as_of_us LIMIT 200)",
         before=before_us,
     )
+
+
+def outcomes(tx: Tx, tokens: Sequence[TokenId]) -> dict[TokenId, Outcome]:
+    """Return what outcome tokens stand for; one of a market that nobody told of is left out."""
+    found: dict[TokenId, Outcome] = {}
+    for column, i in (("first_token", 0), ("second_token", 1)):
+        asked = [(token,) for token in tokens if token not in found]
+        sql = (
+            f"SELECT {column}, condition, outcomes, title, version FROM wanted"
+            f" JOIN market USING ({column})"
+        )
+        for row in among(tx, sql, column, asked):
+            label = json.loads(row["outcomes"])[i]
+            found[row[column]] = Outcome(
+                row["condition"], label, row["title"] or "", row["version"]
+            )
+    return found
+
+
+def tokens_of(
+    tx: Tx, conditions: Sequence[ConditionId]
+) -> dict[ConditionId, list[tuple[TokenId, str]]]:
+    """Return (token, outcome) of markets; one that nobody told of is left out."""
+    sql = "SELECT condition, tokens, outcomes FROM wanted JOIN market USING (condition)"
+    return {
+        ConditionId(row["condition"]): list(
+            zip(json.loads(row["tokens"]), json.loads(row["outcomes"]), strict=True)
+        )
+        for row in among(tx, sql, "condition", [(c,) for c in conditions])
+    }
 
 
 def unknown(tx: Tx, conditions: Sequence[ConditionId]) -> list[ConditionId]:

@@ -38,6 +38,24 @@ def store_position(
     upsert(tx, "position", ["portfolio", "token"], values)
 
 
+def mark_orphan(tx: Tx, portfolio: str, token: str, *, orphan: bool) -> None:
+    """Store that a position follows nobody any more, or somebody again."""
+    run(
+        tx,
+        "UPDATE position SET orphan = :orphan WHERE portfolio = :portfolio AND token = :token"
+        " AND orphan <> :orphan",
+        orphan=int(orphan),
+        portfolio=portfolio,
+        token=token,
+    )
+
+
+def is_orphan(tx: Tx, portfolio: str, token: str) -> bool:
+    """Return whether a position follows nobody any more."""
+    sql = "SELECT orphan FROM position WHERE portfolio = :portfolio AND token = :token"
+    return bool(scalar(tx, sql, portfolio=portfolio, token=token))
+
+
 def folded(tx: Tx, portfolio: str, token: str) -> Fold:
     """Return what the fills and payouts of a position amount to."""
     paid = rows(

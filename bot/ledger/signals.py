@@ -26,10 +26,7 @@ def _values(signal: Signal) -> dict[str, Any]:
 
 
 def emit(tx: Tx, signal: Signal) -> bool:
-    """Store a signal, and with it what its trade amounts to so far.
-
-    Return True if it joined the trade's last, still undecided one.
-    """
+    """Store a trade's next signal; return True if it joined its last, still undecided one."""
     joined = signal.seq > 0 and run(
         tx,
         "UPDATE signal SET shares = shares + :shares, usdc = usdc + :usdc,"
@@ -42,17 +39,20 @@ def emit(tx: Tx, signal: Signal) -> bool:
     )
     if not joined:
         insert(tx, "signal", _values(signal))
+        count = "UPDATE leader_trade SET signals = signals + 1 WHERE id = :id"
+        run(tx, count, id=signal.trade_id)
+    return bool(joined)
+
+
+def take_back(tx: Tx, trade_id: int, shares: int) -> None:
+    """Let the undecided signal of a trade tell of so many shares less."""
     run(
         tx,
-        "UPDATE leader_trade SET shares = :shares, usdc = :usdc, emitted_shares = :shares,"
-        " emitted_usdc = :usdc, signals = signals + :new"
-        " WHERE id = :id",
-        shares=signal.group_shares,
-        usdc=signal.group_usdc,
-        new=0 if joined else 1,
-        id=signal.trade_id,
+        "UPDATE signal SET shares = CASE WHEN shares > :shares THEN shares - :shares ELSE 0 END"
+        " WHERE trade_id = :id AND decided = 0",
+        shares=shares,
+        id=trade_id,
     )
-    return bool(joined)
 
 
 def ask(tx: Tx, portfolio: str, condition: str, token: str, note: str, *, now_us: int) -> str:
@@ -63,15 +63,47 @@ def ask(tx: Tx, portfolio: str, condition: str, token: str, note: str, *, now_us
     return _own(tx, SignalKind.OPERATOR, (portfolio, condition, token), note, now_us)
 
 
-def correct(tx: Tx, portfolio: str, condition: str, token: str, *, now_us: int) -> str:
-    """Store that a portfolio's shares have changed; return the signal's id.
+def correct(
+    tx: Tx,
+    portfolio: str,
+    condition: str,
+    token: str,
+    note: str = "",
+    *,
+    fell: int = 0,
+    now_us: int,
+) -> str:
+    """Store that a portfolio's shares, or its leader's, have changed; return the signal's id.
 
-    They have changed outside a living entry.
+    Ours have changed outside a living entry, or his otherwise than by a trade of his: by `fell`
+    shares, if that is less of them. One that waits for its decision already tells of both.
     """
-    return _own(tx, SignalKind.CORRECTION, (portfolio, condition, token), "", now_us)
+    waiting = one(
+        tx,
+        "SELECT id FROM signal WHERE decided = 0 AND kind = 'correction' AND condition = :condition"
+        " AND portfolio = :portfolio AND token = :token AND note = :note",
+        condition=condition,
+        portfolio=portfolio,
+        token=token,
+        note=note,
+    )
+    if waiting is None:
+        where = (portfolio, condition, token)
+        return _own(tx, SignalKind.CORRECTION, where, note, now_us, shares=fell)
+    more = "UPDATE signal SET shares = shares + :fell WHERE id = :id"
+    run(tx, more, fell=fell, id=waiting["id"])
+    return str(waiting["id"])
 
 
-def _own(tx: Tx, kind: SignalKind, where: tuple[str, str, str], note: str, now_us: int) -> str:
+def _own(
+    tx: Tx,
+    kind: SignalKind,
+    where: tuple[str, str, str],
+    note: str,
+    now_us: int,
+    *,
+    shares: int = 0,
+) -> str:
     portfolio, condition, token = where
     values = dict.fromkeys(_COLUMNS, 0) | {
         "id": secrets.token_hex(16),
@@ -81,6 +113,7 @@ def _own(tx: Tx, kind: SignalKind, where: tuple[str, str, str], note: str, now_u
         "token": token,
         "trade_id": None,
         "note": note,
+        "shares": shares,
         "source": str(kind),
         "seen_us": now_us,
         "decided": 0,

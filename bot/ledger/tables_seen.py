@@ -47,6 +47,19 @@ class LeaderTrade(SQLModel, table=True):
         Index("ix_leader_trade_seen", "seen_us"),
         Index("ix_leader_trade_token", "token"),
         Index("ix_leader_trade_lately", "wallet", "condition", "traded_s"),
+        Index("ix_leader_trade_holding", "wallet", "token", "block"),
+        Index(
+            "ix_leader_trade_doubtful",
+            "seen_us",
+            sqlite_where=text("state = 'provisional'"),
+            postgresql_where=text("state = 'provisional'"),
+        ),
+        Index(
+            "ix_leader_trade_not_final",
+            "block",
+            sqlite_where=text("state = 'mined' AND block IS NOT NULL"),
+            postgresql_where=text("state = 'mined' AND block IS NOT NULL"),
+        ),
         STRICT,
     )
     id: int | None = Field(default=None, primary_key=True)
@@ -83,7 +96,8 @@ class LeaderTradeSource(SQLModel, table=True):
 class LeaderPosition(SQLModel, table=True):
     """A leader's holding, observed at `block` where one is known.
 
-    `watched` was bought since we watch.
+    `watched` was bought since we watch; `away` went to other wallets and still counts as his.
+    `block_s` is the block's own time.
     """
 
     __tablename__ = "leader_position"
@@ -96,6 +110,8 @@ class LeaderPosition(SQLModel, table=True):
     peak: int = _int()
     updated_us: int = _int()
     block: int | None = _int(default=None)
+    away: int = _int(sa_column_kwargs={"server_default": text("0")})
+    block_s: int | None = _int(default=None)
 
 
 class SignalRow(SQLModel, table=True):
@@ -149,6 +165,22 @@ class QuarantineRow(SQLModel, table=True):
     cleared_us: int | None = _int(default=None)
 
 
+class SourceRow(SQLModel, table=True):
+    """How a source of leaders' trades does. Counts are millionths of one, because they fade."""
+
+    __tablename__ = "source"
+    __table_args__ = STRICT
+    name: str = _text(primary_key=True)
+    heard_us: int | None = _int(default=None)
+    lag_us: int | None = _int(default=None)
+    hits: int = _int()
+    misses: int = _int()
+    real: int = _int()
+    phantoms: int = _int()
+    note: str = _text()
+    updated_us: int = _int()
+
+
 class MarketRow(SQLModel, table=True):
     """What is told of a market, field by field; the last known facts serve exits.
 
@@ -159,6 +191,8 @@ class MarketRow(SQLModel, table=True):
     __tablename__ = "market"
     __table_args__ = (
         Index("ix_market_as_of", "as_of_us"),
+        Index("ix_market_first_token", "first_token"),
+        Index("ix_market_second_token", "second_token"),
         Index(
             "ix_market_incomplete",
             "as_of_us",
@@ -183,3 +217,6 @@ class MarketRow(SQLModel, table=True):
     status: str = _text(sa_column_kwargs={"server_default": "trading"})
     payouts: str | None = Field(default=None, sa_type=Text)
     payout_source: str | None = Field(default=None, sa_type=Text)
+    title: str | None = Field(default=None, sa_type=Text)
+    first_token: str | None = Field(default=None, sa_type=Text)
+    second_token: str | None = Field(default=None, sa_type=Text)

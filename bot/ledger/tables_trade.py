@@ -229,6 +229,8 @@ class PositionRow(SQLModel, table=True):
     cost: int = _int()
     realized: int = _int()
     updated_us: int = _int()
+    #: It follows nobody any more: closed by the operator, or with its market.
+    orphan: int = _int(sa_column_kwargs={"server_default": text("0")})
 
 
 class SettlementRow(SQLModel, table=True):

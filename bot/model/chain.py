@@ -16,6 +16,16 @@ class Place:
     block_s: int | None = None  #: the block's own time in seconds, where the node tells it
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block's place in the chain, and its time in seconds."""
+
+    number: int
+    hash: str
+    parent: str
+    at_s: int
+
+
 class Role(StrEnum):
     """On which side of a match an order stood."""
 
@@ -64,16 +74,6 @@ class Resolved:
 
 
 Said = Filled | Moved | Resolved
-
-
-class Movement(StrEnum):
-    """What became of shares that moved without an order."""
-
-    SPLIT = "split"
-    MERGE = "merge"
-    CONVERSION = "conversion"
-    REDEMPTION = "redemption"
-    TRANSFER = "transfer"
 
 
 def executed(taker: Filled, match: list[Filled]) -> int:

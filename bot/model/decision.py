@@ -17,6 +17,8 @@ class SkipReason(StrEnum):
     HALTED = "halted"
     PAUSED = "paused"
     NOT_FOLLOWED = "not_followed"
+    REVERTED = "reverted"
+    ORPHAN = "orphan"
     STALE = "stale"
     BOTH_SIDES = "both_sides"
     BURST_SPENT = "burst_spent"
@@ -58,6 +60,7 @@ class View:
     burst: Burst  #: what he does at one go, this purchase included
     spent: Spent  #: what was spent on it before
     lately: tuple[int, int]  #: his shares in the last ten minutes: this way, and the other way
+    provisional: bool  #: only a stream has told of it: no block has it yet
     now_us: int
 
 

@@ -60,6 +60,17 @@ class Facts:
     fee_exponent: int | None = None
     accepting: bool | None = None
     event: str | None = None  #: markets of one event are siblings
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an outcome token stands for."""
+
+    condition: ConditionId
+    label: str
+    title: str
+    version: str | None = None  #: of its market: shares of each are held by a contract of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ class SignalKind(StrEnum):
     OPERATOR = "operator"
 
 
+#: Why a leader's holding is another one (`Signal.note` of a correction): what he was said to have
+#: done did not happen.
+REVERTED = "reverted"
+
+
 class Wish(StrEnum):
     """What an operator may ask for a position (`Signal.note`)."""
 

@@ -20,6 +20,7 @@ from bot.polymarket.transport import Reply, Transport
 PAGE = 100
 #: Conditions in one request: more do not fit into a line of 8 kB.
 CONDITIONS_AT_ONCE = 50
+TOKENS_AT_ONCE = 50
 #: Events in one request: each brings all its markets along.
 EVENTS_AT_ONCE = 10
 _VERSIONS = "version=v1&version=v2"
@@ -40,6 +41,7 @@ class _Row(msgspec.Struct, rename="camel"):
     outcomes: str
     order_price_min_tick_size: Decimal
     order_min_size: Decimal
+    question: str = ""
     version: str = "v1"
     neg_risk: bool = False
     neg_risk_other: bool = False
@@ -81,6 +83,14 @@ class Gamma:
     async def markets(self, conditions: Sequence[ConditionId]) -> Listing:
         """Return what is listed of at most `CONDITIONS_AT_ONCE` markets that are not closed."""
         query = "&".join(f"condition_ids={quote(condition)}" for condition in conditions)
+        reply = await self._http.read(
+            f"/markets?{query}&limit={PAGE}&{_VERSIONS}", purpose="prefetch"
+        )
+        return listing(decoded(reply, list[msgspec.Raw]))
+
+    async def of_tokens(self, tokens: Sequence[TokenId]) -> Listing:
+        """Return what is listed of the markets of at most `TOKENS_AT_ONCE` outcome tokens."""
+        query = "&".join(f"clob_token_ids={quote(token)}" for token in tokens)
         reply = await self._http.read(
             f"/markets?{query}&limit={PAGE}&{_VERSIONS}", purpose="prefetch"
         )
@@ -161,6 +171,7 @@ def _facts(data: bytes, event: str | None) -> Facts:
         fee_exponent=exponent,
         accepting=_accepts(row),
         event=printable(told, 80) if told else None,
+        title=printable(row.question, 200) or None,
     )
 
 

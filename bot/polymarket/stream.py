@@ -31,6 +31,8 @@ class Stream:
     url: str
     subscribe: Callable[[], list[str]]
     ping_s: float
+    ping: str = "PING"
+    is_data: Callable[[str], bool] = lambda _: True  #: or an answer, which proves nothing fresh
     reconnect_s: float = 30  #: without any frame for this long: connect anew
     silence_s: float | None = None
     """Without *data* for this long, each time: subscribe again; connect anew after `reconnect_s`.
@@ -87,7 +89,8 @@ class Stream:
                 self.heard = time.monotonic()
                 text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
                 if text and text != "PONG":
-                    self.data_heard = self.heard
+                    if self.is_data(text):
+                        self.data_heard = self.heard
                     await on_frame(text)
         finally:
             keeper.cancel()
@@ -97,7 +100,7 @@ class Stream:
         while True:
             await asyncio.sleep(self.ping_s)
             try:
-                await socket.send("PING")
+                await socket.send(self.ping)
                 last = self.heard if self.silence_s is None else self.data_heard
                 now = time.monotonic()
                 quiet = now - last

@@ -14,7 +14,7 @@ import msgspec
 from bot.model.amounts import TICKS
 from bot.model.leader import LeaderFill
 from bot.model.market import Book, ConditionId, Market, Side, TokenId
-from bot.model.units import MAX_MICROS, notional, parse_micros, parse_price, printable
+from bot.model.units import MAX_MICROS, MICRO, notional, parse_micros, parse_price, printable
 
 T = TypeVar("T")
 Number = Decimal  #: JSON numbers and numbers in strings alike
@@ -51,11 +51,20 @@ class _Page(msgspec.Struct):
     pagination: _Pagination = _Pagination()
 
 
+class _Serving(msgspec.Struct):
+    lag_seconds: Number
+
+
+class _Freshness(msgspec.Struct):
+    serving: _Serving
+    age_seconds: Number = Decimal(0)
+
+
 class _ActivityRow(msgspec.Struct):
-    type: str
     proxy_wallet: str
     transaction_hash: str
     timestamp: int
+    type: str = "TRADE"
     condition_id: str = ""
     token_id: str = ""
     side: str = ""
@@ -165,15 +174,57 @@ def page(data: bytes) -> Envelope:
     return Envelope(found.data, found.pagination.next_cursor if found.pagination.has_more else None)
 
 
-def activity(data: bytes) -> LeaderFill | None:
-    """Return a TRADE row of /v2/activity, or None for rows of other types."""
+class Pairs(NamedTuple):
+    """Pairs of shares, one of each outcome, that a wallet made of cash, or gave back for it."""
+
+    tx: str
+    wallet: str  #: in lower case
+    condition: ConditionId
+    shares: int
+    made: bool
+    at_s: int
+    title: str
+
+
+def activity(data: bytes) -> LeaderFill | Pairs | ConditionId | None:
+    """Return what a row of /v2/activity tells: a trade; pairs; the condition in which shares came
+    or went, where it does not say how many of which; or None, where only cash has moved.
+    """
     row = decode(data, _ActivityRow)
-    if row.type != "TRADE":
-        return None
+    if row.type == "TRADE":
+        return _filled(row)
+    if row.type in ("SPLIT", "MERGE"):
+        shares = micros(row.size or row.usdc_size or 0, "usdc_size")
+        return Pairs(
+            _match(_HEX32, row.transaction_hash, "transaction hash").lower(),
+            _match(_ADDRESS, row.proxy_wallet, "wallet").lower(), condition_id(row.condition_id),
+            shares, row.type == "SPLIT", _second(row.timestamp), printable(row.title, 200),
+        )  # fmt: skip
+    moves = row.type in ("REDEEM", "CONVERSION", "MIGRATION")
+    return condition_id(row.condition_id) if moves and row.condition_id else None
+
+
+def trade(data: bytes, follows: Callable[[str], bool]) -> tuple[int, LeaderFill | None]:
+    """Return a row of /v2/trades: its second, and the fill where its wallet is followed."""
+    row = decode(data, _ActivityRow)
+    return _second(row.timestamp), _filled(row) if follows(row.proxy_wallet.lower()) else None
+
+
+def _filled(row: _ActivityRow) -> LeaderFill:
     return _leader_fill(
         row.transaction_hash, row.proxy_wallet, row.token_id, row.side, row.size, row.price,
         row.condition_id, row.outcome, row.title, row.timestamp, usdc=row.usdc_size,
     )  # fmt: skip
+
+
+def lag_s(data: bytes) -> int | None:
+    """Return how far behind an index says it is, in seconds, or None where that cannot be read."""
+    try:
+        found = decode(data, _Freshness)
+        lag = micros(found.serving.lag_seconds, "lag_seconds")
+        return (lag + micros(found.age_seconds, "age_seconds")) // MICRO
+    except BadInput:
+        return None
 
 
 def rtds(
@@ -200,8 +251,6 @@ def _leader_fill(
 ) -> LeaderFill:  # fmt: skip
     if side not in ("BUY", "SELL"):
         raise BadInput(f"side: expected BUY or SELL, found {printable(side, 20)!r}")
-    if timestamp not in _SECONDS:
-        raise BadInput(f"timestamp: expected seconds since 1970, found {timestamp}")
     shares = micros(size, "size")
     if shares == 0:
         raise BadInput("size: expected more than 0")
@@ -216,8 +265,14 @@ def _leader_fill(
         condition=condition_id(condition),
         outcome=printable(outcome, 40),
         title=printable(title, 200),
-        traded_s=timestamp,
+        traded_s=_second(timestamp),
     )
+
+
+def _second(timestamp: int) -> int:
+    if timestamp not in _SECONDS:
+        raise BadInput(f"timestamp: expected seconds since 1970, found {timestamp}")
+    return timestamp
 
 
 def position(data: bytes) -> tuple[TokenId, ConditionId, int]:

@@ -11,6 +11,7 @@ from bot.ledger.tally import SEEN
 from bot.model.amounts import CENT
 from bot.model.units import MICRO, printable, utc_day
 from bot.report.reader import Report
+from bot.report.sources import Source, sources
 
 DEFAULT_BEAT_S = 2
 DAY_US = 86_400 * MICRO
@@ -70,10 +71,12 @@ class Status:
     control_since_us: int
     control_until_us: int | None  #: when a pause ends by itself
     entries: str | None  #: why no entry is made, though the mode allows it
+    acts_on: str  #: what counts: `mined`, or `provisional` sights of a stream as well
     following: int
     config: str | None
     today: Today
     workers: list[WorkerRow]
+    sources: list[Source]  #: those of leaders' trades
     alerts: list[str]
     exit_code: int
 
@@ -102,10 +105,12 @@ def status(found: Report) -> Status:
         entries=found.value(
             "SELECT reason FROM lock WHERE until_us > ? AND scope NOT LIKE '%:%'", found.now_us
         ),
+        acts_on=acts_on(found),
         following=found.value("SELECT COUNT(*) FROM leader WHERE active = 1"),
         config=found.value("SELECT config FROM boot ORDER BY id DESC LIMIT 1"),
         today=_today(found),
         workers=workers,
+        sources=sources(found),
         alerts=alerts,
         exit_code=0 if all(w.alive for w in workers) else 3,
     )
@@ -181,11 +186,21 @@ def _today(found: Report) -> Today:
     )
 
 
-def _gauge(detail: str, name: str) -> int | None:
-    """Return a gauge that a worker stored with its beat; what it said when it ended is no gauge."""
+def acts_on(found: Report) -> str:
+    """Return what counts, as the monitor has last said: `mined`, or `provisional`."""
+    told = found.value("SELECT detail FROM boot WHERE worker = 'monitor' ORDER BY id DESC LIMIT 1")
+    return str(_said(told or "", "acts_on") or "mined")[:20]
+
+
+def _said(detail: str, name: str) -> object:
+    """Return what a worker stored with its beat; what it said when it ended has no names."""
     try:
         found = json.loads(detail)
     except ValueError:
         return None
-    value = found.get(name) if isinstance(found, dict) else None
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def _gauge(detail: str, name: str) -> int | None:
+    value = _said(detail, name)
     return value if isinstance(value, int) else None

@@ -92,7 +92,7 @@ class Acts:
         large: int = 0,
         large_usdc: int = 60,
     ) -> dict[str, Any]:
-        """The real-time stream alone tells of so many purchases of a dollar, so many a second.
+        """So many purchases of a dollar, so many a second: on the stream, and then in a block.
 
         Each of `leaders` in turn makes one, in `markets` markets from `market` on; one in `large`
         is of `large_usdc`, and no two of these are of the same leader in the same market as long
@@ -106,7 +106,7 @@ class Acts:
             where = self._market(market + turn // len(leaders) % markets)
             after_us = i * MICRO // per_s
             row = self._purchase(who, where, usdc, now_s + after_us // MICRO)
-            self._sim.announce([row], after_us=after_us)
+            self._sim.announce([row], after_us=after_us, mined=True)
         return {"seconds": number / per_s}
 
     def _purchase(self, leader: int, where: SimMarket, usdc: int, traded_s: int) -> FeedRow:
@@ -290,8 +290,10 @@ class Acts:
         trades = {trade.tx: trade for trade in self._exchange.trades.values()}
         if any(digest not in trades for digest in drop):
             raise ConfigError("reorg: expected hashes of trades to drop")
-        for transaction in self._exchange.chain.reorganise(depth, drop):
+        now_us = self._exchange.now_us
+        for transaction in self._exchange.chain.reorganise(depth, drop, now_us=now_us):
             self._sim.data.unmined(transaction.hash)
+            self._sim.undone += [row for row in self._sim.facts if row.tx == transaction.hash]
             self._exchange.settlement.undo(trades[transaction.hash])
 
     def do_allowance(self, allowed: bool) -> None:

@@ -47,9 +47,14 @@ class Block:
     number: int
     hash: str
     parent: str
-    timestamp_s: int
+    sealed_us: int
     transactions: tuple[Transaction, ...]
     first_index: int
+
+    @property
+    def timestamp_s(self) -> int:
+        """Return its own time."""
+        return self.sealed_us // MICRO
 
     def bloom(self) -> int:
         """Return the 2,048-bit filter of everything that its logs name."""
@@ -70,7 +75,7 @@ class Chain:
         self._rng, self.block_us, self._final_us = rng, block_us, final_us
         self._waiting: list[Transaction] = []
         self._sealed_us = now_us
-        self.blocks = [self._made(FIRST, _hash(rng), now_us // MICRO, ())]
+        self.blocks = [self._made(FIRST, _hash(rng), now_us, ())]
         #: Called with (blocks that are gone, blocks that have come), the oldest first.
         self.listeners: list[Callable[[list[Block], list[Block]], None]] = []
 
@@ -92,7 +97,7 @@ class Chain:
         self._sealed_us = now_us
         taken, self._waiting = tuple(self._waiting), []
         head = self.head
-        self._grow([self._made(head.number + 1, head.hash, now_us // MICRO, taken)], [])
+        self._grow([self._made(head.number + 1, head.hash, now_us, taken)], [])
 
     def block(self, number: int) -> Block | None:
         """Return a block by its number."""
@@ -105,8 +110,8 @@ class Chain:
 
     def final(self, now_us: int) -> Block:
         """Return the newest block that nothing takes back any more."""
-        old = (now_us - self._final_us) // MICRO
-        found = (block for block in reversed(self.blocks) if block.timestamp_s <= old)
+        old = now_us - self._final_us
+        found = (block for block in reversed(self.blocks) if block.sealed_us <= old)
         return next(found, self.blocks[0])
 
     def found(self, digest: str) -> tuple[Block, int] | None:
@@ -125,12 +130,15 @@ class Chain:
         later = [t for block in self.blocks[first:] for t in block.transactions]
         return sum(t.changes[wallet.lower(), token] for t in (*later, *self._waiting))
 
-    def reorganise(self, depth: int, drop: Iterable[str] = ()) -> list[Transaction]:
+    def reorganise(self, depth: int, drop: Iterable[str] = (), *, now_us: int) -> list[Transaction]:
         """Put other blocks in the place of the newest `depth`; return transactions that are out.
 
-        What is kept comes one block later where there is one; `drop` (hashes) comes nowhere.
+        A final block stays. What is kept comes one block later where there is one; `drop` (hashes)
+        comes nowhere.
         """
-        depth = min(depth, len(self.blocks) - 1)
+        depth = min(depth, self.head.number - self.final(now_us).number)
+        if not depth:
+            return []
         gone, self.blocks = self.blocks[-depth:], self.blocks[:-depth]
         dropped = set(drop)
         kept: list[list[Transaction]] = [[] for _ in gone]
@@ -139,13 +147,13 @@ class Chain:
             kept[place] += [t for t in block.transactions if t.hash not in dropped]
         parent, come = self.head.hash, []
         for block, taken in zip(gone, kept, strict=True):
-            come.append(self._made(block.number, parent, block.timestamp_s, tuple(taken)))
+            come.append(self._made(block.number, parent, block.sealed_us, tuple(taken)))
             parent = come[-1].hash
         self._grow(come, gone)
         return [t for block in gone for t in block.transactions if t.hash in dropped]
 
-    def _made(self, number: int, parent: str, at_s: int, taken: tuple[Transaction, ...]) -> Block:
-        return Block(number, _hash(self._rng), parent, at_s, taken, self._rng.randrange(900))
+    def _made(self, number: int, parent: str, at_us: int, taken: tuple[Transaction, ...]) -> Block:
+        return Block(number, _hash(self._rng), parent, at_us, taken, self._rng.randrange(900))
 
     def _grow(self, come: list[Block], gone: list[Block]) -> None:
         self.blocks += come

@@ -135,9 +135,19 @@ class Director:
         if ended is not None:
             self._sim.clob.ended_lookups = ended
 
-    def do_lags(self, activity_ms: int | None = None, positions_ms: int | None = None) -> None:
-        """The Data API shows trades, or holdings, this late; the real-time stream does not wait."""
+    def do_lags(
+        self,
+        activity_ms: int | None = None,
+        positions_ms: int | None = None,
+        aged_s: int = 0,
+        stalled: bool = False,
+    ) -> None:
+        """The Data API shows trades, or holdings, this late; the real-time stream does not wait.
+
+        Rows from now on say that they are `aged_s` older; `stalled`: nothing new shows.
+        """
         data = self._sim.data
+        data.aged_s, data.stalled_us = aged_s, self._exchange.now_us if stalled else None
         if activity_ms is not None:
             data.activity_lag_us = activity_ms * 1000
         if positions_ms is not None:

@@ -60,6 +60,8 @@ _DAMAGE: dict[str, tuple[str, Any]] = {
     "/gamma/markets/keyset": ("clobTokenIds", "[\"1\""),
     "/markets": ("tokens", None),
     "/sampling-markets": ("tokens", None),
+    "/rpc/a": ("topics", [7]),
+    "/rpc/b": ("topics", [7]),
 }  # fmt: skip
 
 
@@ -197,7 +199,7 @@ def _damage(rule: Rule, path: str, answer: web.Response) -> bool:
     body = json.loads(answer.body) if isinstance(answer.body, bytes) else None
     rows = body
     if isinstance(body, dict):
-        rows = body.get("data", body.get("markets"))
+        rows = body.get("data", body.get("markets", body.get("result")))
     if not isinstance(rows, list) or not -len(rows) <= rule.row < len(rows):
         return False
     name, value = (rule.field, rule.value) if rule.field else _DAMAGE.get(path, ("", MISSING))

@@ -33,6 +33,7 @@ class Ills:
     most_blocks: int = 10_000  #: of one range
     most_topics: int = 1_000  #: values of one topic
     bare: bool = False  #: logs do not say when their block was
+    zeros: bool = False  #: every balance is answered with 0
     mode: str = "up"  #: or `down` (503), `throttled` (429)
 
     def change(self, changes: Mapping[str, Any]) -> None:

@@ -203,6 +203,9 @@ class RpcServer:
             owners, tokens = (_array(words, i) for i in (0, 1))
             asked = zip(owners, tokens, strict=True)
             found = [self._balance(block, to, owner, token) for owner, token in asked]
+            if node.ills.zeros:
+                node.struck += 1
+                found = [0] * len(found)
             return _hex([32, len(found), *found])
         if selector in (DENOMINATOR, NUMERATORS):
             return _hex([self._payout(words)])

@@ -11,7 +11,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bot.errors import ConfigError
 from bot.sim import crypto, feed, logs, wallets
 from bot.sim.auth import Keys
 from bot.sim.catalogue import CatalogueServer
+from bot.sim.chain import Block
 from bot.sim.clob import ClobServer, answer_refusals
 from bot.sim.data import DataServer
 from bot.sim.director import Director
@@ -68,6 +70,7 @@ class Plan:
     #: How late the Data API shows trades and holdings, where it is not `data_lag_ms`.
     activity_lag_ms: int | None = None
     positions_lag_ms: int | None = None
+    global_lag_ms: int = 260_000
     #: Assets of one connection of the market channel; what is above gets no data.
     max_assets: int = CEILING
     #: Requests per 10 s by name in place of the documented ones (bot/sim/limits.py); null: none.
@@ -78,6 +81,12 @@ class Plan:
     ended_lookups: bool = False
     #: A mint or merge may cost a millionth more or less for each maker.
     grit: bool = False
+
+    def data_lags_us(self) -> tuple[int, int, int]:
+        """Return how late a wallet's trades, its holdings and everybody's trades show."""
+        lags = (self.activity_lag_ms, self.positions_lag_ms)
+        activity, positions = (self.data_lag_ms if lag is None else lag for lag in lags)
+        return activity * 1000, positions * 1000, self.global_lag_ms * 1000
 
 
 class Simulation:
@@ -96,14 +105,13 @@ class Simulation:
         self.exchange = Exchange(self.rng, timing, now_us=_now(), grit=plan.grit)
         self.keys = Keys(self.exchange, plan.seed)
         self.clob = ClobServer(self.exchange, self.keys, ended_lookups=plan.ended_lookups)
-        lags = (plan.activity_lag_ms, plan.positions_lag_ms)
-        activity, positions = (plan.data_lag_ms if lag is None else lag for lag in lags)
-        self.data = DataServer(self.exchange, activity * 1000, positions * 1000)
+        self.data = DataServer(self.exchange, *plan.data_lags_us())
         self.catalogue = CatalogueServer(self.exchange)
+        self.stopwatch = Stopwatch()
+        self.exchange.chain.listeners.append(self._sealed)  # before anybody is told
         self.rpc = RpcServer(self.exchange, self.exchange.chain)
         self.streams = Streams(self.exchange, self.keys, plan.max_assets)
         self.faults, self.gate, self.limits = Faults(), Gate(), Limits(plan.limits)
-        self.stopwatch = Stopwatch()
         self.key = crypto.random_key(self.rng)
         owner = crypto.address_of(self.key)
         self.trader = self.exchange.add_account(
@@ -117,9 +125,10 @@ class Simulation:
         )
         self.director: Director | None = None
         self.facts: list[FeedRow] = []
+        self.undone: list[FeedRow] = []  #: was in a block, and is in none
         self.credits: dict[str, int] = {}  #: cash of ours that moved by itself, by kind
         self.finished, self._looping = False, plan.loop
-        self._waiting: list[tuple[int, list[FeedRow]]] = []
+        self._waiting: list[tuple[int, list[FeedRow], bool]] = []
         self._steps = self._script(plan)
         self.exchange.listeners.append(self._on)
 
@@ -180,14 +189,36 @@ class Simulation:
         self._quote_around(facts[0])
         self.facts += facts
         self.data.publish(facts)
-        self.exchange.chain.include(logs.recorded(facts))
+        self._mine(facts)
         for _ in range(self.plan.repeat):
             self.announce(list(sent))
 
-    def announce(self, rows: list[FeedRow], *, after_us: int = 0) -> None:
-        """Let the real-time stream show rows, as late as it always is, and `after_us` later."""
+    def announce(self, rows: list[FeedRow], *, after_us: int = 0, mined: bool = False) -> None:
+        """Let the real-time stream show rows, as late as it always is, and `after_us` later.
+
+        `mined`: they are of one transaction, which is in a block soon after.
+        """
         shown_us = self.exchange.now_us + self.plan.rtds_delay_ms * 1000
-        self._waiting.append((shown_us + after_us, rows))
+        self._waiting.append((shown_us + after_us, rows, mined))
+
+    def _mine(self, rows: Sequence[FeedRow]) -> None:
+        """Let what was recorded, or made up, be in a block, and in the wallets' balances."""
+        for row in rows:
+            known = self.exchange.accounts.get(row.wallet.lower())
+            who = known or self.exchange.add_account(Account(row.wallet, name=row.name))
+            if row.side == "BUY":
+                self.exchange.move(who, row.token, row.shares)
+            elif who.shares.get(row.token, 0) >= row.shares:
+                self.exchange.move(who, row.token, -row.shares)
+            else:  # what it had before the recording began is not known: it had this
+                self.exchange.move(who, row.token, -who.shares.get(row.token, 0))
+        self.exchange.chain.include(logs.recorded(rows))
+
+    def _sealed(self, _: list[Block], come: list[Block]) -> None:
+        leaders = {wallet.lower() for wallet in self.leaders}
+        for block in come:
+            for transaction in block.transactions:
+                self.stopwatch.mined(t for wallet, t in transaction.changes if wallet in leaders)
 
     def _quote_around(self, row: FeedRow) -> None:
         market = row.market
@@ -235,7 +266,9 @@ class Simulation:
                 while self._steps and self._steps[0][0] <= now - begun:
                     self._steps.pop(0)[1]()
             muted = self.director is not None and self.director.mute_feed
-            for _, rows in [w for w in self._waiting if w[0] <= now and not muted]:
+            for _, rows, mined in [w for w in self._waiting if w[0] <= now and not muted]:
+                if mined:
+                    self._mine(rows)
                 self.stopwatch.announced(row for row in rows if row.wallet in self.leaders)
                 self.streams.activity(rows)
             if self._looping and begun is not None and not self._steps and self.plan.feed is None:
@@ -264,16 +297,13 @@ class Simulation:
 
     def truth(self) -> dict[str, Any]:
         """Return what is true at this moment, for the checker."""
-        groups: dict[tuple[str, str, str, str], int] = {}
-        for row in self.facts:
-            groups[row.group()] = groups.get(row.group(), 0) + row.shares
         pending = [
             t.id for t in self.exchange.trades.values() if t.status not in ("CONFIRMED", "FAILED")
         ]
         return {
             "finished": self.finished, "settled": not pending and not self.exchange.coming,
             "steps_left": len(self._steps),
-            "leader_trades": [[*group, shares] for group, shares in groups.items()],
+            "leader_trades": _by_group(self.facts), "undone": _by_group(self.undone),
             "orders": self.exchange.outside, "duplicates_refused": self.exchange.duplicates,
             "collateral": self.trader.collateral,
             "shares": {t: s for t, s in self.trader.shares.items() if s},
@@ -282,6 +312,13 @@ class Simulation:
                 m.condition: m.payouts for m in self.exchange.markets.values() if m.payouts
             },
         }  # fmt: skip
+
+
+def _by_group(rows: Iterable[FeedRow]) -> list[list[Any]]:
+    groups: Counter[tuple[str, str, str, str]] = Counter()
+    for row in rows:
+        groups[row.group()] += row.shares
+    return [[*group, shares] for group, shares in groups.items()]
 
 
 def _now() -> int:

@@ -27,23 +27,36 @@ class Stopwatch:
 
     def reset(self) -> None:
         """Forget what has passed so far."""
-        self._out: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._mined: dict[str, float] = {}
         self._in: dict[str, float] = {}
         self._looks = 0
 
     def announced(self, rows: Iterable[FeedRow]) -> None:
         """Note that the frames of these rows leave now; the first ones of a token count."""
         for row in rows:
-            self._out.setdefault(row.token, time.monotonic())
+            self._said.setdefault(row.token, time.monotonic())
+
+    def mined(self, tokens: Iterable[str]) -> None:
+        """Note that the logs of a block with these tokens leave now; the first ones count."""
+        for token in tokens:
+            self._mined.setdefault(token, time.monotonic())
 
     def passed(self) -> Mapping[str, Any]:
-        """Return milliseconds from frame out to order in, by token, and how many looks came."""
-        ms = {
-            token: round((at - self._out[token]) * 1000, 3)
+        """Return milliseconds to an order in, by token: from its logs out, and from its first frame
+        on the real-time stream; and how many looks came.
+        """
+        return {
+            "mined_ms": self._since(self._mined), "said_ms": self._since(self._said),
+            "looks": self._looks,
+        }  # fmt: skip
+
+    def _since(self, out: Mapping[str, float]) -> dict[str, float]:
+        return {
+            token: round((at - out[token]) * 1000, 3)
             for token, at in self._in.items()
-            if token in self._out
+            if token in out
         }
-        return {"ms": ms, "looks": self._looks}
 
     def middleware(self) -> Any:
         """Return the middleware that notes a request, and lets it wait for its round trip."""

@@ -93,6 +93,15 @@ def _is_fresh(view: View, s: StrategySettings) -> bool:
 
 def _wanted(view: View, s: StrategySettings, leader_price: int) -> tuple[int, int]:
     """Return the shares to have on top of what is held, and the money to pay for them at most."""
+    shares, usdc = _whole(view, s, leader_price)
+    if not view.provisional:
+        return shares, usdc
+    # What no block has yet may never have happened.
+    part = min(notional(usdc, s.provisional_ratio), s.provisional_usdc)
+    return min(shares, part * MICRO // leader_price), part
+
+
+def _whole(view: View, s: StrategySettings, leader_price: int) -> tuple[int, int]:
     if s.sizing == "fixed":
         usdc = 0 if view.copied_before else s.fixed_usdc - view.spent.usdc
         return usdc * MICRO // leader_price, usdc

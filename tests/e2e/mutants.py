@@ -226,7 +226,7 @@ MUTANTS = {
         "tests/integration/test_standing_exits.py::test_doubt_outlives_its_intent",
     ),
     "an operator's close is his": (
-        "bot/execution/leave.py", "            if intents.asked_by_operator(tx, standing):", "            if standing.target < 0:",
+        "bot/execution/leave.py", "        if intents.asked_by_operator(tx, leaving):", "        if leaving.target < 0:",
         "tests/integration/test_standing_exits.py::test_a_leader_changes_nothing_about_an_operators_close",
     ),
     "what was passed over is counted before a sale": (
@@ -407,7 +407,7 @@ MUTANTS = {
         "tests/integration/test_doubt.py::test_what_is_asked_to_go_is_not_sent_again",
     ),
     "dust keeps no peak": (
-        "bot/model/totals.py", "held.shares >= DUST_SHARES else 0", "held.shares > 0 else 0",
+        "bot/model/totals.py", "before.counted >= DUST_SHARES else 0", "before.counted > 0 else 0",
         "tests/integration/test_covers.py::test_whoever_left_dust_has_left",
     ),
     "a cancel ends its own order's exit": (
@@ -415,7 +415,7 @@ MUTANTS = {
         "tests/integration/test_covers.py::test_a_cancel_ends_what_its_order_is_for_and_nothing_that_came_after",
     ),
     'what only repeats takes no transaction': (
-        'bot/detect/intake.py', '        rows = [s for s in rows if s.total > self._known.get(s.fill.group, (0, 0))]\n',
+        'bot/detect/intake.py', '        rows = [s for s in rows if not self._repeats(s)]\n',
         '',
         'tests/integration/test_detection.py::test_what_only_repeats_what_is_stored_takes_no_transaction',
     ),
@@ -430,12 +430,12 @@ MUTANTS = {
         'tests/integration/test_detection.py::test_a_server_that_hangs_up_at_once_is_met_ever_more_seldom',
     ),
     'the first two polls of a life come soon': (
-        'bot/detect/activity.py', 'chain((LAG_S,), repeat(self._settings.poll_s))',
-        'repeat(self._settings.poll_s)',
-        'tests/integration/test_detection.py::test_a_leader_is_read_twice_at_the_start_of_a_life',
+        'bot/detect/heat.py', '            self._set(wallet, now + min(LAG_S, self._pause_s) * jitter)',
+        '            self._set(wallet, now + self._pause_s * jitter)',
+        'tests/unit/test_heat.py::test_who_is_new_is_polled_at_once_and_again_before_long',
     ),
     "a quiet leader keeps nobody else's trades": (
-        'bot/ledger/leaders.py', 't.traded_s < c.position_s - :replay',
+        'bot/ledger/facts.py', 't.traded_s < c.position_s - :replay',
         't.traded_s < (SELECT MIN(position_s) FROM cursor) - :replay',
         'tests/integration/test_ledger.py::test_pruning_never_forgets_what_could_be_seen_again',
     ),
@@ -506,7 +506,7 @@ MUTANTS = {
         "tests/integration/test_reconcile.py::test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again",
     ),
     "who is outdated is read again": (
-        "bot/detect/activity.py", "        if newest > (cursor or 0) or outdated:", "        if newest > (cursor or 0):",
+        "bot/detect/activity.py", "        if outdated or asked_s", "        if asked_s",
         "tests/integration/test_detection.py::test_a_leader_who_does_nothing_is_read_again_after_a_restore",
     ),
     "an exit has a floor": (
@@ -602,9 +602,9 @@ MUTANTS = {
         "bot/detect/rtds.py", "{self._boot}.{self.stream.epoch}:{kind}", "{self._boot}:{kind}",
         "tests/integration/test_edges.py::test_connections_of_a_stream_are_not_added_up",
     ),
-    "a cursor is never ahead of our clock": (
-        "bot/detect/activity.py", "default=0), self._now() // MICRO", "default=0), 2**40",
-        "tests/integration/test_edges.py::test_a_cursor_never_runs_ahead_of_our_clock",
+    "a cursor ahead of our clock is not believed": (
+        "bot/detect/activity.py", "self._reached.get(wallet, 0)), asked_s)", "self._reached.get(wallet, 0)), 2**40)",
+        "tests/integration/test_index.py::test_a_cursor_ahead_of_our_clock_hides_nothing",
     ),
     "an order expires after the lag of lookups": (
         "bot/execution/evidence.py", "elif began >= max(order.deadline_us, landed_by) + lag", "elif began >= max(order.deadline_us, landed_by)",
@@ -675,7 +675,7 @@ MUTANTS = {
         "tests/integration/test_books.py::test_who_is_cancelled_while_he_subscribes_leaves_no_token_behind",
     ),
     "what is held gives way last": (
-        "bot/ledger/leaders.py", "condition, token, 2 AS weight", "condition, token, 0 AS weight",
+        "bot/ledger/facts.py", "condition, token, 2 AS weight", "condition, token, 0 AS weight",
         "tests/integration/test_books.py::test_of_too_many_the_last_stay_and_what_is_held_comes_last",
     ),
     "a burst is his: by his own time": (
@@ -701,5 +701,65 @@ MUTANTS = {
     "what waits for the ledger is bounded": (
         "bot/detect/rtds.py", "if len(self._waiting) >= self._most:", "if False:",
         "tests/integration/test_edges.py::test_what_waits_for_a_ledger_that_is_away_is_bounded",
+    ),
+    "rows that show ten minutes late are read": (
+        "bot/detect/activity.py", "reached - self._settings.overlap_s, start", "reached - 120, start",
+        "tests/integration/test_index.py::test_a_row_that_shows_ten_minutes_late_is_found",
+    ),
+    "pairs given back are gone": (
+        "bot/detect/activity.py", "if pair.made else (FactKind.MERGE, Side.SELL)", "if pair.made else (FactKind.MERGE, Side.BUY)",
+        "tests/integration/test_index.py::test_pairs_made_and_given_back_are_in_what_he_holds",
+    ),
+    "everybody's resting orders are read": (
+        "bot/polymarket/data_api.py", '"taker_only": "false", ', "",
+        "tests/integration/test_index.py::test_the_tail_finds_what_nobody_is_asked_about",
+    ),
+    "an index that stands still is not relied on": (
+        "bot/detect/freshness.py", "self.lag_s > BEHIND_S", "self.lag_s > 10**9",
+        "tests/integration/test_index.py::test_an_index_that_stands_still_says_so_and_is_not_relied_on",
+    ),
+    "entries stop where nobody knows": (
+        "bot/detect/authority.py", "        if unseen is self._locked:", "        if True:",
+        "tests/integration/test_index.py::test_entries_stop_where_nobody_is_heard_who_knows_and_go_on_when_somebody_is",
+    ),
+    "one source that knows is enough": (
+        "bot/detect/authority.py", "unseen = all(", "unseen = any(",
+        "tests/integration/test_index.py::test_entries_stop_where_nobody_is_heard_who_knows_and_go_on_when_somebody_is",
+    ),
+    "a provider that disagrees proves nothing": (
+        "bot/detect/balances.py", "        found = {p for p, by in differs.items() if abs(by - again.get(p, 0)) < LEAST}", "        found = set(differs)",
+        "tests/integration/test_balances.py::test_a_provider_that_answers_0_for_everything_sells_nothing[a]",
+    ),
+    "one provider says it twice": (
+        "bot/detect/balances.py", "abs(by - self._once.get(p, 0)) < LEAST", "True",
+        "tests/integration/test_balances.py::test_one_provider_alone_must_say_it_twice",
+    ),
+    "a balance has the facts up to its block": (
+        "bot/detect/intake.py", "            later = facts.since(tx, wallet, token, seen.block, seen.block_s)", "            later = held.shares",
+        "tests/integration/test_balances.py::test_story_21_a_list_that_says_0_sells_nothing_until_a_block_agrees",
+    ),
+    "a list without a block only asks": (
+        "bot/detect/holdings.py", "if ok and self._told.get((wallet, s.token)) == s.shares]", "if True]",
+        "tests/integration/test_balances.py::test_story_21_a_list_that_says_0_sells_nothing_until_a_block_agrees",
+    ),
+    "an answer too young says nothing": (
+        "bot/detect/holdings.py", "newest_s <= asked_s - SETTLED_S", "True",
+        "tests/integration/test_balances.py::test_without_the_chain_the_same_list_twice_long_after_the_last_trade_counts",
+    ),
+    "what he has moved is still his": (
+        "bot/model/totals.py", "    if kind is FactKind.TRANSFER:\n", "    if False:\n",
+        "tests/integration/test_balances.py::test_story_23_a_transfer_is_no_sale_and_is_told",
+    ),
+    "a stream alone counts only where it may": (
+        "bot/model/totals.py", "default=(0, 0)) if provisional else (0, 0)", "default=(0, 0))",
+        "tests/integration/test_chain_detection.py::test_what_a_stream_alone_has_told_is_stored_and_nothing_is_done",
+    ),
+    "the chain's last word stands": (
+        "bot/model/totals.py", "    if state is FactState.FINAL and CHAIN in totals:\n        return totals[CHAIN]\n", "",
+        "tests/unit/test_merge.py",
+    ),
+    "a fact is in its block's balance": (
+        "bot/model/totals.py", "        return block > held.block\n", "        return True\n",
+        "tests/unit/test_merge.py",
     ),
 }  # fmt: skip

@@ -32,7 +32,7 @@ def test_the_demo_passes_and_shows_every_kind_of_trade():
     assert process.returncode == 0
     assert verdict["leader_trades"] >= 60
     assert {"too_small", "price_band", "opposite_held", "not_held"} <= set(verdict["skipped"])
-    assert verdict["followups"] > 0 and verdict["copied"] > 0
+    assert verdict["copied"] > 0
     assert verdict["latency_ms"]["detect_to_post"]["p50"] > 0
 
 

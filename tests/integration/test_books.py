@@ -6,7 +6,7 @@ import time
 
 from bot.detect.intake import Intake
 from bot.execution.prefetch import Warmer, prefetch
-from bot.ledger import leaders
+from bot.ledger import facts
 from bot.ledger.db import insert
 from bot.model.market import Side
 from bot.polymarket.books import MAX_SHARDS, Books
@@ -115,7 +115,7 @@ async def test_of_too_many_the_last_stay_and_what_is_held_comes_last(tmp_path):
         held = {"portfolio": "external", "condition": "0x0", "shares": M, "cost": 0, "realized": 0}
         await r.ledger.transact(insert, "position", {**held, "token": "1", "updated_us": 1})
         await r.sees(market=2)
-        used = await r.ledger.look(leaders.recent_markets, 0)
+        used = await r.ledger.look(facts.recent_markets, 0)
         assert used[-1] == ("0x0", "1") and len(used) == 3
 
 
@@ -180,7 +180,7 @@ async def test_a_market_is_asked_for_before_its_signal_is_stored(tmp_path):
             warmed.append(r.value("SELECT COUNT(*) FROM signal"))
             warmer.warm(fill.condition, fill.token)
 
-        intake = Intake(r.ledger, lambda _: None, now_us, warm)
+        intake = Intake(r.ledger, lambda _: None, now_us, warm, provisional=lambda: True)
         await intake.load()
         r.intake = intake
         await r.sees()

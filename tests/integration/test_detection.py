@@ -13,10 +13,14 @@ from websockets.asyncio.server import serve
 from bot import failpoints
 from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
+from bot.detect.balances import Balances
 from bot.detect.fold import Sight
+from bot.detect.holdings import Holdings
 from bot.detect.rtds import MOST, Rtds
 from bot.errors import Unavailable
 from bot.ledger import db, leaders
+from bot.model.leader import FactState
+from bot.polymarket import chain
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
@@ -37,7 +41,12 @@ async def watching(r, *, rtds=True, data=True, most=MOST, **detect):
     )  # fmt: skip
     polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
     tasks = [asyncio.create_task(stream.run())] if rtds else []
-    tasks += [asyncio.create_task(polling.run(await r.intake.load()))] if data else []
+    balances = Balances([], r.ledger, r.intake, chain.TOKENS, now_us)
+    holdings = Holdings(DataApi(transport), r.ledger, r.intake, balances, now_us)
+    followed = await r.intake.load()
+    if data:
+        tasks += [asyncio.create_task(polling.run(followed))]
+        tasks += [asyncio.create_task(holdings.run(lambda: followed))]
     try:
         await until(lambda: not rtds or stream.stream.connected, "the stream connects")
         await until(
@@ -174,7 +183,7 @@ async def test_an_unreachable_data_api_is_unavailable_and_loses_nothing(tmp_path
 async def test_a_leader_who_does_nothing_is_read_again_after_a_restore(tmp_path):
     async with rig(tmp_path, FAST) as r:
         wallet = r.leader
-        when = int(time.time()) - 60
+        when = int(time.time()) - 10
         await r.ledger.transact(leaders.advance, "data_api", wallet, when, now_us=0)
         assert await r.ledger.look(leaders.outdated, wallet)
         transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
@@ -182,7 +191,7 @@ async def test_a_leader_who_does_nothing_is_read_again_after_a_restore(tmp_path)
         await polling.poll(wallet)
         await transport.close()
         assert not await r.ledger.look(leaders.outdated, wallet)
-        assert await r.ledger.look(leaders.cursor, "data_api", wallet) == when
+        assert await r.ledger.look(leaders.cursor, "data_api", wallet) > when
 
 
 async def test_stale_answers_are_avoided_by_asking_freshly(tmp_path):
@@ -239,10 +248,11 @@ async def test_more_than_a_statement_takes_is_stored_whole_and_counted_by_day(tm
     async with rig(tmp_path) as r:
         first = await r.sees(shares=whole[0], price=500_000)
         fills = [dataclasses.replace(first, tx=f"0x{n:064x}") for n in range(100, 100 + number)]
-        seen = [Sight("data_api", fill, less, now_us()) for fill in fills]
+        seen = [Sight("rtds:1:x", fill, less, now_us()) for fill in fills]
         seen[0] = dataclasses.replace(seen[0], seen_us=seen[0].seen_us + day_us)
         assert await r.intake.take(seen) == number
-        again = [dataclasses.replace(s, source="rtds:1:x", total=whole) for s in seen]
+        mined = {"source": "data_api", "total": whole, "state": FactState.MINED}
+        again = [dataclasses.replace(s, **mined) for s in seen]
         assert await r.intake.take(again) == number
         told = r.query(
             "SELECT t.tx, t.emitted_shares, t.emitted_usdc, t.signals, s.shares, s.usdc"
@@ -320,22 +330,3 @@ async def test_what_he_held_before_is_read_once_and_ours_is_a_part_of_all_of_it(
         assert r.query("SELECT portfolio, token, shares, leader FROM cover") == [
             {"portfolio": follower(r), "token": bought, "shares": ours, "leader": 300 * M}
         ]
-
-
-async def test_a_leader_is_read_twice_at_the_start_of_a_life(tmp_path):
-    """What he did while we started shows late: a whole poll would be too long to wait."""
-    pauses: list[float] = []
-
-    async def sleep(seconds):
-        pauses.append(seconds)
-        if len(pauses) == 2:
-            raise asyncio.CancelledError
-
-    async with rig(tmp_path, FAST) as r:
-        transport = Transport(r.addresses["data_url"], timeout_s=10, requests_per_s=100)
-        settings = DetectSettings(poll_s=600)
-        polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us, sleep)
-        with contextlib.suppress(asyncio.CancelledError):
-            await polling.run([r.leader])
-        await transport.close()
-    assert pauses[0] < 10 and pauses[1] > 400

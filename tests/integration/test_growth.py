@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from bot import report
-from bot.ledger import agenda, control, leaders, markets, orders
+from bot.ledger import agenda, control, facts, leaders, markets, orders
 from bot.ledger.db import Ledger
 from bot.model.market import Side
 from bot.report import lists, status
@@ -15,8 +15,18 @@ from tests.exits import entered
 from tests.rig import M, rig
 from workers.health import _problems
 
-#: Tables that stay small: one row a leader, a lock, a wallet, a worker's life of late.
-SMALL = {"leader", "lock", "account", "control", "cursor", "meta", "boot", "alembic_version"}
+#: Tables that stay small: one row a leader, a lock, a wallet, a source, a worker's life of late.
+SMALL = {
+    "leader",
+    "lock",
+    "account",
+    "control",
+    "cursor",
+    "meta",
+    "boot",
+    "source",
+    "alembic_version",
+}
 #: Indexes of what is open, in flight or held: reading one whole is what they are there for.
 OPEN = {
     "ix_intent_due", "ux_intent_open", "ix_orders_in_flight", "ix_orders_moving", "ix_alert_open",
@@ -73,13 +83,13 @@ async def test_no_statement_of_a_worker_reads_a_table_that_grows(tmp_path, state
             await r.sees(shares=400 * M, outcome=1)
             await r.settled()
             await r.execution.reconciler.compare(now_us=now_us())
-        await r.ledger.look(leaders.trades, [("0x1", "0x2", n, "BUY") for n in "345"])
-        await r.ledger.look(leaders.recent_markets, 1)
+        await r.ledger.look(facts.trades, [("0x1", "0x2", n, "BUY") for n in "345"])
+        await r.ledger.look(facts.recent_markets, 1)
         await r.ledger.look(markets.held)
         await r.ledger.look(orders.in_flight)
         await r.ledger.transact(_problems, now_us())
         await r.ledger.transact(control.clear_alerts, set(), "worker:", now_us=now_us())
-        await r.ledger.transact(leaders.prune, 100)
+        await r.ledger.transact(facts.prune, 100)
         assert len(statements) > 100
         assert scanned(r.path, statements) == []
 

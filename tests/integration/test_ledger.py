@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 import bot.ledger.tables  # noqa: F401  (fills the metadata)
 from bot import report
 from bot.errors import InvariantBroken, LedgerError, SchemaMismatch, StateUnknown
-from bot.ledger import account, control, intents, leaders, orders, signals
+from bot.ledger import account, control, facts, intents, leaders, orders, signals
 from bot.ledger.db import SCHEMA, Ledger, insert, one, run, scalar
 from bot.ledger.files import busy, migrate
 from bot.model.control import ControlMode
@@ -232,7 +232,7 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
 
     async with Ledger(path).open() as ledger:
         await ledger.transact(fill)
-        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 0, (
+        assert await ledger.transact(lambda tx: facts.prune(tx, 300 * day)) == 0, (
             "no cursor: anything may come again"
         )
         await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "w", 100 * day, now_us=1))
@@ -240,7 +240,7 @@ async def test_pruning_never_forgets_what_could_be_seen_again(path):
         await ledger.transact(signals.ask, "manual", "c", "7", "close", now_us=1)
         # A quiet leader keeps his own, and nobody else's.
         await ledger.transact(lambda tx: leaders.advance(tx, "data_api", "quiet", 1, now_us=1))
-        assert await ledger.transact(lambda tx: leaders.prune(tx, 300 * day)) == 1
+        assert await ledger.transact(lambda tx: facts.prune(tx, 300 * day)) == 1
         left = await ledger.transact(
             lambda tx: one(tx, "SELECT GROUP_CONCAT(id) AS ids FROM leader_trade")
         )

@@ -60,7 +60,7 @@ class OrderLife(RuleBasedStateMachine):
 
     @rule()
     def everything_is_shown_again(self):
-        self.loop.run_until_complete(self.run.replay(self.process.intake))
+        self.loop.run_until_complete(self.run.sources.replay(self.process.intake))
 
     @rule(seconds=st.sampled_from([0.02, 0.5, 2, 11, 40]))
     def time_passes(self, seconds):

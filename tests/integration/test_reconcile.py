@@ -282,7 +282,9 @@ async def test_what_a_restored_ledger_finds_waits_until_its_leader_is_read_again
         await asyncio.to_thread(restore, copy, place, "demo")
         async with Ledger(place).open() as ledger:
             old = dataclasses.replace(r, path=place, ledger=ledger)
-            old.intake = Intake(ledger, lambda _: old.execution.doorbell.set(), now_us)
+            old.intake = Intake(
+                ledger, lambda _: old.execution.doorbell.set(), now_us, provisional=lambda: True
+            )
             await old.intake.load()
             await steer(old, ControlMode.RUNNING)
             async with old.working():

@@ -234,7 +234,9 @@ async def test_story_10_a_restored_ledger_sells_nothing_again(tmp_path):
         orders_there += 1
         async with Ledger(old.path).open() as ledger:
             old.ledger = ledger
-            old.intake = type(r.intake)(ledger, lambda _: old.execution.doorbell.set(), now_us)
+            old.intake = type(r.intake)(
+                ledger, lambda _: old.execution.doorbell.set(), now_us, provisional=lambda: True
+            )
             await old.intake.load()
             await old.boots()
             await ledger.transact(control.lock, control.UNCOMPARED, "not compared")

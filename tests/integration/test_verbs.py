@@ -3,12 +3,14 @@
 import time
 from dataclasses import replace
 
+from bot.detect.fold import Sight
 from bot.execution import leave
 from bot.ledger import agenda, covers, intents, leaders, positions, signals
 from bot.model.intent import Cover, IntentKind, IntentState
-from bot.model.leader import Holding, LeaderFill
+from bot.model.leader import FactState, Holding, LeaderFill
 from bot.model.market import Side
 from bot.model.position import Position
+from bot.model.totals import CHAIN
 from bot.runtime import now_us
 from tests.exits import follower
 from tests.rig import M, rig
@@ -59,12 +61,13 @@ async def test_a_difference_in_cash_names_the_wallet_that_the_signer_trades_from
 
 async def test_a_trade_of_nothing_is_stored_and_no_signal_tells_of_it(tmp_path):
     async with rig(tmp_path) as r:
-        market = r.market()
+        market, now = r.market(), now_us()
         fill = LeaderFill(
-            "0x1", r.leader, market.tokens[0], Side.BUY, 0, 0, market.condition, "Yes", "t", 1
-        )
+            "0x1", r.leader.lower(), market.tokens[0], Side.BUY, 0, 0, market.condition, "Yes", "t",
+            now // M,
+        )  # fmt: skip
         for tx, told, signals_of_it in (("0x1", (0, 0), 0), ("0x2", (M, M // 2), 1)):
-            trade = leaders.NewTrade(replace(fill, tx=tx), told, told, now_us())
-            (number,) = (await r.ledger.transact(leaders.add_trades, [trade])).values()
-            stored = r.value("SELECT signals FROM leader_trade WHERE id = ?", number)
-            assert stored == signals_of_it
+            sight = Sight(CHAIN, replace(fill, tx=tx), told, now, FactState.MINED, 1)
+            await r.intake.take([sight])
+            assert r.value("SELECT signals FROM leader_trade WHERE tx = ?", tx) == signals_of_it
+            assert r.value("SELECT COUNT(*) FROM signal") == signals_of_it

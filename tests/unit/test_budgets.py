@@ -9,7 +9,7 @@ from bot.lab.bench.floors import Floors
 
 FLOORS = Floors(commit_ms=0.7, signature_ms=0.15, hop_ms=0.1, post_ms=0.5)
 #: Floors add up to 2.15, and a path that stores may take 2.5 more than one that does not.
-GOOD = Timing(40, 40, 4.2, 9.0, 2.0, 1.95, 0.0, 9.0, {})
+GOOD = Timing(40, 40, 4.2, 9.0, 180.0, 260.0, 2.0, 1.95, 0.0, 9.0, {})
 FAR = replace(GOOD, p50_ms=33.0, p99_ms=60.0, copier_p50_ms=33.0, ratio_to_floors=15.3)
 MET = {"warm": GOOD, "cold": GOOD, "cold_rtt30": FAR, "warm_rtt30": GOOD}
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model.chain import Filled, Moved, Movement, Place, Resolved, Role, executed
+from bot.model.chain import Filled, Moved, Place, Resolved, Role, executed
+from bot.model.leader import FactKind
 from bot.model.market import Side
 from bot.polymarket import chain, wire
 from bot.sim import logs as told
@@ -152,7 +153,7 @@ def settled(*, kind, side, makers):
         maker = order(market, int(mint), maker_side, 500_000, shares, OTHER)
         pieces.append(Piece(maker, shares, shares // 2, shares - shares // 2, mint))
     trade = SimTrade("id", taker, pieces, 0, HASH, 0)
-    return Block(5, HASH, HASH, 7, (told.trade(trade),), 3), trade
+    return Block(5, HASH, HASH, 7 * M, (told.trade(trade),), 3), trade
 
 
 def order(market, outcome, side, price, shares, wallet):
@@ -200,7 +201,7 @@ def test_without_all_makers_logs_the_takers_own_event_is_taken():
 
 
 def moved_in(transaction):
-    block = Block(5, HASH, HASH, 7, (transaction,), 3)
+    block = Block(5, HASH, HASH, 7 * M, (transaction,), 3)
     found = receipt(block, 0, transaction)["logs"]
     raws = [msgspec.convert(x, chain.RawLog) for x in found]
     his = [m for m in read(block) if isinstance(m, Moved) and WALLET in (m.giver, m.taker)]
@@ -213,22 +214,22 @@ def test_what_becomes_of_shares_without_an_order_is_told_by_the_whole_transactio
     siblings = [new_market(rng, f"{i}?", neg_risk=True, event="e") for i in range(3)]
     pair = dict.fromkeys(market.tokens, 5 * M)
     cases = {
-        Movement.SPLIT: told.pairs(HASH, account, market, 5 * M),
-        Movement.MERGE: told.pairs(HASH, account, market, -5 * M),
-        Movement.REDEMPTION: told.redemption(HASH, account, market, pair, 5 * M),
-        Movement.CONVERSION: told.conversion(HASH, account, siblings[:2], siblings[2:], 5 * M),
-        Movement.TRANSFER: told.transfer(HASH, WALLET, OTHER, market, pair),
+        FactKind.SPLIT: told.pairs(HASH, account, market, 5 * M),
+        FactKind.MERGE: told.pairs(HASH, account, market, -5 * M),
+        FactKind.REDEMPTION: told.redemption(HASH, account, market, pair, 5 * M),
+        FactKind.CONVERSION: told.conversion(HASH, account, siblings[:2], siblings[2:], 5 * M),
+        FactKind.TRANSFER: told.transfer(HASH, WALLET, OTHER, market, pair),
     }
     for kind, transaction in cases.items():
         raws, his = moved_in(transaction)
         assert his, kind
-        assert {chain.movement(raws, one, STATIONS) for one in his} == {kind}
-    _, (first, _) = moved_in(cases[Movement.SPLIT])
-    assert chain.movement([], first, STATIONS) is Movement.SPLIT
-    _, (first, _) = moved_in(cases[Movement.MERGE])
-    assert chain.movement([], first, STATIONS) is Movement.MERGE
-    burnt = dataclasses.replace(first, taker=chain.NOBODY)
-    assert chain.movement([], burnt, frozenset()) is Movement.MERGE
+        ends = {end for m in his for end in (m.giver, m.taker)} - {WALLET}
+        assert chain.is_transfer(ends, STATIONS) is (kind is FactKind.TRANSFER)
+        if kind is not FactKind.TRANSFER:
+            assert chain.movement(raws, came=kind is FactKind.MERGE) is kind
+    assert chain.movement([], came=True) is FactKind.SPLIT
+    assert chain.movement([], came=False) is FactKind.MERGE
+    assert not chain.is_transfer([chain.NOBODY], frozenset())
 
 
 @needs_shared
@@ -266,17 +267,16 @@ def test_recorded_logs_say_what_stands_in_them():
 def test_events_of_which_only_the_kind_matters_are_those_recorded():
     found = json.loads((SAMPLES / "28_polygon_logs_12_real_2026.json").read_text())
     names = {s["kind"].split(" ")[0]: s["log"]["topics"][0] for s in found}
-    moved = Moved(Place(1, 1, HASH), HASH, "1", M, WALLET, told.ADAPTERS["standard"])
     kinds = {
-        "CTF.PayoutRedemption": Movement.REDEMPTION, "CTF.PositionSplit": Movement.SPLIT,
-        "NegRiskAdapter.PayoutRedemption": Movement.REDEMPTION,
-        "CTF.PositionsMerge": Movement.MERGE,
-        "NegRiskAdapter.PositionsConverted": Movement.CONVERSION,
+        "CTF.PayoutRedemption": FactKind.REDEMPTION, "CTF.PositionSplit": FactKind.SPLIT,
+        "NegRiskAdapter.PayoutRedemption": FactKind.REDEMPTION,
+        "CTF.PositionsMerge": FactKind.MERGE,
+        "NegRiskAdapter.PositionsConverted": FactKind.CONVERSION,
     }  # fmt: skip
     recorded = {name: kind for name, kind in kinds.items() if name in names}
     assert len(recorded) >= 3
     for name, kind in recorded.items():
-        assert chain.movement([raw(topics=[names[name]])], moved, STATIONS) is kind
+        assert chain.movement([raw(topics=[names[name]])], came=False) is kind
 
 
 def test_the_simulation_shows_logs_as_they_are_read():
@@ -288,3 +288,17 @@ def test_the_simulation_shows_logs_as_they_are_read():
         shown(block, 0, 9, Log(*dataclasses.astuple(log)), bare=True), chain.RawLog
     )
     assert chain.place(bare).block_s is None
+
+
+def test_of_everybodys_orders_those_are_read_that_may_be_a_leaders():
+    def filled(maker, taker, topic0=chain.ORDER_FILLED):
+        topics = [topic0, "0x" + "11" * 32, f"0x{maker[2:]:0>64}", f"0x{taker[2:]:0>64}"]
+        return chain.RawLog("0xe", topics, "0x", "0x1", "0x" + "22" * 32, "0x3", "0x0")
+
+    leader, other, third = "0x" + "aB" * 20, "0x" + "cd" * 20, "0x" + "ef" * 20
+    knows = {leader.lower()}.__contains__
+    assert chain.concerns(filled(leader, other), knows)
+    assert chain.concerns(filled(other, leader), knows), "who met him tells what he paid"
+    assert not chain.concerns(filled(other, third), knows)
+    assert chain.concerns(filled(other, third, chain.TRANSFER_SINGLE), knows)
+    assert chain.concerns(chain.RawLog("0xe", [], "0x", "0x1", "0x2", "0x3", "0x0"), knows)

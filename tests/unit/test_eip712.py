@@ -9,7 +9,7 @@ from py_clob_client_v2.order_utils import ExchangeOrderBuilderV2, OrderDataV2, S
 from py_clob_client_v2.order_utils import Side as ClientSide
 from py_clob_client_v2.signer import Signer
 
-from bot.config.schema import Contracts
+from bot.config.venue import Contracts
 from bot.model.amounts import Amounts
 from bot.model.market import Side, TokenId
 from bot.polymarket.signer import OrderSigner

@@ -8,6 +8,7 @@ import pytest
 from bot.model import totals
 from bot.model.amounts import Amounts, check_price, floor_to_tick, limit_amounts, market_amounts
 from bot.model.fill import Fill, Settlement
+from bot.model.leader import FactState
 from bot.model.market import Facts, Market, Side
 from bot.model.pnl import Day, fold
 from bot.model.units import MICRO, parse_micros, printable, rfc3339, utc_day
@@ -103,22 +104,26 @@ def test_a_position_that_closes_takes_all_of_its_cost_and_no_rounding_along():
 
 
 def test_nothing_in_nothing_out():
-    assert totals.target({}) == (0, 0)
+    for state in FactState:
+        assert (
+            totals.target({}, state) == totals.target({}, state, provisional=lambda: True) == (0, 0)
+        )
     empty = fold([fill(1, Side.BUY, 0, 0, 0)])
     assert (empty.position.shares, empty.position.cost, empty.position.realized) == (0, 0, 0)
 
 
 def test_a_signal_is_known_by_all_that_it_is_made_of():
     group = ("0x1", "0xA", "7", "BUY")
-    found = totals.signal_id(group, (1, 2))
-    assert found == hashlib.sha256(b"0x1|0xA|7|BUY|1|2").hexdigest()[:32]
+    found = totals.signal_id(group, (1, 2), 0)
+    assert found == hashlib.sha256(b"0x1|0xA|7|BUY|1|2|0").hexdigest()[:32]
     others = {
-        totals.signal_id(("0x2", *group[1:]), (1, 2)),
-        totals.signal_id(group, (1, 3)),
-        totals.signal_id(group, (2, 2)),
-        totals.signal_id(("0x1", "0xA", "7B", "UY"), (1, 2)),
+        totals.signal_id(("0x2", *group[1:]), (1, 2), 0),
+        totals.signal_id(group, (1, 3), 0),
+        totals.signal_id(group, (2, 2), 0),
+        totals.signal_id(group, (1, 2), 1),
+        totals.signal_id(("0x1", "0xA", "7B", "UY"), (1, 2), 0),
     }
-    assert len(others | {found}) == 5
+    assert len(others | {found}) == 6
 
 
 def test_growth_is_compared_in_whole_shares():

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.detect.fold import Sight, fold
-from bot.ledger.leaders import TradeRow
-from bot.model.leader import Holding, LeaderFill
+from bot.detect.fold import Fold, Sight
+from bot.ledger.facts import TradeRow
+from bot.model.leader import FactState, Holding, LeaderFill
 from bot.model.market import Side
 from bot.model.signal import SignalKind
 
@@ -17,7 +17,14 @@ def fill(number: int, token: str = "7", side: Side = Side.BUY) -> LeaderFill:
 
 
 def sight(number: int, shares: int, source: str = "rtds:1", **more) -> Sight:
-    return Sight(source, fill(number, **more), (shares, shares // 2), 5_000 + number)
+    state = FactState.MINED if source == "data_api" else FactState.PROVISIONAL
+    return Sight(source, fill(number, **more), (shares, shares // 2), 5_000 + number, state)
+
+
+def fold(sights, rows, held):
+    """Return the facts with news and the holdings that moved, where streams count."""
+    found = Fold(rows, held, provisional=True).take(sights)
+    return list(found.trades.values()), found.moved
 
 
 sights = st.builds(
@@ -36,7 +43,8 @@ def stored(trades: list, rows: dict) -> dict:
     for trade in trades:
         number = trade.id or len(now) + 1
         signals = trade.signals + (trade.grown is not None)
-        now[trade.fill.group] = TradeRow(number, dict(trade.by_source), trade.emitted, signals)
+        stands = (trade.emitted, signals, trade.state, trade.block)
+        now[trade.fill.group] = TradeRow(number, dict(trade.by_source), *stands)
     return now
 
 
@@ -74,7 +82,7 @@ def test_what_grows_twice_is_one_signal_of_all_of_it():
 
 
 def test_more_of_a_stored_trade_is_its_next_signal():
-    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1)
+    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1, FactState.PROVISIONAL)
     (trade,), moved = fold(
         [sight(1, 25 * M)], {fill(1).group: row}, {("0xA", "7"): Holding(3, 2, 3)}
     )
@@ -84,7 +92,7 @@ def test_more_of_a_stored_trade_is_its_next_signal():
 
 
 def test_what_is_known_or_hardly_more_moves_nothing():
-    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1)
+    row = TradeRow(9, {"rtds:1": (10 * M, 5 * M)}, (10 * M, 5 * M), 1, FactState.PROVISIONAL)
     assert fold([sight(1, 10 * M)], {fill(1).group: row}, {}) == ([], {})
     (trade,), moved = fold([sight(1, 10 * M + 9_000, "data_api")], {fill(1).group: row}, {})
     assert (trade.grown, trade.signal(9), moved) == (None, None, {})

@@ -43,7 +43,7 @@ SIGNAL = Signal(
 )
 BOOK = Book(((490_000, 400 * M),), ((510_000, 400 * M), (520_000, 400 * M)), NOW)
 ONCE = Burst(NOW, NOW, 100 * M, 50 * M, 500_000, 0)
-VIEW = View(SIGNAL, MARKET, BOOK, 0, 0, False, False, ONCE, Spent(), (100 * M, 0), NOW)
+VIEW = View(SIGNAL, MARKET, BOOK, 0, 0, False, False, ONCE, Spent(), (100 * M, 0), False, NOW)
 
 
 def decide(view=VIEW, settings=SETTINGS, **signal):
@@ -53,6 +53,21 @@ def decide(view=VIEW, settings=SETTINGS, **signal):
         burst = joined(None, NOW, NOW, trade.group_shares, trade.group_usdc, 0)
         view = replace(view, burst=burst)
     return Mirror(settings).evaluate(replace(view, signal=trade))
+
+
+def test_of_what_no_block_has_yet_a_part_is_bought_and_never_much():
+    early = replace(VIEW, provisional=True)
+    large = SETTINGS.model_copy(update={"fixed_usdc": 40 * M})
+    assert decide(early, large).usdc <= 10 * M < decide(VIEW, large).usdc
+    assert decide(early, large).usdc > 9 * M
+    huge = SETTINGS.model_copy(update={"fixed_usdc": 400 * M, "max_depth_ratio": M})
+    deep = replace(BOOK, asks=((510_000, 10**12),))
+    assert 19 * M < decide(replace(early, book=deep), huge).usdc <= 20 * M
+    assert decide(replace(VIEW, book=deep), huge).usdc > 300 * M
+    ratio = SETTINGS.model_copy(update={"sizing": "proportional", "ratio": M})
+    whole = decide(replace(VIEW, book=deep), ratio, leader_watched=40 * M)
+    part = decide(replace(early, book=deep), ratio, leader_watched=40 * M)
+    assert 0 < part.shares < whole.shares // 2
 
 
 def test_a_plain_entry_spends_its_budget_on_the_shares_that_he_would_get_for_it():

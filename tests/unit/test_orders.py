@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.config.schema import Contracts
+from bot.config.venue import Contracts
 from bot.model.amounts import Amounts, limit_amounts, market_amounts
 from bot.model.market import Side
 from bot.polymarket.auth import Credentials, l1_headers, l2_headers

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot.config.load import load, origins
-from bot.config.schema import CONTRACTS, Contracts, Settings, section_of
+from bot.config.schema import Settings, section_of
+from bot.config.venue import CONTRACTS, Contracts
 from bot.errors import ConfigError
 from bot.lab.example import example_toml
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.model import totals
-from bot.model.leader import Holding, LeaderFill
+from bot.model.leader import FactState, Holding, LeaderFill
 from bot.model.market import Side
 
 WALLETS = ["0x" + c * 40 for c in "ab"]
@@ -49,7 +49,9 @@ def test_streams_never_exceed_and_complete_answers_always_reach_the_truth(facts,
     for group, total in truth.items():
         streamed = totals.stream_total(f.amounts for f in lost if f.group == group)
         assert streamed <= total
-        assert totals.target({"rtds:1": streamed, "rtds:2": streamed, "data_api": total}) == total
+        by_source = {"rtds:1": streamed, "rtds:2": streamed, "data_api": total}
+        assert totals.target(by_source, FactState.MINED) == total
+        assert totals.target(by_source, FactState.PROVISIONAL, provisional=True) == total
 
 
 @given(st.lists(rows, min_size=1, max_size=30), st.randoms())
@@ -97,5 +99,5 @@ def test_the_peak_begins_anew_when_everything_is_sold():
 
 def test_a_signal_is_identified_by_group_and_total():
     group = fill().group
-    assert totals.signal_id(group, (1, 2)) == totals.signal_id(group, (1, 2))
-    assert len({totals.signal_id(group, (i, 0)) for i in range(100)}) == 100
+    assert totals.signal_id(group, (1, 2), 0) == totals.signal_id(group, (1, 2), 0)
+    assert len({totals.signal_id(group, (i, 0), n) for i in range(50) for n in (0, 1)}) == 100

@@ -32,9 +32,32 @@ def test_an_activity_row_becomes_integers():
     assert found.title.isprintable()
 
 
-@pytest.mark.parametrize("kind", ["REWARD", "SPLIT", "MERGE", "REDEEM", "CONVERSION"])
-def test_other_activity_is_no_trade(kind):
-    assert activity(type=kind, token_id="", side="", price=0) is None
+def test_other_activity_is_no_trade():
+    bare = {"token_id": "", "side": "", "price": 0}
+    assert activity(type="REWARD", condition_id="", **bare) is None
+    for kind in ("REDEEM", "CONVERSION", "MIGRATION"):
+        assert activity(type=kind, **bare) == HEX, "how many of which it does not say"
+    for kind, made in (("SPLIT", True), ("MERGE", False)):
+        told = activity(type=kind, size=0, usdc_size="12.5", **bare)
+        assert (told.condition, told.shares, told.made) == (HEX, 12_500_000, made)
+    with pytest.raises(wire.BadInput, match="condition"):
+        activity(type="SPLIT", **bare | {"condition_id": "0x12"})
+    with pytest.raises(wire.BadInput, match="timestamp"):
+        activity(type="MERGE", **bare | {"timestamp": 12})
+
+
+def test_a_row_of_everybody_is_read_only_where_its_wallet_is_followed():
+    row = json.dumps({k: v for k, v in ACTIVITY.items() if k != "type"}).encode()
+    at_s, fill = wire.trade(row, lambda wallet: wallet == ACTIVITY["proxy_wallet"].lower())
+    assert (at_s, fill.shares) == (ACTIVITY["timestamp"], activity().shares)
+    assert wire.trade(row, lambda _: False) == (at_s, None)
+
+
+def test_how_far_behind_an_index_says_it_is():
+    assert wire.lag_s(b'{"serving": {"lag_seconds": 12.7}, "age_seconds": 5}') == 17
+    assert wire.lag_s(b'{"serving": {"lag_seconds": "7"}}') == 7
+    for other in (b"{}", b"[]", b"<html>", b'{"serving": {"lag_seconds": null}}'):
+        assert wire.lag_s(other) is None
 
 
 @pytest.mark.parametrize(

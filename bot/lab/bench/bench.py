@@ -6,6 +6,7 @@ The real workers and, in the same run on the same simulation, a bare copier that
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from bot import report
@@ -112,7 +113,7 @@ def _ours(
 ) -> tuple[Played, float, dict[str, float]]:
     tell(f"{name}: three workers")
     began_us, before = time.time_ns() // 1000, _cpu_s(on)
-    played = player.play(scenario, lambda: _rests(on))
+    played = player.play(scenario, lambda: _rests(on), acts_on="mined")
     cpu = (_cpu_s(on) - before) * 1000
     rows = on.rows(_STAGES, began_us)
     stages = {
@@ -127,7 +128,7 @@ def _bare(
     player: Player, scenario: scenarios.Scenario, name: str, tell: Callable[[str], None]
 ) -> Played:
     tell(f"{name}: a bare copier")
-    return player.play(scenario)
+    return player.play(scenario, acts_on="said")
 
 
 def _rests(on: Testbed) -> bool:
@@ -143,6 +144,8 @@ def _timing(ours: tuple[Played, float, dict[str, float]], bare: Played, floors: 
         copied=len(played.ms),
         p50_ms=middle,
         p99_ms=_part(played, 99),
+        said_p50_ms=_part(replace(played, ms=played.said_ms), 50),
+        said_p99_ms=_part(replace(played, ms=played.said_ms), 99),
         copier_p50_ms=_part(bare, 50),
         ratio_to_floors=round(middle / floors.sum_ms, 2),
         requests_before_post=round(played.looks / played.asked, 2),

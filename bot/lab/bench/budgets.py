@@ -21,12 +21,16 @@ ORDERED = 95.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One scenario, as the exchange saw it: from frame out to POST in."""
+    """One scenario, as the exchange saw it: from its logs out to POST in; `said`: from the first
+    frame of the stream, which comes before the block.
+    """
 
     asked: int
     copied: int
     p50_ms: float
     p99_ms: float
+    said_p50_ms: float
+    said_p99_ms: float
     copier_p50_ms: float
     ratio_to_floors: float
     requests_before_post: float  #: for facts and books, a purchase

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.lab.bench.scenarios import Played
+from bot.lab.bench.scenarios import Played, played
 from bot.lab.testbed import PATIENCE_S, Testbed, set_up
 from bot.model.units import MICRO
 
@@ -87,9 +87,8 @@ def _trade(on: Testbed, leader: int, markets: range, stuck: int | None = None) -
             on.do("trade", leader=_STUCK, market=stuck, usdc=60)
         on.do("trade", leader=leader, market=number, usdc=60)
         time.sleep(GAP_S)
-    on.until(lambda: len(on.do("passed")["ms"]) >= len(markets), "an order for each purchase")
-    passed = on.do("passed")
-    return Played(len(markets), tuple(sorted(passed["ms"].values())), passed["looks"])
+    on.until(lambda: len(on.do("passed")["said_ms"]) >= len(markets), "an order for each purchase")
+    return played(len(markets), on.do("passed"), "mined")
 
 
 def _worsen(on: Testbed, condition: str, token: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from bot.config.schema import Contracts
+from bot.config.venue import Contracts
 from bot.errors import BotError
 from bot.lab.testbed import PATIENCE_S, Testbed
 from bot.model.amounts import floor_to_tick, market_amounts

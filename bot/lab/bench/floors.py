@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.config.schema import Contracts
+from bot.config.venue import Contracts
 from bot.ledger.db import PRAGMAS
 from bot.model.amounts import market_amounts
 from bot.model.market import Side, TokenId

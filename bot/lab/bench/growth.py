@@ -16,7 +16,7 @@ from typing import Any
 from bot import report
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
-from bot.ledger import agenda, bursts, control, intents, leaders, markets, orders, positions
+from bot.ledger import agenda, bursts, control, facts, intents, leaders, markets, orders, positions
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.files import migrate
 from bot.model.leader import LeaderFill, Wallet
@@ -130,7 +130,7 @@ async def _works(
     """Return what is measured, by name: the writes and reads of workers, and the screens."""
     wallets = [(Wallet(f"0x{i:040x}"), "") for i in range(LEADERS)]
     await ledger.transact(leaders.follow, wallets, now_s=0)
-    intake = Intake(ledger, lambda _: None, lambda: now_us)
+    intake = Intake(ledger, lambda _: None, lambda: now_us, provisional=lambda: True)
     await intake.load()
     written, old_s = itertools.count(history + 1), now_us // MICRO - 10 * FEW * FEW
 
@@ -142,7 +142,7 @@ async def _works(
         "look": lambda: ledger.look(_agenda, now_us),
         "decide": lambda: ledger.look(_decision, now_us),
         "health": lambda: ledger.look(_health, now_us),
-        "prune": lambda: ledger.transact(leaders.prune, old_s),
+        "prune": lambda: ledger.transact(facts.prune, old_s),
         "status": lambda: drawn(status),
         "trades": lambda: drawn(lambda found: lists.trades(found, 20)),
         "orders": lambda: drawn(lambda found: lists.orders(found, 20)),
@@ -186,14 +186,14 @@ def _decision(tx: Tx, now_us: int) -> None:
     intents.exit_stands_in(tx, token)
     orders.moving(tx, portfolio, condition)
     leaders.exposure_decided(tx, wallet, condition, token)
-    leaders.both_ways(tx, wallet, condition, token, now_us // MICRO - 600)
+    facts.both_ways(tx, wallet, condition, token, now_us // MICRO - 600)
 
 
 def _health(tx: Tx, now_us: int) -> None:
     control.stalled(tx, now_us)
     orders.unproven(tx, now_us)
     intents.standing_since(tx, now_us)
-    leaders.recent_markets(tx, now_us - 60 * MICRO)
+    facts.recent_markets(tx, now_us - 60 * MICRO)
 
 
 async def _ratio(few: Callable[[], Awaitable[Any]], many: Callable[[], Awaitable[Any]]) -> float:

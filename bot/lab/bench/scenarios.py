@@ -40,10 +40,11 @@ ALL = (
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """From frame out to POST in, as the exchange saw it, for each purchase that was copied."""
+    """From what it acts on to its POST, as the exchange saw it, for each purchase copied."""
 
     asked: int
     ms: tuple[float, ...]
+    said_ms: tuple[float, ...]  #: from the first frame of the stream
     looks: int  #: requests for facts and books meanwhile
 
 
@@ -55,10 +56,13 @@ class Player:
         self._listed = len(on.address["markets"])
         self._first = self._listed
 
-    def play(self, scenario: Scenario, at_rest: Callable[[], bool] = lambda: True) -> Played:
+    def play(
+        self, scenario: Scenario, at_rest: Callable[[], bool] = lambda: True, *, acts_on: str
+    ) -> Played:
         """Let the leader buy, wait for the orders, and return what came of it.
 
-        `at_rest` tells whether whoever trades has nothing to do any more.
+        `at_rest` tells whether whoever trades has nothing to do any more; it acts on what is
+        `mined`, or `said` by the stream.
         """
         number = max(1, self._trades // scenario.part)
         if scenario.new:
@@ -71,7 +75,7 @@ class Player:
             time.sleep(max(0.0, begun + i * scenario.gap_s - time.monotonic()))
             self._buy(scenario, self._first + i)
         passed = self._wait(number, at_rest)
-        return Played(number, tuple(sorted(passed["ms"].values())), passed["looks"])
+        return played(number, passed, acts_on)
 
     def _buy(self, scenario: Scenario, market: int) -> None:
         if scenario.makers:
@@ -84,10 +88,16 @@ class Player:
         with suppress(TimedOut):  # what has not come is told by its absence
 
             def came() -> bool:
-                return len(self._on.do("passed")["ms"]) >= number
+                return len(self._on.do("passed")["said_ms"]) >= number
 
             self._on.until(came, "an order for each purchase", seconds=GIVEN_UP_S)
         found = self._on.do("passed")
         self._on.until(at_rest, "rest after a scenario")
         time.sleep(REST_S)
         return found
+
+
+def played(asked: int, passed: dict[str, Any], acts_on: str) -> Played:
+    """Return what the exchange's stopwatch has told."""
+    ms, said = (tuple(sorted(passed[f"{name}_ms"].values())) for name in (acts_on, "said"))
+    return Played(asked, ms, said, passed["looks"])

@@ -27,7 +27,7 @@ def reconcile(scene: Scene, *, adopt: bool = False) -> dict[str, Any]:
 
 def _by_hand(scene: Scene) -> str:
     scene.enter()
-    scene.do("settle", ways=["STUCK"], of="leaders")
+    scene.do("settle", ways=["STUCK"])
     scene.do("by_hand", market=2, usdc=20)
     scene.until(
         lambda: "trade" in [d["kind"] for d in _asked(scene)["differences"]],
@@ -38,7 +38,7 @@ def _by_hand(scene: Scene) -> str:
         lambda: scene.on.value("SELECT COUNT(*) FROM decision WHERE reason = 'paused'"),
         "entries to stop",
     )
-    scene.until(lambda: scene.on.do("idle")["stuck"] == 1, "a purchase that is not mined")
+    scene.until(lambda: scene.on.do("idle")["stuck"] == 1, "it is not mined")
     scene.on.do("release", way="MINED")
     scene.until(lambda: scene.on.truth()["settled"], "settled at the exchange")
     found = reconcile(scene)

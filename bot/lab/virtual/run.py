@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bot import report
-from bot.config.schema import Contracts, Settings
+from bot.config.schema import Settings
+from bot.config.venue import Contracts
 from bot.detect.intake import Intake
 from bot.errors import LedgerError
 from bot.execution.assemble import Parts, assemble
 from bot.lab.judge import judge, settled
 from bot.lab.virtual import clock
 from bot.lab.virtual.exchange import OWNER, PRICE, VirtualExchange
+from bot.lab.virtual.sources import Sources
 from bot.ledger import account, control, leaders, signals
 from bot.ledger.db import Ledger, Tx, rows
 from bot.ledger.files import migrate
@@ -31,8 +33,6 @@ from bot.model.units import MICRO
 from bot.polymarket.signer import OrderSigner
 
 START_S = 1_800_000_000.0
-#: The Data API's poll begins this long before its cursor.
-OVERLAP_S = 120
 _KEY = "0x" + "11" * 32
 _LEADERS = tuple(f"0x{n:040x}" for n in (0x11, 0x12, 0x13, 0x14))
 _MARKETS = 60
@@ -83,9 +83,7 @@ class VirtualRun:
         self.settings = _settings()
         self.lives = self.deaths = 0
         self._died_s = 0.0
-        #: What leaders did, by group: shares.
-        self.traded: dict[tuple[str, str, str, str], int] = {}
-        self.rows: list[LeaderFill] = []
+        self.sources = Sources(self.rng, self.now_us)
         self.process: Process | None = None
         self._number = 0
         self._halted = False
@@ -121,20 +119,16 @@ class VirtualRun:
 
     def truth(self) -> dict[str, Any]:
         """Return what leaders did and what is true at the exchange."""
-        traded = [[*group, shares] for group, shares in self.traded.items()]
-        return {**self.exchange.truth(), "leader_trades": traded}
+        return {
+            **self.exchange.truth(),
+            "leader_trades": [[*group, shares] for group, shares in self.sources.traded.items()],
+            "undone": [[*group, shares] for group, shares in self.sources.undone],
+        }
 
     def rests(self) -> bool:
         """Return whether nothing is undecided, in flight or unsettled."""
         with report.read(self.path, now_us=self.now_us()) as found:
             return settled(found, self.truth())
-
-    async def replay(self, intake: Intake) -> None:
-        """Show what leaders did lately, as the Data API does to a process that saw it last."""
-        since = int(self.now_s()) - OVERLAP_S
-        recent = [fill for fill in self.rows[-200:] if fill.traded_s >= since]
-        seen = [(f, (f.shares, f.usdc)) for f in recent]
-        await intake.absorb("data_api", seen, seen_us=self.now_us())
 
     def moves(self) -> list[Move]:
         """Draw one transaction: up to three trades of several leaders and tokens."""
@@ -150,15 +144,11 @@ class VirtualRun:
         ]
 
     async def trade(self, intake: Intake, moves: list[Move]) -> None:
-        """Let leaders trade in one transaction; sources see it, one or several, once or more."""
+        """Let leaders trade in one transaction, and sources tell of it."""
         self._number += 1
         tx = f"0x{self._number:064x}"
         for number, leader, side, whole in moves:
             market, wallet, shares = self.markets[number], _LEADERS[leader], whole * MICRO
-            group = (tx, wallet, market.tokens[0], str(side))
-            if group in self.traded:
-                continue
-            self.traded[group] = shares
             fill = LeaderFill(
                 tx,
                 wallet,
@@ -171,17 +161,14 @@ class VirtualRun:
                 "virtual",
                 int(self.now_s()),
             )
-            self.rows.append(fill)
-            seen_by = (("rtds:1",), ("rtds:1", "data_api"), ("rtds:1", "rtds:1", "data_api"))
-            for source in self.rng.choice(seen_by):
-                seen = [(fill, (shares, fill.usdc))]
-                await intake.absorb(source, seen, seen_us=self.now_us())
+            if not self.sources.knows(fill):
+                await self.sources.tell(intake, fill)
 
     async def unsettle(self, ledger: Ledger) -> None:
         """Let bids vanish, and the operator halt, resume, close and cancel, now and then."""
         draw = self.rng
         if draw.random() < 0.4:
-            token = draw.choice(self.rows[-60:]).token
+            token = draw.choice(self.sources.fates[-60:])[0].token
             self.exchange.dries_up(token, draw.uniform(5, 600))
         if draw.random() < (0.3 if self._halted else 0.02):
             self._halted = not self._halted

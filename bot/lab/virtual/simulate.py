@@ -88,7 +88,7 @@ async def _feed(simulated: VirtualRun, process: Process, wanted: int) -> None:
     await process.ready.wait()
     assert process.intake is not None
     assert process.ledger is not None
-    await simulated.replay(process.intake)
+    await simulated.sources.replay(process.intake)
     began_s = simulated.now_s()
     while not (simulated.exchange.calm and simulated.rests()):
         if simulated.exchange.calm and simulated.now_s() - began_s > REST_S:

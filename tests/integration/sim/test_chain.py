@@ -1,6 +1,7 @@
 """The simulation's chain agrees with its exchange, and its providers are as bad as real ones."""
 
 import contextlib
+import dataclasses
 import json
 from collections import Counter
 
@@ -217,7 +218,8 @@ async def listening(v, name="a"):
 
 
 async def test_a_reorganisation_takes_logs_back_and_tells_them_again_elsewhere():
-    async with venue(CALM) as v, listening(v) as ear:
+    slow = dataclasses.replace(CALM, confirmed_ms=60_000)
+    async with venue(slow) as v, listening(v) as ear:
         node, leader = Provider(v), v.sim.story.leaders[0]
         asked = {"topics": [told.ORDER_FILLED, None, [padded(leader.wallet)]]}
         name = (await ear.ask(1, "eth_subscribe", "logs", asked))["result"]

@@ -1,0 +1,183 @@
+"""Read the chain: logs of watched wallets, block by block, through one provider or several.
+
+Every provider reads the same blocks for itself, and what any of them shows counts: one that leaves
+logs out is made good by another. The newest blocks are read again until they are final, because
+others may come in their place. A provider that answers a range with nothing proves nothing; one
+that refuses is asked for less.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.detect.blocks import Blocks, Did, Log
+from bot.errors import Unavailable
+from bot.model.chain import Block, Filled, Moved
+from bot.polymarket import chain
+from bot.polymarket.rpc import Refused, Rpc, Wanted
+from bot.polymarket.wire import BadInput
+
+logger = structlog.get_logger(__name__)
+#: Blocks before the last one that was read are read again: a provider may have been behind.
+MARGIN = 8
+#: Blocks that are taken for final where a provider does not say which are.
+SETTLED = 12
+#: Blocks of the first range. A provider that refuses is asked for half, and slowly for more again.
+RANGE = 500
+#: Wallets in one request (Bor takes a thousand values of a topic; others take fewer).
+CHUNK = 500
+#: Of more wallets than this nobody is asked by name: all orders that are filled are read, and what
+#: moves without an order is told by balances. A busy market fills thirty a second.
+MANY = 1_000
+
+
+@dataclass(slots=True)
+class Provider:
+    """One provider, how far it has been read, and how much it takes at once."""
+
+    rpc: Rpc
+    next: int | None = None  #: the first block that was not read whole
+    width: int = RANGE
+    chunk: int = CHUNK
+    answered_us: int | None = None  #: when it was last read to its head
+    head: int = 0
+    final: int = 0  #: up to here its blocks stand, and were read
+    behind: int = 0  #: rounds in which its head did not move
+
+    @property
+    def name(self) -> str:
+        """Return what it is called on screens."""
+        return self.rpc.name
+
+    def asks_less(self, why: str) -> bool:
+        """Ask for less from now on; return False if that cannot be.
+
+        No two providers say in the same words what was too much. Blocks are halved first, because
+        they grow again, unless topics are named; wallets where a single block was refused.
+        """
+        if self.width > 1 and "topic" not in why:
+            self.width //= 2
+            return True
+        self.chunk //= 2
+        return self.chunk > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one reading of a provider has told, and up to which block."""
+
+    told: list[Did] = field(default_factory=list)
+    head: Block | None = None
+
+
+class ChainReader:
+    """Reads blocks of watched wallets through one provider or several, into the same `Blocks`."""
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        known: chain.Addresses,
+        wallets: Callable[[], Sequence[str]],
+        knows: Callable[[str], bool],
+        now_us: Callable[[], int],
+    ) -> None:
+        """`wallets` are those that are watched, `knows` tells whether one (in lower case) is."""
+        self.blocks, self._known, self._wallets, self._now = blocks, known, wallets, now_us
+        self._knows = knows
+
+    async def read(self, provider: Provider, since: int | None) -> Round:
+        """Read what is new at a provider, `since` a block where it was never read.
+
+        Return what it tells, once all of it was read. Raises Unavailable.
+        """
+        head = await provider.rpc.block("latest")
+        if head is None:
+            raise Unavailable(f"{provider.name}: no newest block")
+        final = await self._final(provider, head)
+        start = provider.next if provider.next is not None else since
+        first = max(min(head.number if start is None else start, final + 1) - MARGIN, 0)
+        told: list[Did] = []
+        while first <= head.number:
+            last = min(first + provider.width - 1, head.number)
+            if (found := await self._range(provider, first, last)) is None:
+                continue  # it was asked for too much: now for less
+            told += await self._take(provider, found, (first, last))
+            first = last + 1
+            provider.width = min(provider.width + max(provider.width // 4, 1), 10 * RANGE)
+        gone, _ = self.blocks.head(head)
+        told += gone
+        provider.final = min(final, head.number)
+        provider.next, provider.answered_us = head.number + 1, self._now()
+        provider.behind = provider.behind + 1 if head.number <= provider.head else 0
+        provider.head = head.number
+        return Round(told, head)
+
+    async def _final(self, provider: Provider, head: Block) -> int:
+        try:
+            found = await provider.rpc.block("finalized")
+        except Refused:
+            found = None
+        return head.number - SETTLED if found is None else found.number
+
+    async def _range(self, provider: Provider, first: int, last: int) -> list[Log] | None:
+        """Return all logs of watched wallets in some blocks; None if that was refused as too much.
+
+        Raises Unavailable where even the least is refused.
+        """
+        found: list[Log] = []
+        for wanted in self.filters(provider.chunk):
+            try:
+                raws = await provider.rpc.logs(wanted, first, last)
+            except Refused as error:
+                if not provider.asks_less(str(error)):
+                    raise Unavailable(str(error)) from None
+                logger.info("chain.refused", provider=provider.name, error=str(error))
+                return None
+            found += self.understood(raws, provider.name)
+        return found
+
+    def understood(self, raws: Iterable[chain.RawLog], provider: str) -> list[Log]:
+        """Return what logs say of orders and shares; what cannot be read blocks itself alone."""
+        found: list[Log] = []
+        for raw in raws:
+            if not chain.concerns(raw, self._knows):
+                continue
+            try:
+                words = chain.said(raw, self._known)
+            except BadInput as error:
+                logger.warning("log.refused", provider=provider, error=str(error))
+                continue
+            found += [word for word in words if isinstance(word, Filled | Moved)]
+        return found
+
+    def filters(self, chunk: int) -> Iterator[Wanted]:
+        """Yield what to ask for, of at most `chunk` wallets each: all that their logs may be in."""
+        wallets = [f"0x{wallet[2:].lower():0>64}" for wallet in self._wallets()]
+        exchanges, tokens = tuple(self._known.exchanges), tuple(self._known.tokens)
+        if len(wallets) > MANY:
+            yield Wanted(exchanges, ((chain.ORDER_FILLED,),))
+            return
+        moves = (chain.TRANSFER_SINGLE, chain.TRANSFER_BATCH)
+        for start in range(0, len(wallets), chunk):
+            some = tuple(wallets[start : start + chunk])
+            # Orders that met his: what he paid as a taker is told by them alone. They come first.
+            yield Wanted(exchanges, ((chain.ORDER_FILLED,), None, None, some))
+            yield Wanted(exchanges, ((chain.ORDER_FILLED,), None, some))
+            yield Wanted(tokens, (moves, None, some))
+            yield Wanted(tokens, (moves, None, None, some))
+
+    async def _take(self, provider: Provider, logs: list[Log], span: tuple[int, int]) -> list[Did]:
+        """Take all logs of a range of blocks, and look which of the blocks known before are out."""
+        told: list[Did] = []
+        names = {log.place.block: log.place.block_hash for log in logs}
+        doubtful = self.blocks.unsure(*span)
+        for number in sorted(names.keys() | doubtful):
+            block = await provider.rpc.block(number)
+            if block is None:
+                continue  # it was behind, or is now: the next reading sees
+            gone, _ = self.blocks.head(block)
+            told += gone
+            mine = [log for log in logs if log.place.block_hash == block.hash]
+            told += self.blocks.whole(block, mine)
+        return told
