@@ -47,6 +47,10 @@ class Unavailable(BotError):
     exit_code = 75
 
 
+class TooMuch(Unavailable):
+    """A service's answer is longer than is read: asking for less helps, asking again does not."""
+
+
 class LedgerError(BotError):
     """The ledger cannot be read or written."""
 

@@ -40,6 +40,9 @@ def demo(
         "--repeat", min=1, max=20, help="send every recorded row this often")] = 1,
     signature_type: Annotated[int, typer.Option(
         "--signature-type", min=0, max=3, help="kind of wallet")] = 0,
+    chain: Annotated[bool, typer.Option(help="read the chain beside stream and Data API")] = True,
+    source: Annotated[str | None, typer.Option(
+        "--source", help="one source alone: chain, rtds or activity")] = None,
 ) -> int:  # fmt: skip
     """Leaders trade on a simulated Polymarket, the real bot follows, a checker compares."""
     from bot.lab import demo as lab
@@ -48,15 +51,9 @@ def demo(
         raise UsageError(f"--kill: expected one of {', '.join(WORKERS)}, found {kill[:40]!a}")
     wanted = tuple(part.strip() for part in follow.split(",") if part.strip()) or ("all",)
     options = lab.Options(
-        seed=seed,
-        trades=trades,
-        feed=feed,
-        follow=wanted,
-        kill=kill,
-        repeat=repeat,
-        signature_type=signature_type,
-        speed=speed,
-    )
+        seed, trades, feed, wanted, kill, repeat, signature_type, speed,
+        _sources(source, chain=chain),
+    )  # fmt: skip
     if cli(context).json:
         verdict = lab.run(options, lambda _: None)
         emit({name: getattr(verdict, name) for name in lab.DemoVerdict.__slots__})
@@ -65,6 +62,17 @@ def demo(
         verdict = lab.run(options, show)
     _summary(verdict)
     return 0 if verdict.ok else 1
+
+
+def _sources(alone: str | None, *, chain: bool) -> tuple[str, ...]:
+    from bot.lab.demo import SOURCES
+
+    known = tuple(name for name in SOURCES if chain or name != "chain")
+    if alone is None:
+        return known
+    if alone not in known:
+        raise UsageError(f"--source: expected one of {', '.join(known)}, found {alone[:40]!a}")
+    return (alone,)
 
 
 @contextmanager

@@ -151,6 +151,9 @@ class DetectSettings(Section):
         "mined", description="what is in a block, or what the stream tells before that as well"
     )
     rtds: bool = Field(True, description="use the real-time stream")
+    data_api: bool = Field(
+        True, description="read trades at the Data API; who is new is always read"
+    )
     poll_s: int = Field(
         10,
         ge=1,
@@ -248,6 +251,11 @@ class Settings(BaseSettings):
         if self.account.signature_type != 0 and self.mode == "live" and self.account.funder is None:
             raise ValueError(
                 f"account.funder is required with signature_type {self.account.signature_type}"
+            )
+        if self.mode == "live" and not (self.detect.chain or self.detect.data_api):
+            raise ValueError(
+                "detect.chain and detect.data_api are both off: in live something must tell what is"
+                " in a block"
             )
         if self.strategy.sizing == "fixed" and self.strategy.fixed_usdc > self.risk.max_market_usdc:
             raise ValueError(

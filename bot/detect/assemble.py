@@ -119,11 +119,12 @@ class Watch:
         self.life = MarketLife(
             ledger, Resolutions(outside.clob, outside.gamma), tells.ended, now_us
         )
-        heard = {INDEX: self._index_heard_us}
-        if detect.chain:
-            heard = {CHAIN: lambda: self.chain.answered_us, **heard}
-        self.authority = Authority(ledger, heard, now_us)
-        watched = {totals.CHAIN: detect.chain, STREAM: detect.rtds, totals.INDEX: True}
+        heard = {CHAIN: lambda: self.chain.answered_us, INDEX: self._index_heard_us}
+        on = {CHAIN: detect.chain, INDEX: detect.data_api}
+        self.authority = Authority(ledger, {n: heard[n] for n in heard if on[n]}, now_us)
+        watched = {
+            totals.CHAIN: detect.chain, STREAM: detect.rtds, totals.INDEX: detect.data_api,
+        }  # fmt: skip
         self.health = Health(ledger, now_us, watched)
 
     def _wire_chain(self, ledger: Ledger, outside: Outside) -> None:
@@ -219,11 +220,11 @@ class Watch:
             return tasks
         if detect.chain:
             tasks += [self.chain.run(), self.balances.run(), *(live.run() for live in self.live)]
-        return [
-            *tasks, self.activity.run(followed), self.tail.run(), self.freshness.run(),
-            self.holdings.run(self.intake.wallets), self.authority.run(),
-            self.health.run(self.heard),
-        ]  # fmt: skip
+        if detect.data_api:
+            tasks += [self.activity.run(followed), self.tail.run(), self.freshness.run()]
+        if detect.chain or detect.data_api:
+            tasks.append(self.authority.run())
+        return [*tasks, self.holdings.run(self.intake.wallets), self.health.run(self.heard)]
 
 
 def exchanges(venue: VenueSettings) -> chain.Addresses:

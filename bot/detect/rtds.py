@@ -14,7 +14,9 @@ from cachetools import TTLCache
 
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
+from bot.detect.match import Match
 from bot.model import totals
+from bot.model.leader import LeaderFill
 from bot.polymarket import wire
 from bot.polymarket.stream import Stream
 
@@ -46,7 +48,9 @@ class Rtds:
     ) -> None:
         self._intake, self._boot, self._now = intake, boot_id, now_us
         self._most = most  #: sights that wait
-        self._rows: TTLCache[tuple[str, totals.Group], set[totals.Total]] = TTLCache(50_000, 900)
+        #: By connection and transaction: those with a row of a leader, and all others for a moment.
+        self._matches: TTLCache[tuple[str, str], Match] = TTLCache(50_000, 900)
+        self._strangers: TTLCache[tuple[str, str], Match] = TTLCache(10_000, 10)
         self._waiting: deque[Sight] = deque()
         self._fresh = asyncio.Event()
         self.dropped = 0  #: sights that nobody could store in time
@@ -84,20 +88,26 @@ class Rtds:
             self._intake.refused += 1
             logger.warning("rtds.refused", error=str(error))
             return
-        if found is None or not self._intake.follows(found[1]):
+        if found is None:
             return
         kind, fill = found
         source = f"rtds:{self._boot}.{self.stream.epoch}:{kind}"
-        rows = self._rows.setdefault((source, fill.group), set())
-        rows.add(fill.amounts)
-        if len(self._waiting) >= self._most:
-            # The ledger is away: what is dropped here, the Data API tells again.
-            self._waiting.popleft()
-            self.dropped += 1
-        self._waiting.append(Sight(source, fill, totals.stream_total(rows), seen_us))
-        self._fresh.set()
+        for first, total in self._add((source, fill.tx), fill):
+            if len(self._waiting) >= self._most:
+                # The ledger is away: what is dropped here, others tell again.
+                self._waiting.popleft()
+                self.dropped += 1
+            self._waiting.append(Sight(source, first, total, seen_us))
+            self._fresh.set()
         if len(self._waiting) >= FEW:
             await asyncio.sleep(0)  # what is read and waits is stored before more is read
+
+    def _add(self, key: tuple[str, str], fill: LeaderFill) -> list[tuple[LeaderFill, totals.Total]]:
+        """Take a row, and return what of leaders is news by it: his own, or by another's row."""
+        watched = self._intake.follows(fill)
+        match = self._matches.get(key) or self._strangers.get(key) or Match()
+        (self._matches if watched or key in self._matches else self._strangers)[key] = match
+        return match.add(fill, watched=watched)
 
 
 def _subscription() -> list[str]:

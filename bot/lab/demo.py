@@ -13,13 +13,17 @@ from typing import Any
 
 from bot import report
 from bot.lab.judge import judge, settled
-from bot.lab.testbed import Testbed, set_up
+from bot.lab.testbed import Overrides, Testbed, set_up
 from bot.model.units import MICRO, decimal_text
 from bot.report import lists
 from bot.report.status import status as first_screen
 
 #: Without any progress for this long the demo ends, and its verdict says what was left.
 STALLED_S = 240
+
+
+#: What leaders' trades may be seen through.
+SOURCES = ("chain", "rtds", "activity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Options:
     repeat: int = 1
     signature_type: int = 0
     speed: int = 20  #: a recorded session is played so many times faster
+    sources: tuple[str, ...] = SOURCES  #: what leaders' trades are seen through
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,11 @@ def run(options: Options, watch: Watcher) -> DemoVerdict:
         "feed_speed": options.speed,
         "feed": str(options.feed.absolute()) if options.feed else None,
     }
-    overrides = {"strategy": {"min_leader_usdc": 2 if options.feed else 25}}
+    detect = {"chain": "chain", "rtds": "rtds", "data_api": "activity"}
+    overrides: Overrides = {
+        "strategy": {"min_leader_usdc": 2 if options.feed else 25},
+        "detect": {name: source in options.sources for name, source in detect.items()},
+    }
     with set_up(plan, follow=options.follow, overrides=overrides) as found:
         watch(Progress("starting three workers under supervisord"))
         found.up()

@@ -34,17 +34,6 @@ def snapshot(fills: Iterable[LeaderFill]) -> dict[Group, tuple[LeaderFill, Total
     return found
 
 
-def stream_total(rows: Iterable[Total]) -> Total:
-    """Return a group's total from the distinct rows (shares, usdc) of one connection of a stream.
-
-    A stream repeats rows and carries no row key, so an identical row counts once here. Where it
-    was genuine the total is too low, and a complete answer of another source raises it; counted
-    twice by mistake, nothing could ever lower it.
-    """
-    distinct = set(rows)
-    return sum(shares for shares, _ in distinct), sum(usdc for _, usdc in distinct)
-
-
 def target(totals: Mapping[str, Total], state: FactState, *, provisional: bool = False) -> Total:
     """Return what a group amounts to.
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from bot.errors import Unavailable
+from bot.errors import TooMuch, Unavailable
 from bot.model.chain import Block
 from bot.model.leader import Wallet
 from bot.model.market import TokenId
@@ -161,7 +161,10 @@ class Rpc:
         number = next(self._numbers)
         asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         body = json.dumps(asked, separators=(",", ":"))
-        reply = await self._http.query("", body, purpose="decision")
+        try:
+            reply = await self._http.query("", body, purpose="decision")
+        except TooMuch as error:
+            raise Refused(f"{self.name}: {method}: {error}") from None
         answer = accepted(reply, lambda body: wire.decode(body, _Answer))
         if answer.error is not None:
             said = printable(answer.error.message, 200)

@@ -17,14 +17,14 @@ from aiolimiter import AsyncLimiter
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
 from yarl import URL
 
 from bot import failpoints
-from bot.errors import Unavailable
+from bot.errors import TooMuch, Unavailable
 
 MAX_BODY = 8 * 1024 * 1024
 #: Longer than the pause of whoever asks most seldom: an order should not pay for a handshake.
@@ -52,12 +52,17 @@ class NoAnswer(Exception):
     """The request may have arrived, and no complete answer came back."""
 
 
+class Overlong(NoAnswer):
+    """The answer is longer than is read."""
+
+
 class _Busy(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"HTTP {reply.status}")
         self.retry_after = reply.retry_after
 
 
+_AGAIN = (NotSent, NoAnswer, _Busy)
 #: What a read is for: each has a budget of its own, so that none waits for another's four hundred.
 Purpose = Literal["decision", "evidence", "prefetch"]
 
@@ -138,7 +143,7 @@ class Transport:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(4),
             wait=_wait,
-            retry=retry_if_exception_type((NotSent, NoAnswer, _Busy)),
+            retry=retry_if_exception(lambda e: isinstance(e, _AGAIN) and type(e) is not Overlong),
             reraise=True,
         )
         try:
@@ -149,7 +154,9 @@ class Transport:
                     )
                     if reply.status >= 500 or reply.status in (425, 429):
                         raise _Busy(reply)
-        except (NotSent, NoAnswer, _Busy) as error:
+        except Overlong as error:
+            raise TooMuch(f"{method} {self._base}{path}: {error}") from None
+        except _AGAIN as error:
             raise Unavailable(f"{method} {self._base}{path}: {error}") from None
         return reply
 
@@ -204,7 +211,7 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     async for chunk in answer.content.iter_any():
         data += chunk
         if len(data) > MAX_BODY:
-            raise NoAnswer(f"body over {MAX_BODY} bytes")
+            raise Overlong(f"body over {MAX_BODY} bytes")
     return data
 
 

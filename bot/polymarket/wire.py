@@ -230,19 +230,22 @@ def lag_s(data: bytes) -> int | None:
 def rtds(
     data: str | bytes, follows: Callable[[str], bool] = lambda _: True
 ) -> tuple[str, LeaderFill] | None:
-    """Return (type, fill) of an activity frame, or None for other topics and for wallets that
-    nobody follows: the stream tells of everybody's trades, and most are read no further.
+    """Return (type, fill) of an activity frame, or None for other topics, and for what cannot be
+    read of wallets that nobody follows: the stream tells of everybody's trades.
     """
     frame = decode(data, _RtdsFrame)
     if frame.topic != "activity" or frame.type not in ("trades", "orders_matched"):
         return None
     p = decode(bytes(frame.payload), _RtdsPayload)
-    if not follows(p.proxy_wallet.lower()):
+    try:
+        return frame.type, _leader_fill(
+            p.transaction_hash, p.proxy_wallet, p.asset, p.side, p.size, p.price, p.condition_id,
+            p.outcome, p.title, p.timestamp,
+        )  # fmt: skip
+    except BadInput:
+        if follows(p.proxy_wallet.lower()):
+            raise
         return None
-    return frame.type, _leader_fill(
-        p.transaction_hash, p.proxy_wallet, p.asset, p.side, p.size, p.price, p.condition_id,
-        p.outcome, p.title, p.timestamp,
-    )  # fmt: skip
 
 
 def _leader_fill(

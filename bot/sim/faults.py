@@ -32,6 +32,7 @@ AFTER = {
     "half": "done, and answered with the first half of the JSON",
     "malformed": "done, and answered with JSON of another shape",
     "html": "done, and answered with a page of HTML",
+    "endless": "done, and answered with nine megabytes",
     "killed": "done, and answered that no order was found to match",
     "no_rows": "answered as if there were no rows",
     "bad_row": "one row of the list is damaged: `field` is `value`, or missing; others are intact",
@@ -186,6 +187,7 @@ def _changed(rule: Rule, answer: web.Response) -> web.Response:
         "half": (200, body[: len(body) // 2]),
         "malformed": (200, b'{"success":"perhaps","orderID":7,"status":[]}'),
         "html": (502, _PAGE.encode()),
+        "endless": (200, body + b" " * (9 << 20)),
         "killed": (400, json.dumps({"error": NO_FAK}).encode()),
         "no_rows": (200, json.dumps(_NO_ROWS).encode()),
     }.get(rule.do)

@@ -762,4 +762,16 @@ MUTANTS = {
         "bot/model/totals.py", "        return block > held.block\n", "        return True\n",
         "tests/unit/test_merge.py",
     ),
+    "a row filled twice counts twice": (
+        "bot/detect/match.py", "        return found[0] if len(found) == 1 else {}", "        return {}",
+        "tests/unit/test_match.py::test_a_row_that_was_filled_twice_counts_twice_once_the_takers_shares_say_so",
+    ),
+    "what repeats everything proves nothing": (
+        "bot/detect/match.py", " or self._rows[taker] > 1", "",
+        "tests/unit/test_match.py::test_a_stream_that_repeats_everything_proves_nothing",
+    ),
+    "an answer too long is asked for in parts": (
+        "bot/polymarket/rpc.py", "        except TooMuch as error:\n            raise Refused(", "        except TooMuch as error:\n            raise Unavailable(",
+        "tests/integration/test_rpc.py::test_an_answer_that_is_too_long_is_a_reason_to_ask_for_less",
+    ),
 }  # fmt: skip

@@ -160,6 +160,19 @@ def test_the_benchmark_measures_what_users_meet():
     assert set(found["growth"]) >= {"store", "look", "decide", "health", "status"}
 
 
+@pytest.mark.parametrize("source", ["chain", "rtds", "activity"])
+def test_each_source_alone_is_enough_for_a_demo(source):
+    verdict = answer(botctl("demo", "--source", source, "--json"))
+    assert_pass(verdict)
+    assert verdict["copied"] > 0
+
+
+def test_a_source_that_there_is_not_is_refused():
+    for words in (["--source", "moon"], ["--no-chain", "--source", "chain"]):
+        process = botctl("demo", *words)
+        assert process.returncode == 2 and "--source" in process.stderr
+
+
 def test_a_soak_tells_what_grows_and_comes_to_rest():
     found = answer(lab("soak", "--json", "--hours", "0.1"))
     # So short a run proves nothing about growth: that is told, and may be too much.

@@ -22,10 +22,10 @@ SAMPLE = {
     "storage": "locked corrupt",
     "accounts": "moved old_backup_late",
     "operator": "halt down restore_live",
-    "exits": "closed.halted ended.half frozen.full killed_late.full removed.standing restart.full"
-    " thin.tenth unmined.full",
+    "exits": "closed.halted ended.half restart.full thin.tenth unmined.full",
     "streams": "user.silent",
-    "feeds": "gap replay",
+    "feeds": "dropped stream_alone provider_omits",
+    "leaders": "merge transfer",
     "hung": "inside.monitor",
     "loop": "slow",
     "guards": "survive",

@@ -135,3 +135,12 @@ async def test_one_log_that_cannot_be_read_blocks_itself_alone(asked):
     left = await asked.rpc.logs(everything, FIRST, head.number)
     assert left == [good[0], *good[2:]]
     assert asked.rpc.refused == 1
+
+
+async def test_an_answer_that_is_too_long_is_a_reason_to_ask_for_less(asked):
+    head = await asked.rpc.block("latest")
+    asked.v.sim.faults.rules.append(Rule(on="POST /rpc/a", do="endless", times=1))
+    with pytest.raises(Refused, match="body over"):
+        await asked.rpc.logs(fills_of(asked.leader.wallet), FIRST, head.number)
+    assert not asked.v.sim.faults.idle(), "it was asked once"
+    assert await asked.rpc.logs(fills_of(asked.leader.wallet), FIRST, head.number) == []

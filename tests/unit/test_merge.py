@@ -136,7 +136,8 @@ def stream(world: World) -> list[list[Sight]]:
         for fill in told:
             rows = seen.setdefault(fill.group, set())
             rows.add(fill.amounts)
-            sights.append(Sight(f"rtds:{epoch}", fill, totals.stream_total(rows), 1))
+            distinct = (sum(s for s, _ in rows), sum(usdc for _, usdc in rows))
+            sights.append(Sight(f"rtds:{epoch}", fill, distinct, 1))
         found.append(sights)
     return found
 
