@@ -122,7 +122,7 @@ class ChainSource:
         while True:
             try:
                 await self.read(provider)
-            except Unavailable as error:
+            except (Unavailable, Refused) as error:
                 logger.warning("chain.unavailable", provider=provider.name, error=str(error))
             first = next((p for p in self.providers if self._answers(p)), self.providers[0])
             pause = self._soon_s if provider is first else self._late_s
@@ -143,7 +143,7 @@ class ChainSource:
         return heard is not None and self._now() - heard < ABSENT_US
 
     async def read(self, provider: Provider) -> None:
-        """Read a provider once, and store what is new. Raises Unavailable."""
+        """Read a provider once, and store what is new. Raises Unavailable, and Refused."""
         since = await self._ledger.look(leaders.cursor, *_CURSOR)
         found = await self._reader.read(provider, None if since is None else since + 1)
         await self.store(found.told)

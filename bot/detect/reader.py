@@ -58,9 +58,11 @@ class Provider:
         """
         if self.width > 1 and "topic" not in why:
             self.width //= 2
-            return True
-        self.chunk //= 2
-        return self.chunk > 0
+        elif self.chunk > 1:
+            self.chunk //= 2
+        else:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class ChainReader:
     async def read(self, provider: Provider, since: int | None) -> Round:
         """Read what is new at a provider, `since` a block where it was never read.
 
-        Return what it tells, once all of it was read. Raises Unavailable.
+        Return what it tells, once all of it was read. Raises Unavailable, and Refused where it
+        answers with an error.
         """
         head = await provider.rpc.block("latest")
         if head is None:

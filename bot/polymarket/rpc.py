@@ -6,6 +6,7 @@ refuses (a range too wide, too many wallets at once) another may take. web3 woul
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ logger = structlog.get_logger(__name__)
 BALANCE_OF_BATCH = "0x4e1273f4"  #: balanceOfBatch(address[],uint256[]) of ERC-1155
 #: Balances in one call: about 13 kB of request.
 BALANCES_AT_ONCE = 100
+#: How providers say, in HTTP 200, that it was too often: asking for less at once does not help.
+_EXHAUSTED = re.compile(r"\brate\b|too many requests|request count|compute units|throughput", re.I)
 
 
 class Refused(Exception):
@@ -168,7 +171,8 @@ class Rpc:
         answer = accepted(reply, lambda body: wire.decode(body, _Answer))
         if answer.error is not None:
             said = printable(answer.error.message, 200)
-            raise Refused(f"{self.name}: {method}: {answer.error.code} {said}")
+            kind = Unavailable if _EXHAUSTED.search(said) else Refused
+            raise kind(f"{self.name}: {method}: {answer.error.code} {said}")
         if answer.id != number:
             raise Unavailable(f"{self.name}: {method}: the answer is to another question")
         with _readable(method):

@@ -34,7 +34,9 @@ class Ills:
     most_topics: int = 1_000  #: values of one topic
     bare: bool = False  #: logs do not say when their block was
     zeros: bool = False  #: every balance is answered with 0
-    mode: str = "up"  #: or `down` (503), `throttled` (429)
+    #: Or `down` (503), `throttled` (429), and, as an error of JSON-RPC for everything, `exhausted`
+    #: (too many requests) and `locked` (no such key).
+    mode: str = "up"
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Set some of them; raises ConfigError for what there is not."""

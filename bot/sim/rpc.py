@@ -26,6 +26,11 @@ DENOMINATOR = "dd34de67"
 NUMERATORS = "0504c814"
 NAMES = ("a", "b")
 MOST_BATCHED = 100
+#: What providers answer with, HTTP 200, to whoever has asked too much, or is not known.
+_ERRORS = {
+    "exhausted": (-32005, "your app has exceeded its compute units per second capacity"),
+    "locked": (-32000, "Unauthorized: You must authenticate your request with an API key"),
+}
 
 
 class RpcServer:
@@ -73,6 +78,10 @@ class RpcServer:
     async def over_http(self, request: web.Request) -> web.Response:
         """POST: one request, or a list of them."""
         node = self.nodes[request.match_info["name"]]
+        if node.ills.mode in _ERRORS:
+            node.struck += 1
+            error = RpcError(*_ERRORS[node.ills.mode])
+            return web.json_response(_failure(json.loads(await request.text()), error))
         if node.ills.mode != "up":
             node.struck += 1
             throttled = node.ills.mode == "throttled"

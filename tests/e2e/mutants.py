@@ -774,4 +774,12 @@ MUTANTS = {
         "bot/polymarket/rpc.py", "        except TooMuch as error:\n            raise Refused(", "        except TooMuch as error:\n            raise Unavailable(",
         "tests/integration/test_rpc.py::test_an_answer_that_is_too_long_is_a_reason_to_ask_for_less",
     ),
+    "a provider's error ends nobody's work": (
+        "bot/detect/chain.py", "except (Unavailable, Refused) as error:\n                logger.warning(\"chain.unavailable\"", "except Unavailable as error:\n                logger.warning(\"chain.unavailable\"",
+        "tests/integration/test_chain_detection.py::test_a_provider_that_answers_with_errors_ends_nobody_elses_work",
+    ),
+    "too often is not too much": (
+        "bot/polymarket/rpc.py", "Unavailable if _EXHAUSTED.search(said) else Refused", "Refused",
+        "tests/integration/test_chain_source.py::test_a_provider_that_was_asked_too_often_is_not_asked_for_less",
+    ),
 }  # fmt: skip

@@ -291,3 +291,19 @@ async def test_a_node_that_is_behind_may_take_back_what_a_block_has_and_is_corre
         await w.read()
         assert (await states(w))[tx] == ("mined", True)
         assert [s["kind"] for s in w.signals()] == ["increase"]
+
+
+async def test_a_provider_that_answers_with_errors_ends_nobody_elses_work(tmp_path):
+    async with watching(tmp_path, "a", "b") as w:
+        for mode in ("locked", "exhausted", "down"):
+            w.sim.director.do_node("a", mode=mode)
+            work = asyncio.create_task(w.source.run())
+            tx = await w.trade(market=("locked", "exhausted", "down").index(mode), usdc=30)
+            await until(
+                lambda tx=tx: w.r.value("SELECT COUNT(*) FROM leader_trade WHERE tx = ?", tx),
+                "the other provider tells",
+            )
+            assert not work.done()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work

@@ -10,7 +10,7 @@ from bot.detect.reader import ChainReader, Provider
 from bot.errors import Unavailable
 from bot.model.leader import FactState
 from bot.polymarket import chain
-from bot.polymarket.rpc import Rpc
+from bot.polymarket.rpc import Refused, Rpc
 from bot.polymarket.transport import Transport
 from bot.sim import logs as told
 from bot.sim.chain import FIRST
@@ -180,6 +180,30 @@ async def test_a_provider_that_takes_little_is_asked_for_little(watch):
     await watch.v.do("node", name="a", most_blocks=0)
     with pytest.raises(Unavailable, match="range"):
         await watch.read()
+    await watch.v.do("heal")
+    await watch.trade()
+    await watch.blocks_pass(12)
+    await watch.read()
+    assert watch.exact(), "what was refused once is asked for again"
+
+
+async def test_a_provider_that_was_asked_too_often_is_not_asked_for_less(watch):
+    await watch.read()
+    provider = watch.providers["a"]
+    before = provider.width, provider.chunk
+    await watch.v.do("node", name="a", mode="exhausted")
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="compute units"):
+            await watch.read()
+    await watch.v.do("node", name="a", mode="locked")
+    with pytest.raises(Refused, match="API key"):
+        await watch.read()
+    assert (provider.width, provider.chunk) == before
+    await watch.v.do("heal")
+    await watch.trade()
+    await watch.blocks_pass(12)
+    await watch.read()
+    assert watch.exact()
 
 
 async def test_a_provider_that_is_away_is_said_to_be_away_and_loses_nothing(watch):

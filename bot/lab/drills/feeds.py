@@ -214,6 +214,8 @@ DRILLS = [
             ("clips", "looks at the first two blocks of a range", {"clipped": 2}),
             ("strict", "takes few blocks at once", {"most_blocks": 2, "most_topics": 2}),
             ("throttles", "answers 429", {"mode": "throttled"}),
+            ("exhausted", "answers everything with an error", {"mode": "exhausted"}),
+            ("locked", "wants a key", {"mode": "locked"}),
         )
     ),
     Drill("feeds.reorg", "other blocks come in the place of the newest three", _reorg),
