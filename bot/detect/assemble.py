@@ -142,7 +142,9 @@ class Watch:
             )
             for i, url in enumerate(venue.rpc_ws_urls, 1)
         ]  # fmt: skip
-        self.balances = Balances(self.chain.providers, ledger, intake, chain.TOKENS, self._now)
+        self.balances = Balances(
+            self.chain.providers, ledger, intake, chain.TOKENS, lambda: self.chain.final, self._now
+        )
 
     def _wire_index(self, ledger: Ledger, outside: Outside) -> None:
         api = DataApi(outside.data)
@@ -151,7 +153,9 @@ class Watch:
         )
         self.tail = Tail(api, self.intake, self._now)
         self.freshness = Freshness(api)
-        self.holdings = Holdings(api, ledger, self.intake, self.balances, self._now)
+        self.holdings = Holdings(
+            api, ledger, self.intake, self.balances, self._now, lambda: self.freshness.behind
+        )
 
     def _seen(self, sight: Sight) -> None:
         self.health.note(sight)

@@ -41,12 +41,16 @@ class Balances:
         ledger: Ledger,
         intake: Intake,
         tokens: tuple[str, str],
+        final: Callable[[], int],
         now_us: Callable[[], int],
         *,
         absent_us: int = 60 * MICRO,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`tokens` are the contracts that hold shares of v1 markets and of v2 markets."""
+        """`tokens` are the contracts that hold shares of v1 and of v2 markets; `final` tells the
+        block up to which facts that stand for good are stored.
+        """
+        self._final = final
         self._providers, self._ledger, self._intake, self._tokens = (
             providers,
             ledger,
@@ -56,7 +60,8 @@ class Balances:
         self._now, self._absent_us, self._sleep = now_us, absent_us, sleep
         self._doubts: dict[Pair, None] = {}
         self._markets: dict[tuple[Wallet, ConditionId], None] = {}  #: whose tokens are doubted
-        self._once: dict[Pair, int] = {}  #: by how much, as the only provider has told once
+        #: By how much, and at which block, as the only provider has told once.
+        self._once: dict[Pair, tuple[int, int]] = {}
         self._ring = asyncio.Event()
 
     def doubt(self, wallet: Wallet, tokens: Iterable[TokenId]) -> None:
@@ -100,9 +105,8 @@ class Balances:
         if not answering:
             return 0
         first, others = answering[0], answering[1:]
-        block = await first.rpc.block(first.final)
-        if block is None:
-            raise Unavailable(f"{first.name}: no block {first.final}")
+        if (block := await self._block(first)) is None:
+            return 0
         await self._name_tokens()
         doubts = list(islice(self._doubts, DOUBTS_AT_ONCE))
         wanted = dict.fromkeys([*await self._ledger.look(leaders.copied), *doubts])
@@ -111,7 +115,8 @@ class Balances:
         shares = await self._read(first, found, where, block)
         differs = await self._ledger.look(_differences, shares, block)
         surely = await self._surely(differs, where, block, others)
-        self._once = differs if not others else {}
+        # Asked again about the same block it says the same: that is no second word.
+        self._once = {} if others else {pair: (by, block.number) for pair, by in differs.items()}
         observed = [
             Observed(
                 wallet,
@@ -131,6 +136,20 @@ class Balances:
         if await self._ledger.look(moves.told):
             await self._ledger.transact(moves.settle, now_us=self._now())
         return len(observed)
+
+    async def _block(self, first: Provider) -> Block | None:
+        """Return the newest block whose balances can be held against facts; None: there is none.
+
+        A later balance would lack what a slower provider has still to be read for: a transfer that
+        is in no fact yet looks like a sale.
+        """
+        number = min(first.final, self._final())
+        if number <= 0:
+            return None
+        block = await first.rpc.block(number)
+        if block is None:
+            raise Unavailable(f"{first.name}: no block {number}")
+        return block
 
     async def _name_tokens(self) -> None:
         asked, self._markets = self._markets, {}
@@ -154,6 +173,10 @@ class Balances:
                 found |= zip(part, told, strict=True)
         return found
 
+    def _is_second(self, pair: Pair, by: int, number: int) -> bool:
+        before, at = self._once.get(pair, (0, number))
+        return at < number and abs(by - before) < LEAST
+
     async def _surely(
         self,
         differs: dict[Pair, int],
@@ -165,7 +188,7 @@ class Balances:
         same one has told before.
         """
         if not others or not differs:
-            return {p for p, by in differs.items() if abs(by - self._once.get(p, 0)) < LEAST}
+            return {p for p, by in differs.items() if self._is_second(p, by, block.number)}
         told = await self._read(others[0], list(differs), where, block)
         again = await self._ledger.look(_differences, told, block)
         found = {p for p, by in differs.items() if abs(by - again.get(p, 0)) < LEAST}

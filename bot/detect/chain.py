@@ -75,6 +75,7 @@ class ChainSource:
         )
         self._soon_s, self._late_s = soon_s, late_s
         self._waiting: dict[TokenId, list[tuple[Did, int]]] = {}  #: and since when
+        self.final = 0  #: the block up to which all that stands for good is stored
         self._noted = 0  #: the block up to which it is stored that all was read
         self._fresh: list[Log] = []  #: logs that were told as they came, and are not stored yet
         self._ring = asyncio.Event()
@@ -130,7 +131,7 @@ class ChainSource:
 
     @property
     def answered_us(self) -> int | None:
-        """Return when a provider was last read to its head, microseconds."""
+        """Return when a provider was last read to a head that was new, microseconds."""
         return max((p.answered_us or 0 for p in self.providers), default=0) or None
 
     @property
@@ -148,7 +149,11 @@ class ChainSource:
         found = await self._reader.read(provider, None if since is None else since + 1)
         await self.store(found.told)
         heard = [p for p in self.providers if self._answers(p)]
-        await self.store(self._blocks.final(min(p.final for p in heard)))
+        if not heard:
+            return  # our clock has leapt: nobody has been heard of late
+        final = min(p.final for p in heard)
+        await self.store(self._blocks.final(final))
+        self.final = max(self.final, final)
         await self._note(min(p.next or 0 for p in heard) - 1)
 
     async def _doubt(self) -> None:

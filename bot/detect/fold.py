@@ -125,10 +125,15 @@ class Fold:
         group = sight.fill.group
         trade = self.trades.get(group) or self._trade(sight)
         state = totals.state_after(trade.state, sight.state, sight.source)
+        if sight.state is FactState.REVERTED and state is not FactState.REVERTED:
+            return  # whoever has not seen its block knows less than who has
         known = trade.by_source.get(sight.source)
         # Totals only grow: a lower one has not seen everything. Those of a chain that is not final
         # may fall.
-        falls = sight.source == totals.CHAIN and state is not FactState.FINAL
+        # What it said of a block that is final it may take back for another word that is as final.
+        falls = sight.source == totals.CHAIN and (
+            trade.state is not FactState.FINAL or sight.state is FactState.FINAL
+        )
         news = known != sight.total if falls else sight.total > (known or (0, 0))
         if not news and (state, sight.block or trade.block) == (trade.state, trade.block):
             return

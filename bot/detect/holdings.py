@@ -45,10 +45,12 @@ class Holdings:
         intake: Intake,
         balances: Balances,
         now_us: Callable[[], int],
+        behind: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`behind` tells whether the index says itself that it knows nothing new."""
         self._api, self._ledger, self._intake, self._balances = api, ledger, intake, balances
-        self._now, self._sleep = now_us, sleep
+        self._now, self._behind, self._sleep = now_us, behind, sleep
         self._budget = AsyncLimiter(REQUESTS_PER_S, 1)
         self._told: dict[tuple[Wallet, TokenId], int] = {}  #: differing shares, told once
 
@@ -78,7 +80,7 @@ class Holdings:
 
     async def adopt(self, wallet: Wallet) -> None:
         """Store what a leader held when we began to watch. Raises Unavailable."""
-        held = await self._api.positions(wallet)
+        held = (await self._api.positions(wallet)).held
 
         def store(tx: Tx) -> None:
             now = self._now()
@@ -96,13 +98,16 @@ class Holdings:
 
         Raises Unavailable.
         """
-        held = {token: (condition, n) for token, condition, n in await self._api.positions(wallet)}
+        answer = await self._api.positions(wallet)
+        held = {token: (condition, n) for token, condition, n in answer.held}
         asked_s = self._now() // MICRO
 
         def differing(tx: Tx) -> list[tuple[Observed, bool]]:
             known = leaders.holdings(tx, wallet)
             found = []
-            for token in held.keys() | known.keys():
+            # Where a row cannot be read, what is not there may be what it is about.
+            told = held.keys() if answer.refused else held.keys() | known.keys()
+            for token in told:
                 condition, there = held.get(token, (known.get(token, ("", 0))[0], 0))
                 here = known.get(token, ("", 0))[1]
                 if abs(max(here, 0) - there) >= LEAST:
@@ -117,7 +122,7 @@ class Holdings:
             self._intake.used(seen.condition)
         if self._balances.asks():
             self._balances.doubt(wallet, [seen.token for seen, _ in doubted])
-        else:
+        elif not self._behind():
             again = [s for s, ok in doubted if ok and self._told.get((wallet, s.token)) == s.shares]
             await self._intake.observe(again)
         self._told = {pair: n for pair, n in self._told.items() if pair[0] != wallet}

@@ -40,10 +40,9 @@ class Provider:
     next: int | None = None  #: the first block that was not read whole
     width: int = RANGE
     chunk: int = CHUNK
-    answered_us: int | None = None  #: when it was last read to its head
+    answered_us: int | None = None  #: when it was last read to a head that was new
     head: int = 0
     final: int = 0  #: up to here its blocks stand, and were read
-    behind: int = 0  #: rounds in which its head did not move
 
     @property
     def name(self) -> str:
@@ -111,9 +110,11 @@ class ChainReader:
         gone, _ = self.blocks.head(head)
         told += gone
         provider.final = min(final, head.number)
-        provider.next, provider.answered_us = head.number + 1, self._now()
-        provider.behind = provider.behind + 1 if head.number <= provider.head else 0
-        provider.head = head.number
+        provider.next = head.number + 1
+        if head.number > provider.head:
+            # One that answers and stands still knows nothing: it counts as one that is away.
+            provider.answered_us = self._now()
+        provider.head = max(head.number, provider.head)
         return Round(told, head)
 
     async def _final(self, provider: Provider, head: Block) -> int:

@@ -60,6 +60,8 @@ def state_after(before: FactState, told: FactState, source: str) -> FactState:
     if told is FactState.PROVISIONAL:
         lost = source == CHAIN and before is FactState.MINED
         return FactState.PROVISIONAL if lost else before
+    if told is FactState.REVERTED and before in (FactState.MINED, FactState.FINAL):
+        return before  # a receipt was asked for while its block came
     if told is FactState.MINED:
         return before if before is FactState.FINAL else FactState.MINED
     return told

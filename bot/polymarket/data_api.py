@@ -39,6 +39,14 @@ class Activity:
     refused: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Positions:
+    """What a wallet holds, (token, condition, shares) each, and how many rows cannot be read."""
+
+    held: list[tuple[TokenId, ConditionId, int]] = field(default_factory=list)
+    refused: int = 0
+
+
 class DataApi:
     """Reads of the Data API; no authentication."""
 
@@ -117,15 +125,16 @@ class DataApi:
         times = sorted(self._times_s)
         return times[len(times) * 19 // 20] if len(times) == TIMED else 0.0
 
-    async def positions(self, wallet: str) -> list[tuple[TokenId, ConditionId, int]]:
-        """Return (token, condition, shares) of everything `wallet` holds. Raises Unavailable."""
-        found: list[tuple[TokenId, ConditionId, int]] = []
+    async def positions(self, wallet: str) -> Positions:
+        """Return everything `wallet` holds, as far as it can be read. Raises Unavailable."""
+        found = Positions()
 
         def take(row: bytes) -> None:
             try:
-                found.append(wire.position(row))
+                found.held.append(wire.position(row))
             except wire.BadInput as error:
-                # A combo, say: what cannot be copied need not be known.
+                # A combo, say, or any other token: which one nobody can tell.
+                found.refused += 1
                 logger.warning("position.refused", wallet=wallet, error=str(error))
 
         await self._pages("/v2/positions", {"user": wallet, "limit": "500"}, take)

@@ -731,7 +731,7 @@ MUTANTS = {
         "tests/integration/test_balances.py::test_a_provider_that_answers_0_for_everything_sells_nothing[a]",
     ),
     "one provider says it twice": (
-        "bot/detect/balances.py", "abs(by - self._once.get(p, 0)) < LEAST", "True",
+        "bot/detect/balances.py", "return at < number and abs(by - before) < LEAST", "return True",
         "tests/integration/test_balances.py::test_one_provider_alone_must_say_it_twice",
     ),
     "a balance has the facts up to its block": (
@@ -781,5 +781,25 @@ MUTANTS = {
     "too often is not too much": (
         "bot/polymarket/rpc.py", "Unavailable if _EXHAUSTED.search(said) else Refused", "Refused",
         "tests/integration/test_chain_source.py::test_a_provider_that_was_asked_too_often_is_not_asked_for_less",
+    ),
+    "balances wait for who is read last": (
+        "bot/detect/balances.py", "number = min(first.final, self._final())", "number = first.final",
+        "tests/integration/test_balances.py::test_a_transfer_that_a_slower_provider_has_still_to_show_is_no_sale",
+    ),
+    "a final word gives way to another one": (
+        "bot/detect/fold.py", " or sight.state is FactState.FINAL\n", " or False\n",
+        "tests/unit/test_fold.py::test_a_final_word_gives_way_to_another_final_word_and_to_no_other",
+    ),
+    "who has not seen a block reverts nothing in it": (
+        "bot/model/totals.py", "before in (FactState.MINED, FactState.FINAL):", "before in ():",
+        "tests/unit/test_fold.py::test_who_has_not_seen_its_block_reverts_nothing_that_is_in_one",
+    ),
+    "a provider that stands still is not heard": (
+        "bot/detect/reader.py", "        if head.number > provider.head:\n", "        if True:\n",
+        "tests/integration/test_chain_source.py::test_a_provider_that_answers_and_stands_still_is_not_heard",
+    ),
+    "an unreadable row is not 0": (
+        "bot/detect/holdings.py", "held.keys() if answer.refused else held.keys() | known.keys()", "held.keys() | known.keys()",
+        "tests/integration/test_balances.py::test_what_a_list_with_unreadable_rows_leaves_out_is_not_gone",
     ),
 }  # fmt: skip

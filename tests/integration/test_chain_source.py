@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 
 import pytest
 
@@ -32,7 +33,7 @@ class Watch:
         lower = {wallet.lower() for wallet in followed}
         self.blocks = Blocks(lower.__contains__)
         self.reader = ChainReader(
-            self.blocks, KNOWN, lambda: followed, lower.__contains__, lambda: 1
+            self.blocks, KNOWN, lambda: followed, lower.__contains__, itertools.count(1).__next__
         )
         self.believed: dict = {}
 
@@ -185,6 +186,20 @@ async def test_a_provider_that_takes_little_is_asked_for_little(watch):
     await watch.blocks_pass(12)
     await watch.read()
     assert watch.exact(), "what was refused once is asked for again"
+
+
+async def test_a_provider_that_answers_and_stands_still_is_not_heard(watch):
+    await watch.read()
+    provider = watch.providers["a"]
+    heard, head = provider.answered_us, provider.head
+    await watch.v.do("node", name="a", lag=1_000)
+    for _ in range(3):
+        await watch.read()
+    assert (provider.answered_us, provider.head) == (heard, head)
+    await watch.v.do("heal")
+    await watch.blocks_pass(2)
+    await watch.read()
+    assert provider.answered_us > heard and watch.exact()
 
 
 async def test_a_provider_that_was_asked_too_often_is_not_asked_for_less(watch):

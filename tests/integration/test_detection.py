@@ -41,7 +41,7 @@ async def watching(r, *, rtds=True, data=True, most=MOST, **detect):
     )  # fmt: skip
     polling = Activity(DataApi(transport), r.ledger, r.intake, settings, now_us)
     tasks = [asyncio.create_task(stream.run())] if rtds else []
-    balances = Balances([], r.ledger, r.intake, chain.TOKENS, now_us)
+    balances = Balances([], r.ledger, r.intake, chain.TOKENS, lambda: 0, now_us)
     holdings = Holdings(DataApi(transport), r.ledger, r.intake, balances, now_us)
     followed = await r.intake.load()
     if data:

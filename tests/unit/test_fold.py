@@ -107,3 +107,28 @@ def test_sales_after_purchases_of_one_go_meet_in_one_holding():
     assert moved["0xA", "8"].holding == Holding(M, M, M)
     assert [t.signal(1).kind for t in trades] == ["increase", "decrease", "increase"]
     assert [t.grown.watched for t in trades] == [10 * M, 6 * M, M]
+
+
+def chained(shares, state):
+    return Sight("chain", fill(1), (shares, shares // 2), 5_000, state, 7)
+
+
+def test_a_final_word_gives_way_to_another_final_word_and_to_no_other():
+    for second, told in ((chained(500, FactState.FINAL), 500), (chained(0, FactState.FINAL), 0)):
+        found = Fold({}, {}).take([chained(1_500 * M, FactState.FINAL), second])
+        assert found.trades[fill(1).group].emitted[0] == told
+        assert found.moved["0xA", "7"].holding.shares == told
+    for second in (chained(500, FactState.MINED), chained(0, FactState.PROVISIONAL)):
+        found = Fold({}, {}).take([chained(1_500 * M, FactState.FINAL), second])
+        assert found.trades[fill(1).group].emitted[0] == 1_500 * M
+
+
+def test_who_has_not_seen_its_block_reverts_nothing_that_is_in_one():
+    for state in (FactState.MINED, FactState.FINAL):
+        found = Fold({}, {}).take([chained(10 * M, state), chained(0, FactState.REVERTED)])
+        trade = found.trades[fill(1).group]
+        assert (trade.state, trade.emitted[0]) == (state, 10 * M)
+    lost = [chained(10 * M, FactState.MINED), chained(0, FactState.PROVISIONAL)]
+    found = Fold({}, {}).take([*lost, chained(0, FactState.REVERTED)])
+    assert found.trades[fill(1).group].state is FactState.REVERTED
+    assert found.moved["0xA", "7"].holding.shares == 0
