@@ -37,6 +37,7 @@ class Did:
     at_s: int | None  #: the block's own time, where it was told
     ends: frozenset[str] = frozenset()  #: who was at the other end of shares without an order
     exact: bool = True  #: False: what a taker paid is told by orders that have not been told of
+    corrects: bool = False  #: it was told otherwise, as final, before more of its block was known
 
     @property
     def key(self) -> tuple[str, str, TokenId, Side, bool]:
@@ -128,8 +129,11 @@ class Blocks:
             told = [did for logs in txs for did in what(logs.values(), self._watches, whole=True)]
             told = [replace(did, state=FactState.FINAL) for did in told]
             keys = {did.key for did in told}
-            before = [did for did in self._before.pop(name, []) if did.key not in keys]
-            found += told + [replace(did, total=(0, 0)) for did in before]
+            before = self._before.pop(name, [])
+            found += [replace(did, corrects=bool(before)) for did in told]
+            found += [
+                replace(did, total=(0, 0), corrects=True) for did in before if did.key not in keys
+            ]
             self._final[name] = told
         return found
 

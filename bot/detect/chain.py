@@ -216,7 +216,7 @@ class ChainSource:
             did.at_s if did.at_s is not None else self._now() // MICRO,
             FactKind.TRADE if did.traded else await self._kind(did),
         )
-        return Sight(totals.CHAIN, fill, did.total, self._now(), did.state, did.block)
+        return Sight(totals.CHAIN, fill, did.total, self._now(), did.state, did.block, did.corrects)
 
     async def _kind(self, did: Did) -> FactKind:
         """Return what became of shares without an order; without a receipt the way tells."""

@@ -24,6 +24,7 @@ class Sight:
     seen_us: int
     state: FactState = FactState.PROVISIONAL
     block: int | None = None  #: where the chain has it
+    corrects: bool = False  #: of a final block it was told otherwise, before more of it was known
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,10 @@ class Fold:
         known = trade.by_source.get(sight.source)
         # Totals only grow: a lower one has not seen everything. Those of a chain that is not final
         # may fall.
-        # What it said of a block that is final it may take back for another word that is as final.
+        # What it said of a block that is final it takes back only where it says so: another life,
+        # or a provider that leaves logs out, may know less of that block.
         falls = sight.source == totals.CHAIN and (
-            trade.state is not FactState.FINAL or sight.state is FactState.FINAL
+            trade.state is not FactState.FINAL or sight.corrects
         )
         news = known != sight.total if falls else sight.total > (known or (0, 0))
         if not news and (state, sight.block or trade.block) == (trade.state, trade.block):

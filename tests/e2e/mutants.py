@@ -786,9 +786,9 @@ MUTANTS = {
         "bot/detect/balances.py", "number = min(first.final, self._final())", "number = first.final",
         "tests/integration/test_balances.py::test_a_transfer_that_a_slower_provider_has_still_to_show_is_no_sale",
     ),
-    "a final word gives way to another one": (
-        "bot/detect/fold.py", " or sight.state is FactState.FINAL\n", " or False\n",
-        "tests/unit/test_fold.py::test_a_final_word_gives_way_to_another_final_word_and_to_no_other",
+    "a final word gives way to its own correction alone": (
+        "bot/detect/fold.py", "FINAL or sight.corrects\n", "FINAL or sight.state is FactState.FINAL\n",
+        "tests/unit/test_fold.py::test_a_final_word_gives_way_to_its_own_correction_and_to_no_other",
     ),
     "who has not seen a block reverts nothing in it": (
         "bot/model/totals.py", "before in (FactState.MINED, FactState.FINAL):", "before in ():",

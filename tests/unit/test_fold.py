@@ -1,5 +1,7 @@
 """Law 7 for what is stored together: as if one sight had come after the other."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,12 +115,15 @@ def chained(shares, state):
     return Sight("chain", fill(1), (shares, shares // 2), 5_000, state, 7)
 
 
-def test_a_final_word_gives_way_to_another_final_word_and_to_no_other():
-    for second, told in ((chained(500, FactState.FINAL), 500), (chained(0, FactState.FINAL), 0)):
-        found = Fold({}, {}).take([chained(1_500 * M, FactState.FINAL), second])
+def test_a_final_word_gives_way_to_its_own_correction_and_to_no_other():
+    first = chained(1_500 * M, FactState.FINAL)
+    for told in (500 * M, 0):
+        second = replace(chained(told, FactState.FINAL), corrects=True)
+        found = Fold({}, {}).take([first, second])
         assert found.trades[fill(1).group].emitted[0] == told
         assert found.moved["0xA", "7"].holding.shares == told
-    for second in (chained(500, FactState.MINED), chained(0, FactState.PROVISIONAL)):
+    less = chained(500 * M, FactState.FINAL)  # of a provider that leaves logs out
+    for second in (less, chained(500, FactState.MINED), chained(0, FactState.PROVISIONAL)):
         found = Fold({}, {}).take([chained(1_500 * M, FactState.FINAL), second])
         assert found.trades[fill(1).group].emitted[0] == 1_500 * M
 
