@@ -61,6 +61,12 @@ class VenueSettings(Section):
         None, description="exchange contracts; default: those of chain_id"
     )
 
+    other_exchanges: tuple[Address, ...] = Field(
+        ("0xe2222d002000ba0053cef3375333610f64600036",),
+        max_length=16,
+        description="exchange contracts whose fills are believed, and for which nothing is signed",
+    )
+
     @property
     def exchanges(self) -> Contracts:
         """Return the exchange contracts of this chain, or those set in the configuration."""

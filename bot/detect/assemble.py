@@ -234,4 +234,5 @@ class Watch:
 def exchanges(venue: VenueSettings) -> chain.Addresses:
     """Return which contracts are believed."""
     known = venue.exchanges
-    return chain.Addresses(frozenset(a.lower() for a in (known.standard, known.neg_risk, known.v3)))
+    believed = (known.standard, known.neg_risk, known.v3, *venue.other_exchanges)
+    return chain.Addresses(frozenset(address.lower() for address in believed))

@@ -85,10 +85,7 @@ class Balances:
     async def run(self) -> None:
         """Sweep until cancelled; doubts are looked up as they come, once a second at most."""
         while True:
-            try:
-                await self.sweep()
-            except (Unavailable, Refused) as error:
-                logger.warning("balances.unavailable", error=str(error))
+            await self.sweep()
             await self._sleep(1)
             try:
                 await asyncio.wait_for(self._ring.wait(), SWEEP_S)
@@ -96,27 +93,19 @@ class Balances:
                 continue
 
     async def sweep(self) -> int:
-        """Look once at what is copied and what is doubted; return how many holdings were others.
-
-        Raises Unavailable, or Refused, where nobody tells.
-        """
+        """Look once at what is copied and what is doubted; return how many holdings were others."""
         self._ring.clear()
-        answering = self._answering()
-        if not answering:
-            return 0
-        first, others = answering[0], answering[1:]
-        if (block := await self._block(first)) is None:
-            return 0
         await self._name_tokens()
         doubts = list(islice(self._doubts, DOUBTS_AT_ONCE))
         wanted = dict.fromkeys([*await self._ledger.look(leaders.copied), *doubts])
         where = await self._ledger.look(markets.outcomes, list({token for _, token in wanted}))
-        found = [pair for pair in wanted if pair[1] in where]
-        shares = await self._read(first, found, where, block)
+        pairs = [pair for pair in wanted if pair[1] in where]
+        told = await self._first(pairs, where)
+        if told is None:
+            return 0
+        first, block, shares = told
         differs = await self._ledger.look(_differences, shares, block)
-        surely = await self._surely(differs, where, block, others)
-        # Asked again about the same block it says the same: that is no second word.
-        self._once = {} if others else {pair: (by, block.number) for pair, by in differs.items()}
+        surely = await self._surely(differs, where, block, first)
         observed = [
             Observed(
                 wallet,
@@ -137,19 +126,27 @@ class Balances:
             await self._ledger.transact(moves.settle, now_us=self._now())
         return len(observed)
 
-    async def _block(self, first: Provider) -> Block | None:
+    async def _first(
+        self, pairs: Sequence[Pair], where: dict[TokenId, Outcome]
+    ) -> tuple[Provider, Block, dict[Pair, int]] | None:
+        """Return who tells, of which block, and what; None where nobody does."""
+        for provider in self._answering():
+            try:
+                block = await self._block(provider)
+                if block is not None:
+                    return provider, block, await self._read(provider, pairs, where, block)
+            except (Unavailable, Refused) as error:
+                logger.warning("balances.unavailable", provider=provider.name, error=str(error))
+        return None
+
+    async def _block(self, provider: Provider) -> Block | None:
         """Return the newest block whose balances can be held against facts; None: there is none.
 
         A later balance would lack what a slower provider has still to be read for: a transfer that
         is in no fact yet looks like a sale.
         """
-        number = min(first.final, self._final())
-        if number <= 0:
-            return None
-        block = await first.rpc.block(number)
-        if block is None:
-            raise Unavailable(f"{first.name}: no block {number}")
-        return block
+        number = min(provider.final, self._final())
+        return await provider.rpc.block(number) if number > 0 else None
 
     async def _name_tokens(self) -> None:
         asked, self._markets = self._markets, {}
@@ -182,19 +179,29 @@ class Balances:
         differs: dict[Pair, int],
         where: dict[TokenId, Outcome],
         block: Block,
-        others: Sequence[Provider],
+        first: Provider,
     ) -> set[Pair]:
-        """Return which differences another provider tells as well; or, where there is none, the
-        same one has told before.
+        """Return which differences another provider tells as well; or, where none does, the same
+        one has told before.
         """
-        if not others or not differs:
-            return {p for p, by in differs.items() if self._is_second(p, by, block.number)}
-        told = await self._read(others[0], list(differs), where, block)
-        again = await self._ledger.look(_differences, told, block)
-        found = {p for p, by in differs.items() if abs(by - again.get(p, 0)) < LEAST}
-        for wallet, token in differs.keys() - found:
-            # Who of the two is wrong nobody can say: what facts amount to stands.
-            logger.warning("balances.disagree", leader=wallet, token=token)
+        for other in self._answering() if differs else ():
+            if other is first:
+                continue
+            try:
+                told = await self._read(other, list(differs), where, block)
+            except (Unavailable, Refused) as error:
+                logger.info("balances.not_confirmed", provider=other.name, error=str(error))
+                continue
+            self._once = {}
+            again = await self._ledger.look(_differences, told, block)
+            found = {p for p, by in differs.items() if abs(by - again.get(p, 0)) < LEAST}
+            for wallet, token in differs.keys() - found:
+                # Who of the two is wrong nobody can say: what facts amount to stands.
+                logger.warning("balances.disagree", leader=wallet, token=token)
+            return found
+        found = {p for p, by in differs.items() if self._is_second(p, by, block.number)}
+        # Asked again about the same block it says the same: that is no second word.
+        self._once = {pair: (by, block.number) for pair, by in differs.items()}
         return found
 
 

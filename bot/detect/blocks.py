@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
-from bot.model.chain import Block, Filled, Moved, Role, executed
+from bot.model.chain import Block, Filled, Moved, Place, Role, executed
 from bot.model.leader import FactState
 from bot.model.market import Side, TokenId
 from bot.model.totals import Total
 
-#: Blocks that are remembered. Finality is a handful away; who is behind for longer reads anew.
-KEPT = 512
+#: Blocks that are remembered once they are final, and those of which somebody has told and that
+#: nobody could read whole since: hours, in which no provider had all of them.
+KEPT, UNREAD = 512, 5_120
 
 Log = Filled | Moved
 _Logs = dict[tuple[int, TokenId], Log]  #: of one transaction in one block, by their place
@@ -56,19 +57,11 @@ class Blocks:
         self._whole: set[str] = set()  #: hashes of blocks of which all logs were read
         self._final: dict[str, list[Did]] = {}  #: what was told of those that are final
         self._before: dict[str, list[Did]] = {}  #: and of those of which more has come since
-
-    @property
-    def newest(self) -> Block | None:
-        """Return the newest block that was told of."""
-        return self._heads[max(self._heads)] if self._heads else None
+        self._closed = -1  #: the newest block that was final and is forgotten
 
     def hash_of(self, number: int) -> str | None:
         """Return the hash of the block that has a number, or None if nobody has told."""
         return self._heads[number].hash if number in self._heads else None
-
-    def is_whole(self, block_hash: str) -> bool:
-        """Return whether all logs of a block have been read."""
-        return block_hash in self._whole
 
     def told(self, txs: Collection[str]) -> list[Did]:
         """Return what orders say by now in some transactions."""
@@ -82,18 +75,18 @@ class Blocks:
         }
 
     def learn(self, logs: Iterable[Log]) -> list[Did]:
-        """Take logs, and return what orders say by now in their transactions."""
-        return self._told({self._take(log) for log in logs})
+        """Take logs, and return what orders say by now in their transactions.
+
+        What a block has that was final and is forgotten is settled.
+        """
+        return self._told({self._take(log) for log in logs if self._is_open(log.place)})
 
     def remove(self, logs: Iterable[Log]) -> list[Did]:
         """Take back logs that a provider takes back, and all others of their blocks with them."""
         return self._lost({log.place.block_hash for log in logs})
 
-    def head(self, block: Block) -> tuple[list[Did], bool]:
-        """Take a block as the one that has its number now.
-
-        Return what is in no block any more, and whether its parent is another one than was known.
-        """
+    def head(self, block: Block) -> list[Did]:
+        """Take a block as the one that has its number now; return what is in no block any more."""
         # Who is behind takes nothing away: what is above another block is out together with it.
         other = self.hash_of(block.number) not in (None, block.hash)
         lost = [b for n, b in self._heads.items() if other and n >= block.number]
@@ -101,14 +94,17 @@ class Blocks:
             del self._heads[known.number]
         self._heads[block.number] = block
         self._forget(block.number)
-        before = self.hash_of(block.number - 1)
-        return self._lost({b.hash for b in lost}), before not in (None, block.parent)
+        # Of some blocks nobody has told but by their logs.
+        beside = {name for name, n in self._numbers.items() if n == block.number}
+        return self._lost({b.hash for b in lost} | beside - {block.hash})
 
     def whole(self, block: Block, logs: Iterable[Log]) -> list[Did]:
         """Take all logs that a provider has of watched wallets in a block; return what orders say.
 
         What was told before and is not among them is kept: a provider may leave some out.
         """
+        if block.number <= self._closed and block.hash not in self._numbers:
+            return []
         self._whole.add(block.hash)
         self._numbers[block.hash] = block.number
         for log in logs:
@@ -127,7 +123,7 @@ class Blocks:
         for name in [name for name in done if name not in self._final and self._stands(name)]:
             txs = self._logs.get(name, {}).values()
             told = [did for logs in txs for did in what(logs.values(), self._watches, whole=True)]
-            told = [replace(did, state=FactState.FINAL) for did in told]
+            told = [replace(self._timed(did), state=FactState.FINAL) for did in told]
             keys = {did.key for did in told}
             before = self._before.pop(name, [])
             found += [replace(did, corrects=bool(before)) for did in told]
@@ -147,6 +143,9 @@ class Blocks:
                 self._before[name] = self._final.pop(name)
         return name, log.tx
 
+    def _is_open(self, place: Place) -> bool:
+        return place.block > self._closed or place.block_hash in self._numbers
+
     def _stands(self, name: str) -> bool:
         number = self._numbers.get(name)
         return number is not None and self.hash_of(number) in (None, name)
@@ -156,23 +155,33 @@ class Blocks:
         for name, tx in sorted(where):
             if self._stands(name):
                 found += what(self._logs[name][tx].values(), self._watches, whole=False)
-        return found
+        return [self._timed(did) for did in found]
+
+    def _timed(self, did: Did) -> Did:
+        """Return it with its block's own time, if its log did not tell and its header has."""
+        head = self._heads.get(did.block)
+        return did if did.at_s is not None or head is None else replace(did, at_s=head.at_s)
 
     def _lost(self, gone: Collection[str]) -> list[Did]:
         """Forget blocks that are out of the chain; return what is in no other one."""
         found: list[Did] = []
-        for name in sorted(gone):
-            logs = self._logs.get(name, {})
+        lost = [self._logs.get(name, {}) for name in sorted(gone)]
+        for name in gone:
             self._drop(name)
-            standing = {tx for n, txs in self._logs.items() if self._stands(n) for tx in txs}
+        standing = {tx for n, txs in self._logs.items() if self._stands(n) for tx in txs}
+        for logs in lost:
             for tx in sorted(logs.keys() - standing):
                 found += what(logs[tx].values(), self._watches, whole=False)
         return [replace(did, total=(0, 0), state=FactState.PROVISIONAL) for did in found]
 
     def _forget(self, number: int) -> None:
-        self._heads = {n: block for n, block in self._heads.items() if n > number - KEPT}
-        for name in [name for name, n in self._numbers.items() if n <= number - KEPT]:
-            self._drop(name)
+        self._heads = {n: block for n, block in self._heads.items() if n > number - UNREAD}
+        for name, n in list(self._numbers.items()):
+            if n <= number - KEPT and name in self._final:
+                self._closed = max(self._closed, n)
+                self._drop(name)
+            elif n <= number - UNREAD:
+                self._drop(name)
 
     def _drop(self, name: str) -> None:
         self._numbers.pop(name, None)

@@ -7,7 +7,7 @@ from cachetools import LRUCache
 
 from bot import failpoints
 from bot.detect.fold import Fold, Moved, Pair, Sight, Trade
-from bot.ledger import facts, intents, leaders, signals
+from bot.ledger import facts, intents, leaders, markets, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
 from bot.model.intent import mirror
@@ -177,7 +177,7 @@ class Intake:
 
 
 def _observe(tx: Tx, found: Sequence[Observed], *, now_us: int) -> list[Signal]:
-    asked: list[Signal | None] = []
+    moved: dict[Pair, Moved] = {}
     for seen in found:
         wallet, token = seen.wallet, seen.token
         held = leaders.holding(tx, wallet, token)
@@ -190,10 +190,8 @@ def _observe(tx: Tx, found: Sequence[Observed], *, now_us: int) -> list[Signal]:
             after = totals.observed(held, seen.shares, later, seen.block, seen.block_s)
         leaders.hold(tx, wallet, token, seen.condition, after, now_us=now_us)
         by = after.counted - held.counted
-        if by:
-            moved = Moved(seen.condition, after, now_us, asks=True, silently=by)
-            asked.append(correction(tx, (wallet, token), moved))
-    return [signal for signal in asked if signal is not None]
+        moved[wallet, token] = Moved(seen.condition, after, now_us, asks=by != 0, silently=by)
+    return _corrections(tx, moved)
 
 
 def _store(tx: Tx, sights: Sequence[Sight], *, provisional: bool) -> list[Signal]:
@@ -215,8 +213,7 @@ def _store(tx: Tx, sights: Sequence[Sight], *, provisional: bool) -> list[Signal
     )
     for (wallet, token), after in found.moved.items():
         leaders.hold(tx, wallet, token, after.condition, after.holding, now_us=after.seen_us)
-    asked = [correction(tx, pair, after) for pair, after in found.moved.items() if after.asks]
-    return [signal for signal in (*(news for _, news in told), *asked) if signal is not None]
+    return [*(news for _, news in told if news is not None), *_corrections(tx, found.moved)]
 
 
 def _restate(tx: Tx, trade_id: int, trade: Trade, news: Signal | None) -> None:
@@ -227,17 +224,25 @@ def _restate(tx: Tx, trade_id: int, trade: Trade, news: Signal | None) -> None:
         signals.emit(tx, news)
 
 
-def correction(tx: Tx, pair: Pair, after: Moved) -> Signal | None:
-    """Ask for a decision on a holding that has changed otherwise than by a trade; return what asks.
+def _corrections(tx: Tx, moved: Mapping[Pair, Moved]) -> list[Signal]:
+    """Ask for decisions on holdings that have changed otherwise than by a trade; return what asks.
 
-    None where nothing of ours follows it.
+    Both tokens of a market count: who has got the other one holds less of ours, net of it.
     """
-    wallet, token = pair
-    portfolio = mirror(wallet)
-    if not intents.concerned(tx, portfolio, token):
-        return None
-    fell = max(-after.silently, 0)
-    signal_id = signals.correct(
-        tx, portfolio, after.condition, token, after.why, fell=fell, now_us=after.seen_us
-    )
-    return signals.undecided(tx, signal_id)
+    found: dict[str, Signal | None] = {}
+    asking = {(pair[0], after.condition): after for pair, after in moved.items() if after.asks}
+    for (wallet, condition), after in asking.items():
+        by = {
+            pair[1]: a for pair, a in moved.items() if (pair[0], a.condition) == (wallet, condition)
+        }
+        known = markets.tokens_of(tx, [condition]).get(condition, [])
+        for token in dict.fromkeys([*by, *(token for token, _ in known)]):
+            if not intents.concerned(tx, mirror(wallet), token):
+                continue
+            net = sum(a.silently if t == token else -a.silently for t, a in by.items())
+            why = by[token].why if token in by else ""
+            asked = signals.correct(
+                tx, mirror(wallet), condition, token, why, fell=max(-net, 0), now_us=after.seen_us
+            )
+            found[asked] = signals.undecided(tx, asked)
+    return [signal for signal in found.values() if signal is not None]

@@ -6,8 +6,8 @@ others may come in their place. A provider that answers a range with nothing pro
 that refuses is asked for less.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,6 +27,8 @@ SETTLED = 12
 RANGE = 500
 #: Wallets in one request (Bor takes a thousand values of a topic; others take fewer).
 CHUNK = 500
+#: Ranges after which more wallets are tried again: what was refused once was bad weather, maybe.
+PATIENT = 300
 #: Of more wallets than this nobody is asked by name: all orders that are filled are read, and what
 #: moves without an order is told by balances. A busy market fills thirty a second.
 MANY = 1_000
@@ -40,9 +42,10 @@ class Provider:
     next: int | None = None  #: the first block that was not read whole
     width: int = RANGE
     chunk: int = CHUNK
-    answered_us: int | None = None  #: when it was last read to a head that was new
-    head: int = 0
+    answered_us: int | None = None  #: when a block was last read that it had not told of before
+    head_s: int = 0  #: the second of the newest block that was read
     final: int = 0  #: up to here its blocks stand, and were read
+    fine: int = 0  #: ranges that it gave since it was last asked for fewer wallets
 
     @property
     def name(self) -> str:
@@ -58,18 +61,17 @@ class Provider:
         if self.width > 1 and "topic" not in why:
             self.width //= 2
         elif self.chunk > 1:
-            self.chunk //= 2
+            self.chunk, self.fine = self.chunk // 2, 0
         else:
             return False
         return True
 
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one reading of a provider has told, and up to which block."""
-
-    told: list[Did] = field(default_factory=list)
-    head: Block | None = None
+    def succeeded(self) -> None:
+        """Ask for more blocks from now on, and after a while for more wallets."""
+        self.width = min(self.width + max(self.width // 4, 1), 10 * RANGE)
+        self.fine += 1
+        if self.fine >= PATIENT and self.chunk < CHUNK:
+            self.chunk, self.fine = min(2 * self.chunk, CHUNK), 0
 
 
 class ChainReader:
@@ -87,10 +89,11 @@ class ChainReader:
         self.blocks, self._known, self._wallets, self._now = blocks, known, wallets, now_us
         self._knows = knows
 
-    async def read(self, provider: Provider, since: int | None) -> Round:
+    async def rounds(self, provider: Provider, since: int | None) -> AsyncIterator[list[Did]]:
         """Read what is new at a provider, `since` a block where it was never read.
 
-        Return what it tells, once all of it was read. Raises Unavailable, and Refused where it
+        Yield what each range of blocks tells, to be stored before more is read: who fails in the
+        middle of a long way goes on from there. Raises Unavailable, and Refused where the provider
         answers with an error.
         """
         head = await provider.rpc.block("latest")
@@ -99,23 +102,21 @@ class ChainReader:
         final = await self._final(provider, head)
         start = provider.next if provider.next is not None else since
         first = max(min(head.number if start is None else start, final + 1) - MARGIN, 0)
-        told: list[Did] = []
         while first <= head.number:
             last = min(first + provider.width - 1, head.number)
             if (found := await self._range(provider, first, last)) is None:
                 continue  # it was asked for too much: now for less
-            told += await self._take(provider, found, (first, last))
+            told = await self._take(provider, found, (first, last), final)
+            if last == head.number:
+                told += self.blocks.head(head)
+            yield told
+            provider.head_s = head.at_s if last == head.number else provider.head_s
+            if last >= (provider.next or 0):
+                # One that answers and stands still knows nothing: it counts as one that is away.
+                provider.next, provider.answered_us = last + 1, self._now()
+            provider.final = max(provider.final, min(final, last))
+            provider.succeeded()
             first = last + 1
-            provider.width = min(provider.width + max(provider.width // 4, 1), 10 * RANGE)
-        gone, _ = self.blocks.head(head)
-        told += gone
-        provider.final = min(final, head.number)
-        provider.next = head.number + 1
-        if head.number > provider.head:
-            # One that answers and stands still knows nothing: it counts as one that is away.
-            provider.answered_us = self._now()
-        provider.head = max(head.number, provider.head)
-        return Round(told, head)
 
     async def _final(self, provider: Provider, head: Block) -> int:
         try:
@@ -171,17 +172,20 @@ class ChainReader:
             yield Wanted(tokens, (moves, None, some))
             yield Wanted(tokens, (moves, None, None, some))
 
-    async def _take(self, provider: Provider, logs: list[Log], span: tuple[int, int]) -> list[Did]:
+    async def _take(
+        self, provider: Provider, logs: list[Log], span: tuple[int, int], final: int
+    ) -> list[Did]:
         """Take all logs of a range of blocks, and look which of the blocks known before are out."""
         told: list[Did] = []
         names = {log.place.block: log.place.block_hash for log in logs}
         doubtful = self.blocks.unsure(*span)
         for number in sorted(names.keys() | doubtful):
             block = await provider.rpc.block(number)
+            if block is None and number <= final:
+                raise Unavailable(f"{provider.name}: no block {number}, which is final")
             if block is None:
                 continue  # it was behind, or is now: the next reading sees
-            gone, _ = self.blocks.head(block)
-            told += gone
+            told += self.blocks.head(block)
             mine = [log for log in logs if log.place.block_hash == block.hash]
             told += self.blocks.whole(block, mine)
         return told

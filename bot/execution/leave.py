@@ -15,6 +15,7 @@ from bot.ledger.db import Tx
 from bot.model.amounts import CENT
 from bot.model.decision import Numbers, Skip, SkipReason
 from bot.model.intent import (
+    DUST_SHARES,
     Cover,
     Intent,
     IntentKind,
@@ -92,10 +93,11 @@ class Leaver:
         coming = intents.coming(tx, portfolio, token)
         numbers: dict[str, int | str | None]
         exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
-        cover = covers.get(tx, portfolio, token)
-        if standing is None and self._is_kept(tx, signal, token, exposure, now_us):
+        kept = None if standing else self._kept(tx, signal, token, exposure, now_us)
+        if kept is not None:
             numbers = {"held": held, "leader_holds": exposure}
-            return self._record(tx, signal, Skip(SkipReason.ORPHAN, numbers), now_us)
+            return self._record(tx, signal, Skip(kept, numbers), now_us)
+        cover = covers.get(tx, portfolio, token)
         if signal.kind is SignalKind.CORRECTION and (cover is None or cover.leader <= 0):
             # What was booked before he was read again is a part of what he turns out to hold.
             cover_anew(tx, signal, token, now_us=now_us)
@@ -123,17 +125,25 @@ class Leaver:
         intent = self._exit_at(tx, signal, token, standing, (target, price), now_us)
         return self._record(tx, signal, intent, now_us, numbers)
 
-    def _is_kept(self, tx: Tx, signal: Signal, token: TokenId, exposure: int, now_us: int) -> bool:
-        """Return whether a position follows nobody: his trade did not happen, and ours is kept."""
+    def _kept(
+        self, tx: Tx, signal: Signal, token: TokenId, exposure: int, now_us: int
+    ) -> SkipReason | None:
+        """Return why a position is kept as it is, or None: his trade did not happen and ours stays,
+        or it follows nobody since.
+        """
         portfolio = signal.portfolio
         settings = self.settings.followed(signal.wallet) or self.settings.strategy
         before = covers.get(tx, portfolio, token)
         fell = before is not None and exposure < before.leader
         if signal.note == REVERTED and fell and settings.on_revert == "keep":
             ours = max(positions.shares_of(tx, portfolio, token), 0)
+            if exposure >= DUST_SHARES:
+                # He still holds some: all of ours follows that from now on.
+                covers.store(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)
+                return SkipReason.REVERTED
             covers.store(tx, portfolio, token, Cover(ours, 0), now_us=now_us)
             positions.mark_orphan(tx, portfolio, token, orphan=True)
-        return positions.is_orphan(tx, portfolio, token)
+        return SkipReason.ORPHAN if positions.is_orphan(tx, portfolio, token) else None
 
     def _gone_below(self, wallet: str) -> int:
         return (self.settings.followed(wallet) or self.settings.strategy).full_exit_below_ratio

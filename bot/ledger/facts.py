@@ -171,6 +171,21 @@ def doubtful(tx: Tx, after_us: int, before_us: int, limit: int) -> list[LeaderFi
     return [_fill(row) for row in found]
 
 
+def lingering(tx: Tx, block: int, limit: int) -> list[LeaderFill]:
+    """Return facts in blocks up to one that is final, of which nobody has said since that they
+    stand: an earlier life has seen them, and others may have come in the place of their blocks.
+    """
+    found = rows(
+        tx,
+        "SELECT tx, wallet, token, side, condition, outcome, title, traded_s, shares, usdc, kind"
+        " FROM leader_trade WHERE state = 'mined' AND block IS NOT NULL AND block <= :block"
+        " ORDER BY block LIMIT :limit",
+        block=block,
+        limit=limit,
+    )
+    return [_fill(row) for row in found]
+
+
 def _fill(row: Mapping[str, Any]) -> LeaderFill:
     came = row["side"] in ("BUY", "IN")
     side, kind = Side.BUY if came else Side.SELL, FactKind(row["kind"])

@@ -111,6 +111,11 @@ def is_transfer(ends: Iterable[str], stations: frozenset[str]) -> bool:
     return not set(ends) & (stations | {NOBODY})
 
 
+def is_match(receipt: Iterable[RawLog]) -> bool:
+    """Return whether any contract tells of a filled order in a transaction, known or not."""
+    return any(raw.topics[:1] == [ORDER_FILLED] for raw in receipt)
+
+
 def movement(receipt: Iterable[RawLog], *, came: bool) -> FactKind:
     """Return what became of shares that went through a station, by all logs of the transaction.
 

@@ -23,7 +23,7 @@ from bot.model.market import TokenId
 from bot.model.units import printable
 from bot.polymarket import chain, wire
 from bot.polymarket.public import accepted
-from bot.polymarket.transport import Transport
+from bot.polymarket.transport import Reply, Transport
 
 logger = structlog.get_logger(__name__)
 BALANCE_OF_BATCH = "0x4e1273f4"  #: balanceOfBatch(address[],uint256[]) of ERC-1155
@@ -168,7 +168,7 @@ class Rpc:
             reply = await self._http.query("", body, purpose="decision")
         except TooMuch as error:
             raise Refused(f"{self.name}: {method}: {error}") from None
-        answer = accepted(reply, lambda body: wire.decode(body, _Answer))
+        answer = _refusal(reply) or accepted(reply, lambda body: wire.decode(body, _Answer))
         if answer.error is not None:
             said = printable(answer.error.message, 200)
             kind = Unavailable if _EXHAUSTED.search(said) else Refused
@@ -177,6 +177,20 @@ class Rpc:
             raise Unavailable(f"{self.name}: {method}: the answer is to another question")
         with _readable(method):
             return wire.decode(bytes(answer.result), kind)
+
+
+def _refusal(reply: Reply) -> _Answer | None:
+    """Return the error that some providers send as HTTP 400 and the like, or None.
+
+    What is about who asks, or how often, is about no question.
+    """
+    if not 400 <= reply.status < 500 or reply.status in (401, 403, 429):
+        return None
+    try:
+        answer = wire.decode(reply.body, _Answer)
+    except wire.BadInput:
+        return None
+    return answer if answer.error is not None else None
 
 
 @contextmanager

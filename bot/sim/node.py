@@ -31,6 +31,8 @@ class Ills:
     empty: bool = False  #: ranges are answered with nothing
     clipped: int = 0  #: so many blocks of a range are looked at; 0: all
     most_blocks: int = 10_000  #: of one range
+    blunt: bool = False  #: errors come as HTTP 400
+    stateless: bool = False  #: it answers no calls of contracts
     most_topics: int = 1_000  #: values of one topic
     bare: bool = False  #: logs do not say when their block was
     zeros: bool = False  #: every balance is answered with 0

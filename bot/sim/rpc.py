@@ -92,7 +92,9 @@ class RpcServer:
         except ValueError:
             return web.json_response(_failure(None, RpcError(-32700, "parse error")))
         if not isinstance(asked, list):
-            return web.json_response(self._answer(node, asked))
+            answer = self._answer(node, asked)
+            status = 400 if node.ills.blunt and "error" in answer else 200
+            return web.json_response(answer, status=status)
         if len(asked) > MOST_BATCHED:
             return web.json_response(_failure(None, RpcError(-32600, "batch too large")))
         return web.json_response([self._answer(node, one) for one in asked])
@@ -202,6 +204,9 @@ class RpcServer:
         return node.in_range(found, first, last)
 
     def _eth_call(self, node: Node, call: dict[str, Any], at: Any = "latest") -> str:
+        if node.ills.stateless:
+            node.struck += 1
+            raise RpcError(-32000, "missing trie node")
         block = self._block(node, at)
         data, to = call.get("data") or call["input"], call["to"].lower()
         words = [int(data[i : i + 64], 16) for i in range(10, len(data), 64)]

@@ -783,7 +783,7 @@ MUTANTS = {
         "tests/integration/test_chain_source.py::test_a_provider_that_was_asked_too_often_is_not_asked_for_less",
     ),
     "balances wait for who is read last": (
-        "bot/detect/balances.py", "number = min(first.final, self._final())", "number = first.final",
+        "bot/detect/balances.py", "number = min(provider.final, self._final())", "number = provider.final",
         "tests/integration/test_balances.py::test_a_transfer_that_a_slower_provider_has_still_to_show_is_no_sale",
     ),
     "a final word gives way to its own correction alone": (
@@ -795,11 +795,51 @@ MUTANTS = {
         "tests/unit/test_fold.py::test_who_has_not_seen_its_block_reverts_nothing_that_is_in_one",
     ),
     "a provider that stands still is not heard": (
-        "bot/detect/reader.py", "        if head.number > provider.head:\n", "        if True:\n",
+        "bot/detect/reader.py", "            if last >= (provider.next or 0):\n", "            if True:\n",
         "tests/integration/test_chain_source.py::test_a_provider_that_answers_and_stands_still_is_not_heard",
     ),
     "an unreadable row is not 0": (
         "bot/detect/holdings.py", "held.keys() if answer.refused else held.keys() | known.keys()", "held.keys() | known.keys()",
         "tests/integration/test_balances.py::test_what_a_list_with_unreadable_rows_leaves_out_is_not_gone",
+    ),
+    "what is stored comes before what is read next": (
+        "bot/detect/reader.py", "            yield told\n            provider.head_s", "            provider.next = last + 1\n            yield told\n            provider.head_s",
+        "tests/integration/test_chain_detection.py::test_who_fails_on_a_long_way_goes_on_from_there",
+    ),
+    "what is not final is not forgotten": (
+        "bot/detect/blocks.py", " and name in self._final:", ":",
+        "tests/unit/test_blocks.py::test_what_is_final_is_forgotten_and_what_is_not_is_kept_for_hours",
+    ),
+    "a block that others replace takes its logs along": (
+        "bot/detect/blocks.py", "{b.hash for b in lost} | beside - {block.hash}", "{b.hash for b in lost}",
+        "tests/unit/test_blocks.py",
+    ),
+    "another life's facts are looked up": (
+        "bot/detect/chain.py", "fills += [fill for fill in old if fill.tx not in self._looked]", "fills += []",
+        "tests/integration/test_chain_detection.py::test_a_fact_of_an_earlier_life_whose_block_is_gone_is_found_out",
+    ),
+    "the other outcome counts": (
+        "bot/detect/intake.py", "dict.fromkeys([*by, *(token for token, _ in known)])", "dict.fromkeys([*by])",
+        "tests/integration/test_balances.py::test_whoever_gets_the_other_outcome_holds_less_of_ours",
+    ),
+    "a match on an unknown exchange is no transfer": (
+        "bot/detect/chain.py", "            if transfer and chain.is_match(receipt.logs):", "            if False:",
+        "tests/integration/test_chain_detection.py::test_a_trade_on_an_exchange_that_nobody_knows_is_no_transfer",
+    ),
+    "an error in HTTP 400 is an answer": (
+        "bot/polymarket/rpc.py", "answer = _refusal(reply) or accepted(", "answer = accepted(",
+        "tests/integration/test_chain_source.py",
+    ),
+    "who tells no balances leaves it to others": (
+        "bot/detect/balances.py", "            if other is first:\n                continue\n            try:\n", "            if other is first:\n                continue\n            if True:\n                return set()\n            try:\n",
+        "tests/integration/test_balances.py::test_a_provider_that_tells_no_balances_leaves_it_to_the_others",
+    ),
+    "what he still holds is followed": (
+        "bot/execution/leave.py", "            if exposure >= DUST_SHARES:", "            if False:",
+        "tests/integration/test_stories_18_to_20.py::test_story_18_kept_where_he_still_holds_some_all_of_ours_follows_that",
+    ),
+    "a log's time is of when it was told": (
+        "bot/detect/chain.py", "replace(d, at_s=now // MICRO) for d in told]", "d for d in told]",
+        "tests/integration/test_chain_detection.py::test_a_log_without_a_time_is_of_when_it_was_told",
     ),
 }  # fmt: skip

@@ -261,3 +261,39 @@ async def test_what_a_list_with_unreadable_rows_leaves_out_is_not_gone(tmp_path)
             )
             doubted = [await holdings.compare(r.leader) for _ in range(3)]
         assert doubted == [0, 0, 0] and believed(r, r.market().tokens[0])[0] == 1_000 * M
+
+
+async def test_whoever_gets_the_other_outcome_holds_less_of_ours(tmp_path):
+    async with watching(tmp_path, "a") as w, w.r.working():
+        await w.trade(usdc=600)
+        await w.read()
+        await w.source.place()
+        await until(lambda: held(w.r) > CENT, "our copy")
+        await w.r.settled()
+        ours, his = held(w.r), next(iter(w.truth().values()))
+        w.sim.director.acts.do_gift(market=0, shares=his // M // 2, outcome=1, leader=0)
+        await w.stands()
+        await until(lambda: held(w.r) < ours - CENT, "our part of what he has hedged")
+        await w.r.settled()
+        assert abs(held(w.r) - ours // 2) <= M
+        w.sim.director.acts.do_pair(market=0, shares=500, leader=0)  # on no side
+        await w.stands()
+        await w.r.settled()
+        assert abs(held(w.r) - ours // 2) <= M
+
+
+async def test_a_provider_that_tells_no_balances_leaves_it_to_the_others(tmp_path):
+    for ill, alone in (("a", 2), ("b", 2)):
+        folder = tmp_path / ill
+        folder.mkdir()
+        async with watching(folder, "a", "b") as w, w.r.working():
+            token = w.r.market().tokens[0]
+            await entered(w.r, shares=1_000 * M, source="data_api", age_s=5)
+            w.sim.director.do_node(ill, stateless=True)
+            balances, observed = balances_of(w), 0
+            for _ in range(alone * 30):
+                await w.stands()
+                observed += await balances.sweep()
+                if observed:
+                    break
+            assert observed == 1 and believed(w.r, token) == (0, 0), "the only one said it twice"

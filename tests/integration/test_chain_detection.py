@@ -10,10 +10,13 @@ from bot.detect.fold import Sight
 from bot.detect.intake import Intake
 from bot.detect.live import Live
 from bot.detect.reader import ChainReader, Provider
+from bot.errors import Unavailable
 from bot.ledger import leaders
 from bot.model.leader import FactState, LeaderFill
 from bot.model.market import Side
+from bot.polymarket import chain
 from bot.runtime import now_us
+from bot.sim.entities import CONTRACTS
 from tests.rig import M, until
 from tests.watch import KNOWN, STATIONS, watching
 
@@ -124,7 +127,8 @@ async def test_where_it_was_read_to_is_where_the_next_life_begins(tmp_path):
         await w.read()
         assert w.r.value("SELECT COUNT(*) FROM leader_trade") == 0  # its token is not known yet
         noted = await w.r.ledger.look(leaders.cursor, "chain", "")
-        missed = w.sim.exchange.chain.found(w.source._waiting.copy().popitem()[1][0][0].tx)
+        ((missed, _),) = next(iter(w.source._waiting.values())).values()
+        missed = w.sim.exchange.chain.found(missed.tx)
         assert noted < missed[0].number
         intake = Intake(w.r.ledger, lambda _: None, now_us)
         await intake.load()
@@ -307,3 +311,124 @@ async def test_a_provider_that_answers_with_errors_ends_nobody_elses_work(tmp_pa
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+
+
+async def test_a_fact_of_an_earlier_life_whose_block_is_gone_is_found_out(tmp_path):
+    async with watching(tmp_path) as w:
+        tx = await w.trade(usdc=40)
+        await w.read()
+        await w.source.place()
+        assert w.facts()[0]["state"] == "mined"
+        w.sim.director.acts.do_reorg(depth=8, drop=[tx])
+        await next_life(w)
+        await w.stands()
+        assert w.facts()[0]["state"] == "mined", "its block is in nobody's memory"
+        await w.source.doubt()
+        (fact,) = w.facts()
+        assert (fact["state"], fact["told"]) == ("reverted", 0) and w.held() == {}
+
+
+async def test_a_fact_of_an_earlier_life_that_stands_is_final(tmp_path):
+    async with watching(tmp_path) as w:
+        tx = await w.trade(usdc=40)
+        await w.read()
+        await w.source.place()
+        await next_life(w)
+        found = w.sim.exchange.chain.found(tx)[0].number
+        exchange = w.sim.exchange
+        await until(lambda: exchange.chain.final(exchange.now_us).number > found + 20, "it stands")
+        w.source.providers[0].next = found + 15  # it was read that far before the fall
+        await w.stands()
+        await w.source.doubt()
+        assert w.facts()[0]["state"] == "final" and w.held() == w.truth()
+
+
+async def next_life(w):
+    """Go on as a process that has begun anew."""
+    blocks = Blocks(w.intake.knows)
+    followed = [leader.wallet for leader in w.story.leaders]
+    reader = ChainReader(blocks, KNOWN, lambda: followed, w.intake.knows, now_us)
+    again = [Provider(p.rpc) for p in w.source.providers]
+    w.source = ChainSource(
+        again, reader, blocks, w.intake, w.r.ledger, w.source._ask_tokens, STATIONS, now_us
+    )
+
+
+async def test_while_nobody_tells_of_new_markets_what_is_known_is_stored(tmp_path):
+    async with watching(tmp_path) as w:
+        await w.trade(market=0, usdc=40)
+        await w.trade(market=1, usdc=40)
+        await w.read()
+        assert len(w.source._waiting) == 2
+        ask, known = w.source._ask_tokens, w.r.market(0).tokens[0]
+        await ask([known])
+
+        async def away(_):
+            raise Unavailable("Gamma is away")
+
+        w.source._ask_tokens = away
+        for _ in range(3):
+            await w.read()
+            await w.source.place()
+        assert [f["token"] for f in w.facts()] == [known]
+        (waiting,) = w.source._waiting.values()
+        assert len(waiting) == 1, "what is read again waits once"
+        w.source._ask_tokens = ask
+        await w.source.place()
+        assert len(w.facts()) == 2 and w.source._waiting == {}
+
+
+async def test_a_log_without_a_time_is_of_when_it_was_told(tmp_path):
+    async with watching(tmp_path) as w:
+        w.sim.rpc.change("a", {"bare": True})
+        shift_us = 0
+        w.source._now = lambda: now_us() + shift_us
+        await w.trade(usdc=40)
+        heard = w.sim.exchange.chain.head.number
+        wanted = w.source._reader.filters(500)
+        rpc = w.source.providers[0].rpc
+        raws = [raw for one in wanted for raw in await rpc.logs(one, heard - 20, heard + 1)]
+        told = w.source._blocks.learn(w.source._reader.understood(raws, "a"))
+        assert told and told[0].at_s is None
+        await w.source.store(told)
+        began_s, shift_us = now_us() // M, 300 * M
+        await w.source.place()
+        assert w.r.value("SELECT traded_s FROM leader_trade") <= began_s
+
+
+async def test_who_fails_on_a_long_way_goes_on_from_there(tmp_path):
+    async with watching(tmp_path) as w:
+        provider, first = w.source.providers[0], w.source.providers[0].next
+        for market in range(4):
+            await w.trade(market=market, usdc=30)
+            passed = w.sim.exchange.chain.head.number + 9
+            await until(lambda n=passed: w.sim.exchange.chain.head.number > n, "blocks pass")
+        provider.width, told = 2, []
+
+        async def refused(dids):
+            told.extend(dids)
+            if len(told) > 2:
+                raise Unavailable("the ledger is away")
+            await store(dids)
+
+        store, w.source.store = w.source.store, refused
+        with contextlib.suppress(Unavailable):
+            await w.source.read(provider)
+        assert first < provider.next <= w.sim.exchange.chain.head.number
+        w.source.store = store
+        await w.stands()
+        await w.source.place()
+        assert w.held() == w.truth() and len(w.facts()) == 4
+
+
+async def test_a_trade_on_an_exchange_that_nobody_knows_is_no_transfer(tmp_path):
+    async with watching(tmp_path) as w:
+        kinds = {w.r.market(n).kind for n in range(4)}
+        market = next(n for n in range(4) if w.r.market(n).kind == min(kinds))
+        unknown = CONTRACTS[min(kinds)].lower()
+        w.source._reader._known = chain.Addresses(KNOWN.exchanges - {unknown}, KNOWN.tokens)
+        w.source._stations = STATIONS - {unknown}
+        await w.source._ask_tokens(list(w.r.market(market).tokens))
+        await w.trade(market=market, usdc=40)
+        await w.stands()
+        assert w.facts() == [] and w.held() == {}, "the index tells of it"

@@ -38,9 +38,11 @@ class Watch:
         self.believed: dict = {}
 
     async def read(self, name="a"):
-        found = await self.reader.read(self.providers[name], FIRST)
-        self._believe(found.told)
-        return found.told
+        found = []
+        async for dids in self.reader.rounds(self.providers[name], FIRST):
+            self._believe(dids)
+            found += dids
+        return found
 
     def _believe(self, told):
         self.believed |= {did.key: did for did in told}
@@ -178,6 +180,10 @@ async def test_a_provider_that_takes_little_is_asked_for_little(watch):
     await watch.read()
     assert watch.exact()
     assert watch.providers["a"].chunk <= 2
+    await watch.v.do("node", name="a", most_blocks=2, blunt=True)
+    watch.providers["a"].width = 50
+    await watch.read()
+    assert watch.exact(), "some refuse with HTTP 400"
     await watch.v.do("node", name="a", most_blocks=0)
     with pytest.raises(Unavailable, match="range"):
         await watch.read()
@@ -191,11 +197,11 @@ async def test_a_provider_that_takes_little_is_asked_for_little(watch):
 async def test_a_provider_that_answers_and_stands_still_is_not_heard(watch):
     await watch.read()
     provider = watch.providers["a"]
-    heard, head = provider.answered_us, provider.head
+    heard, head = provider.answered_us, provider.next
     await watch.v.do("node", name="a", lag=1_000)
     for _ in range(3):
         await watch.read()
-    assert (provider.answered_us, provider.head) == (heard, head)
+    assert (provider.answered_us, provider.next) == (heard, head)
     await watch.v.do("heal")
     await watch.blocks_pass(2)
     await watch.read()

@@ -262,7 +262,9 @@ async def test_blocks_that_others_come_in_the_place_of_end_exact(tmp_path):
         await w.read()
         w.buys(shares=90)
         await w.stands()
-        w.shift_us = 30 * M  # a block would have the last one by now
+        w.n.call("evm_increaseTime", 30)  # a block would have the last one by now
+        w.shift_us = 30 * M
+        await w.stands()
         await w.source.doubt()
         truth = w.truth()
         txs = {tx for tx, *_ in truth}

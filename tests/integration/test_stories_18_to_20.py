@@ -46,6 +46,27 @@ async def test_story_18_kept_it_is_an_orphan_that_only_the_operator_closes(tmp_p
         assert r.value("SELECT orphan FROM position") == 1
 
 
+async def test_story_18_kept_where_he_still_holds_some_all_of_ours_follows_that(tmp_path):
+    keep = {"strategy": {"on_revert": "keep"}}
+    async with rig(tmp_path, **keep) as r, r.working():
+        await r.sees(shares=1_000 * M, source="data_api")
+        await decided(r, 1)
+        await r.settled()
+        ours = held(r)
+        more = await r.sees(shares=50 * M)
+        await decided(r, 2)
+        await proves(r, more, FactState.REVERTED)
+        await decided(r, 3)
+        await r.settled()
+        assert held(r) == ours > 0 and r.value("SELECT orphan FROM position") == 0
+        assert r.query("SELECT shares, leader FROM cover") == [
+            {"shares": ours, "leader": 1_000 * M}
+        ]
+        await r.sees(Side.SELL, shares=1_000 * M, source="data_api")
+        await until(lambda: held(r) < CENT, "he left, and so do we")
+        await r.settled()
+
+
 async def test_story_19_a_sale_that_did_not_happen_buys_nothing_and_the_cover_begins_anew(tmp_path):
     async with rig(tmp_path) as r, r.working():
         await r.sees(shares=1_000 * M)
