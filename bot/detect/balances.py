@@ -6,7 +6,7 @@ provider has told the same; where there is none, once it was told twice, of two 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
 import structlog
@@ -20,8 +20,7 @@ from bot.ledger.db import Ledger, Tx
 from bot.model.chain import Block
 from bot.model.leader import Wallet
 from bot.model.market import ConditionId, Outcome, TokenId
-from bot.model.units import MICRO
-from bot.polymarket.rpc import BALANCES_AT_ONCE, Refused
+from bot.polymarket.rpc import Refused
 
 logger = structlog.get_logger(__name__)
 SWEEP_S = 30.0
@@ -43,8 +42,6 @@ class Balances:
         tokens: tuple[str, str],
         final: Callable[[], int],
         now_us: Callable[[], int],
-        *,
-        absent_us: int = 60 * MICRO,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`tokens` are the contracts that hold shares of v1 and of v2 markets; `final` tells the
@@ -57,7 +54,7 @@ class Balances:
             intake,
             tokens,
         )
-        self._now, self._absent_us, self._sleep = now_us, absent_us, sleep
+        self._now, self._sleep = now_us, sleep
         self._doubts: dict[Pair, None] = {}
         self._markets: dict[tuple[Wallet, ConditionId], None] = {}  #: whose tokens are doubted
         #: By how much, and at which block, as the only provider has told once.
@@ -79,8 +76,7 @@ class Balances:
         return bool(self._answering())
 
     def _answering(self) -> list[Provider]:
-        since = self._now() - self._absent_us
-        return [p for p in self._providers if (p.answered_us or 0) > since]
+        return [p for p in self._providers if p.answers(self._now())]
 
     async def run(self) -> None:
         """Sweep until cancelled; doubts are looked up as they come, once a second at most."""
@@ -165,9 +161,7 @@ class Balances:
         found: dict[Pair, int] = {}
         for contract, version in zip(self._tokens, ("v1", "v2"), strict=True):
             mine = [pair for pair in pairs if where[pair[1]].version == version]
-            for part in _parts(mine, BALANCES_AT_ONCE):
-                told = await provider.rpc.balances(contract, part, block)
-                found |= zip(part, told, strict=True)
+            found |= zip(mine, await provider.rpc.balances(contract, mine, block), strict=True)
         return found
 
     def _is_second(self, pair: Pair, by: int, number: int) -> bool:
@@ -217,8 +211,3 @@ def _differences(tx: Tx, shares: dict[Pair, int], block: Block) -> dict[Pair, in
         if abs(by) >= LEAST:
             found[wallet, token] = by
     return found
-
-
-def _parts(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
-    for start in range(0, len(pairs), size):
-        yield pairs[start : start + size]

@@ -20,7 +20,7 @@ from bot.detect.blocks import Blocks, Did, Log, what
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
 from bot.detect.live import Heard
-from bot.detect.reader import ChainReader, Provider
+from bot.detect.reader import ABSENT_US, ChainReader, Provider
 from bot.errors import Unavailable
 from bot.ledger import facts, leaders, markets
 from bot.ledger.db import Ledger
@@ -32,8 +32,6 @@ from bot.polymarket import chain
 from bot.polymarket.rpc import Receipt, Refused
 
 logger = structlog.get_logger(__name__)
-#: A provider that has not answered for so long has no say in what is final.
-ABSENT_US = 60 * MICRO
 #: Where nothing is stored, how far was read is noted once in so many blocks.
 NOTED_BLOCKS = 200
 #: What nobody can say of a token after so long, nobody will: it is let go, and named.
@@ -134,7 +132,7 @@ class ChainSource:
                 await self.read(provider)
             except (Unavailable, Refused) as error:
                 logger.warning("chain.unavailable", provider=provider.name, error=str(error))
-            first = next((p for p in self.providers if self._answers(p)), self.providers[0])
+            first = next((p for p in self.providers if p.answers(self._now())), self.providers[0])
             pause = self._soon_s if provider is first else self._late_s
             await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (spreads the load)
 
@@ -147,10 +145,6 @@ class ChainSource:
     def head(self) -> int:
         """Return the newest block that a provider has told of; 0 before."""
         return max((p.next or 1) - 1 for p in self.providers)
-
-    def _answers(self, provider: Provider) -> bool:
-        heard = provider.answered_us
-        return heard is not None and self._now() - heard < ABSENT_US
 
     async def read(self, provider: Provider) -> None:
         """Read a provider once, and store what is new. Raises Unavailable, and Refused."""
@@ -172,7 +166,7 @@ class ChainSource:
     def _has_say(self, provider: Provider) -> bool:
         # In the beginning everybody is waited for: one may know what another leaves out.
         new = provider.answered_us is None and self._now() - self._began < ABSENT_US
-        return new or self._answers(provider)
+        return new or provider.answers(self._now())
 
     async def _doubt(self) -> None:
         while True:
@@ -185,7 +179,7 @@ class ChainSource:
 
         Nothing is proven while a provider does not answer, or has not that block either.
         """
-        asked = [p for p in self.providers if self._answers(p)]
+        asked = [p for p in self.providers if p.answers(self._now())]
         if not asked:
             return
         now = min(self._now(), *(p.head_s * MICRO for p in asked))

@@ -14,6 +14,7 @@ import structlog
 from bot.detect.blocks import Blocks, Did, Log
 from bot.errors import Unavailable
 from bot.model.chain import Block, Filled, Moved
+from bot.model.units import MICRO
 from bot.polymarket import chain
 from bot.polymarket.rpc import Refused, Rpc, Wanted
 from bot.polymarket.wire import BadInput
@@ -25,6 +26,8 @@ MARGIN = 8
 SETTLED = 12
 #: Blocks of the first range. A provider that refuses is asked for half, and slowly for more again.
 RANGE = 500
+#: A provider that has not told of anything new for so long is away.
+ABSENT_US = 60 * MICRO
 #: Wallets in one request (Bor takes a thousand values of a topic; others take fewer).
 CHUNK = 500
 #: Ranges after which more wallets are tried again: what was refused once was bad weather, maybe.
@@ -46,6 +49,10 @@ class Provider:
     head_s: int = 0  #: the second of the newest block that was read
     final: int = 0  #: up to here its blocks stand, and were read
     fine: int = 0  #: ranges that it gave since it was last asked for fewer wallets
+
+    def answers(self, now_us: int) -> bool:
+        """Return whether it has told of anything new of late: else it has no say."""
+        return self.answered_us is not None and now_us - self.answered_us < ABSENT_US
 
     @property
     def name(self) -> str:

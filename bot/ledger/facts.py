@@ -151,6 +151,12 @@ def restate(tx: Tx, trade_id: int, now: NewTrade, *, first: bool) -> None:
     )
 
 
+_FACT = (
+    "SELECT tx, wallet, token, side, condition, outcome, title, traded_s, shares, usdc, kind"
+    " FROM leader_trade"
+)
+
+
 def is_provisional(tx: Tx, trade_id: int) -> bool:
     """Return whether nobody who knows has said yet that a fact is in a block."""
     sql = "SELECT 1 FROM leader_trade WHERE id = :id AND state = 'provisional'"
@@ -161,8 +167,7 @@ def doubtful(tx: Tx, after_us: int, before_us: int, limit: int) -> list[LeaderFi
     """Return facts seen in that time of which nobody has said since that they are in a block."""
     found = rows(
         tx,
-        "SELECT tx, wallet, token, side, condition, outcome, title, traded_s, shares, usdc, kind"
-        " FROM leader_trade WHERE state = 'provisional' AND seen_us >= :after AND seen_us < :before"
+        f"{_FACT} WHERE state = 'provisional' AND seen_us >= :after AND seen_us < :before"
         " ORDER BY seen_us LIMIT :limit",
         after=after_us,
         before=before_us,
@@ -177,8 +182,7 @@ def lingering(tx: Tx, block: int, limit: int) -> list[LeaderFill]:
     """
     found = rows(
         tx,
-        "SELECT tx, wallet, token, side, condition, outcome, title, traded_s, shares, usdc, kind"
-        " FROM leader_trade WHERE state = 'mined' AND block IS NOT NULL AND block <= :block"
+        f"{_FACT} WHERE state = 'mined' AND block IS NOT NULL AND block <= :block"
         " ORDER BY block LIMIT :limit",
         block=block,
         limit=limit,

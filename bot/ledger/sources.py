@@ -1,6 +1,7 @@
 """How sources do: one row each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bot.ledger.db import Tx, rows, run, upsert_all
 from bot.model.source import Rate, SourceHealth
@@ -37,14 +38,16 @@ def store(tx: Tx, found: Sequence[SourceHealth], *, now_us: int) -> None:
 
 def all_known(tx: Tx) -> list[SourceHealth]:
     """Return how every source did when it was last stored."""
-    return [
-        SourceHealth(
-            r["name"],
-            r["heard_us"],
-            r["lag_us"],
-            Rate(r["hits"] / _MILLION, r["misses"] / _MILLION),
-            Rate(r["real"] / _MILLION, r["phantoms"] / _MILLION),
-            r["note"],
-        )
-        for r in rows(tx, "SELECT * FROM source ORDER BY name")
-    ]
+    return [of_row(row) for row in rows(tx, "SELECT * FROM source ORDER BY name")]
+
+
+def of_row(row: Mapping[str, Any]) -> SourceHealth:
+    """Return a stored row as what it says."""
+    return SourceHealth(
+        row["name"],
+        row["heard_us"],
+        row["lag_us"],
+        Rate(row["hits"] / _MILLION, row["misses"] / _MILLION),
+        Rate(row["real"] / _MILLION, row["phantoms"] / _MILLION),
+        row["note"],
+    )

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from bot.model.source import Rate, SourceHealth
+from bot.ledger.sources import of_row
+from bot.model.source import SourceHealth
 from bot.model.units import MICRO, printable
 from bot.report.reader import Report
 
@@ -12,7 +13,6 @@ SILENT_US = 120 * MICRO
 GOOD = 0.9
 #: What nobody has stored for so long is what another life has known.
 OLD_US = 60 * MICRO
-_MILLION = 1_000_000
 _TITLES = {"chain": "chain", "rtds": "stream", "data_api": "Data API"}
 
 
@@ -33,13 +33,9 @@ class Source:
 def sources(found: Report) -> list[Source]:
     """Return every source that is switched on, as the monitor has last stored it."""
     return [
-        _source(SourceHealth(
-            r["name"], r["heard_us"], r["lag_us"],
-            Rate(r["hits"] / _MILLION, r["misses"] / _MILLION),
-            Rate(r["real"] / _MILLION, r["phantoms"] / _MILLION), r["note"],
-        ), r["updated_us"], found.now_us)
-        for r in found.rows("SELECT * FROM source ORDER BY name")
-    ]  # fmt: skip
+        _source(of_row(row), row["updated_us"], found.now_us)
+        for row in found.rows("SELECT * FROM source ORDER BY name")
+    ]
 
 
 def _source(known: SourceHealth, updated_us: int, now_us: int) -> Source:

@@ -1,6 +1,7 @@
 """What blocks say: each log once, nothing of one that is out, and orders taken off transfers."""
 
 import random
+from dataclasses import replace
 
 import msgspec
 from hypothesis import example, given
@@ -173,6 +174,16 @@ def test_what_comes_again_before_its_old_block_is_known_to_be_out_is_never_lost(
     gone = world.blocks.head(head(world.chain.block(first.number)))
     assert gone == []
     assert world.blocks.remove(old) == []
+
+
+def test_a_block_that_is_known_by_its_logs_alone_is_out_once_another_has_its_number():
+    world = World()
+    block = world.seal(match("0x" + "67" * 32))
+    world.blocks.learn(world.logs(block.number))
+    other = replace(block, hash="0x" + "ab" * 32)
+    (gone,) = world.blocks.head(other)
+    assert (gone.total, gone.state) == ((0, 0), FactState.PROVISIONAL)
+    assert world.blocks.head(other) == []
 
 
 def test_a_removed_log_is_taken_back_without_a_new_block():
