@@ -42,8 +42,6 @@ REVERTED_US, DOUBTED_US = 20 * MICRO, 3600 * MICRO
 DOUBTED_AT_ONCE = 50
 #: The logs of one match come within this.
 TOGETHER_S = 0.05
-#: Sights in one transaction: each writes four rows at most.
-AT_ONCE = 40
 LOOKED = 10_000
 _CURSOR = (totals.CHAIN, "")
 
@@ -239,8 +237,7 @@ class ChainSource:
                 key = (*did.key, did.block)
                 before, since = waiting.get(key, (did, now))
                 waiting[key] = (replace(did, at_s=before.at_s), since)
-        for start in range(0, len(sights), AT_ONCE):
-            await self._intake.take(sights[start : start + AT_ONCE])
+        await self._intake.take(sights)
         if gone:
             await self._ledger.transact(moves.tell, gone, now_us=self._now())
 

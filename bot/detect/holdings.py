@@ -9,6 +9,7 @@ that is known to have happened.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 from aiolimiter import AsyncLimiter
@@ -19,7 +20,7 @@ from bot.errors import Unavailable
 from bot.ledger import covers, facts, leaders
 from bot.ledger.db import Ledger, Tx
 from bot.model.intent import Cover, mirror
-from bot.model.leader import Holding, Wallet
+from bot.model.leader import Wallet
 from bot.model.market import ConditionId, TokenId
 from bot.model.units import MICRO
 from bot.polymarket.data_api import DataApi
@@ -30,6 +31,8 @@ INVENTORY = "positions"
 REQUESTS_PER_S = 7
 #: Everybody has his turn in so long, as far as requests go; who is doubted sooner.
 ROTATION_S, DOUBTED_S = 1800, 660
+#: Positions in one transaction.
+AT_ONCE = 50
 #: An answer that is younger than the last that happened by less may not have it yet.
 SETTLED_S = 600
 Position = tuple[TokenId, ConditionId, int]
@@ -82,13 +85,17 @@ class Holdings:
         """Store what a leader held when we began to watch. Raises Unavailable."""
         held = (await self._api.positions(wallet)).held
 
-        def store(tx: Tx) -> None:
-            now = self._now()
-            for token, condition, shares in held:
-                _adopt(tx, wallet, token, condition, shares, now_us=now)
-            leaders.advance(tx, INVENTORY, wallet, now // MICRO, now_us=now)
+        now = self._now()
 
-        await self._ledger.transact(store)
+        def store(tx: Tx, part: Sequence[Position]) -> None:
+            for token, condition, shares in part:
+                _adopt(tx, wallet, token, condition, shares, now_us=now)
+
+        # Who is killed on the way begins anew: the same answer changes nothing twice.
+        for start in range(0, len(held), AT_ONCE):
+            await self._ledger.transact(store, held[start : start + AT_ONCE])
+        at_s = now // MICRO
+        await self._ledger.transact(leaders.advance, INVENTORY, wallet, at_s, now_us=now)
         for _, condition, _ in held:
             self._intake.used(condition)
         self._balances.doubt(wallet, [token for token, _, _ in held])
@@ -135,7 +142,7 @@ def _adopt(
 ) -> None:
     known = leaders.holding(tx, wallet, token)
     # What we saw being bought meanwhile is part of the answer already.
-    whole = Holding(max(shares, known.shares), known.watched, max(shares, known.peak))
+    whole = replace(known, shares=max(shares, known.shares), peak=max(shares, known.peak))
     leaders.hold(tx, wallet, token, condition, whole, now_us=now_us)
     # What we bought of him before we knew is a part of all of it.
     portfolio = mirror(wallet)

@@ -35,8 +35,8 @@ _SURE = (FactState.MINED, FactState.FINAL)
 #: Groups whose total is remembered, so that what repeats it costs nothing: those of a poll's
 #: overlap. Beyond it a repetition costs a transaction without news.
 REMEMBERED = 5_000
-#: Balances in one transaction.
-OBSERVED_AT_ONCE = 50
+#: Sights, or balances, in one transaction: each writes four rows at most.
+AT_ONCE = 50
 
 
 class Intake:
@@ -120,9 +120,10 @@ class Intake:
     ) -> int:
         """Fold running totals and return how many signals were stored or grew.
 
-        Everything commits together, the cursor (name, wallet, second) included, before any
-        signal is announced: a crash in between costs a doorbell, not a trade. What only repeats
-        what this life has stored takes no transaction: a total that is no higher changes nothing.
+        What belongs together commits together before any signal of it is announced: a crash in
+        between costs a doorbell, not a trade. Much is stored in parts, and the cursor (name,
+        wallet, second) with the last of them. What only repeats what this life has stored takes
+        no transaction: a total that is no higher changes nothing.
         """
         # Checksummed here once: feeds disagree about the case of addresses.
         rows = [
@@ -140,7 +141,13 @@ class Intake:
             self.used(s.fill.condition)
             if s.fill.side is Side.BUY:
                 self._warm(s.fill)
+        emitted = 0
+        for start in range(0, max(len(rows), 1), AT_ONCE):
+            last = start + AT_ONCE >= len(rows)
+            emitted += await self._keep(rows[start : start + AT_ONCE], cursor if last else None)
+        return emitted
 
+    async def _keep(self, rows: Sequence[Sight], cursor: tuple[str, str, int] | None) -> int:
         provisional = self._provisional()
 
         def store(tx: Tx) -> list[Signal]:
@@ -168,8 +175,8 @@ class Intake:
         What came late gives no entry: a correction never buys.
         """
         emitted = 0
-        for start in range(0, len(found), OBSERVED_AT_ONCE):
-            part = found[start : start + OBSERVED_AT_ONCE]
+        for start in range(0, len(found), AT_ONCE):
+            part = found[start : start + AT_ONCE]
             asked = await self._ledger.transact(_observe, part, now_us=self._now())
             self._tell(asked)
             emitted += len(asked)

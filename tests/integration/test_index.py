@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 
 import pytest
 
@@ -13,7 +14,8 @@ from bot.detect.intake import Intake
 from bot.detect.tail import Tail
 from bot.ledger import control, leaders
 from bot.ledger.markets import learn
-from bot.model.market import Facts
+from bot.model.leader import LeaderFill
+from bot.model.market import Facts, Side
 from bot.polymarket.data_api import DataApi, Refused
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
@@ -91,6 +93,30 @@ async def test_a_cursor_ahead_of_our_clock_hides_nothing(tmp_path):
         tx = await i.trades(leader=0)
         await i.activity.poll(i.r.leader)
         assert i.r.value("SELECT COUNT(*) FROM leader_trade WHERE tx = ?", tx) == 1
+
+
+async def test_a_long_answer_is_stored_in_parts_and_its_cursor_with_the_last(tmp_path):
+    async with index(tmp_path) as i:
+        sizes, transact = [], i.r.ledger.transact
+
+        async def counted(work, *args, **more):
+            before = i.r.value("SELECT COUNT(*) FROM leader_trade")
+            known = i.r.value("SELECT COUNT(*) FROM cursor WHERE source = 'data_api'")
+            found = await transact(work, *args, **more)
+            more_now = i.r.value("SELECT COUNT(*) FROM leader_trade") - before
+            noted = i.r.value("SELECT COUNT(*) FROM cursor WHERE source = 'data_api'") > known
+            sizes.append((more_now, noted))
+            return found
+
+        market, i.r.ledger.transact = i.r.market(), counted
+        one = LeaderFill(
+            "", i.r.leader.lower(), market.tokens[0], Side.BUY, M, M, market.condition, "Yes", "t",
+            now_us() // M,
+        )  # fmt: skip
+        seen = [(dataclasses.replace(one, tx=f"0x{n}"), (M, M)) for n in range(120)]
+        cursor = ("data_api", i.r.leader, 5)
+        assert await i.intake.absorb("data_api", seen, seen_us=now_us(), cursor=cursor) == 120
+        assert sizes == [(50, False), (50, False), (20, True)]
 
 
 async def test_how_far_a_leader_was_read_is_stored_once_a_minute(tmp_path):
