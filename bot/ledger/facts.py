@@ -224,13 +224,14 @@ def newest(tx: Tx, wallet: str, token: str) -> int | None:
 def both_ways(tx: Tx, wallet: str, condition: str, token: str, since_s: int) -> tuple[int, int]:
     """Return a leader's shares traded in a condition since then: towards `token`, and away from it.
 
-    Selling the other token goes this way too.
+    Selling the other token goes this way too. What moves without an order goes no way.
     """
     row = one(
         tx,
         "SELECT COALESCE(SUM(CASE WHEN (token = :token) = (side = 'BUY') THEN shares END), 0)"
         " AS this_way, COALESCE(SUM(shares), 0) AS both FROM leader_trade"
-        " WHERE wallet = :wallet AND condition = :condition AND traded_s >= :since",
+        " WHERE wallet = :wallet AND condition = :condition AND traded_s >= :since"
+        " AND kind = 'trade'",
         token=token,
         wallet=wallet,
         condition=condition,

@@ -838,4 +838,12 @@ MUTANTS = {
         "bot/detect/chain.py", "replace(d, at_s=now // MICRO) for d in told]", "d for d in told]",
         "tests/integration/test_chain_detection.py::test_a_log_without_a_time_is_of_when_it_was_told",
     ),
+    "pairs go no way": (
+        "bot/ledger/facts.py", "\n        \" AND kind = 'trade'\",", "\n        \"\",",
+        "tests/integration/test_index.py::test_pairs_are_no_trades_both_ways",
+    ),
+    "much is stored in parts": (
+        "bot/detect/intake.py", "AT_ONCE = 50", "AT_ONCE = 10_000",
+        "tests/integration/test_index.py::test_a_long_answer_is_stored_in_parts_and_its_cursor_with_the_last",
+    ),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from bot.detect.authority import PATIENCE_US, Authority
 from bot.detect.freshness import Freshness
 from bot.detect.intake import Intake
 from bot.detect.tail import Tail
-from bot.ledger import control, leaders
+from bot.ledger import control, facts, leaders
 from bot.ledger.markets import learn
 from bot.model.leader import LeaderFill
 from bot.model.market import Facts, Side
@@ -53,8 +53,8 @@ class Index:
 
     async def knows_market(self, number=0):
         market = self.r.market(number)
-        facts = Facts(market.condition, tuple(market.tokens), tuple(market.outcomes))
-        await self.r.ledger.transact(learn, facts, "gamma", as_of_us=now_us())
+        known = Facts(market.condition, tuple(market.tokens), tuple(market.outcomes))
+        await self.r.ledger.transact(learn, known, "gamma", as_of_us=now_us())
 
 
 @contextlib.asynccontextmanager
@@ -153,6 +153,19 @@ async def test_pairs_made_and_given_back_are_in_what_he_holds(tmp_path):
         kinds = {row["kind"] for row in i.r.query("SELECT kind FROM leader_trade")}
         assert kinds == {"trade", "split", "merge"}
         assert i.r.value("SELECT COUNT(*) FROM signal") == 1, "they are no trades"
+
+
+async def test_pairs_are_no_trades_both_ways(tmp_path):
+    async with index(tmp_path) as i:
+        market, wallet = i.r.market(), i.r.leader
+        await i.knows_market()
+        await i.trades(leader=0, usdc=100)
+        i.acts.do_pair(market=0, shares=5_000, leader=0)
+        await i.activity.poll(wallet)
+        bought = i.r.value("SELECT shares FROM leader_trade WHERE kind = 'trade'")
+        for token, ways in zip(market.tokens, ((bought, 0), (0, bought)), strict=True):
+            found = await i.r.ledger.look(facts.both_ways, wallet, market.condition, token, 0)
+            assert found == ways
 
 
 async def test_what_a_row_does_not_say_is_doubted(tmp_path):
