@@ -1,6 +1,6 @@
 """Law 7 for all that is stored together: what sights make of facts and holdings. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.ledger.facts import NewTrade, TradeRow
@@ -11,6 +11,8 @@ from bot.model.market import ConditionId, Side
 from bot.model.signal import REVERTED, Signal, SignalKind
 
 Pair = tuple[str, str]  #: (wallet, token)
+#: A match that is settled again is so within this.
+TWINS_S = 600
 _OTHER = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 
@@ -54,6 +56,7 @@ class Trade:
     changed: set[str] = field(default_factory=set)  #: sources whose total is news
     grown: Growth | None = None
     fell: int = 0  #: shares that were told of and are taken back
+    twin: "Trade | None" = None  #: what was told of before under another hash: it was this one
 
     def now(self) -> NewTrade:
         """Return it as it is stored."""
@@ -113,6 +116,7 @@ class Fold:
     stored: Mapping[totals.Group, TradeRow]
     holdings: Mapping[Pair, Holding]
     provisional: bool = False  #: what a stream alone has told of counts already
+    near: Sequence[LeaderFill] = ()  #: facts in `stored` that may be others' twins
     trades: dict[totals.Group, Trade] = field(default_factory=dict)  #: those with news
     moved: dict[Pair, Moved] = field(default_factory=dict)
 
@@ -144,6 +148,7 @@ class Fold:
             trade.by_source[sight.source] = sight.total
             trade.changed.add(sight.source)
         trade.target = totals.target(trade.by_source, state, provisional=self.provisional)
+        self._meet_twin(trade, state)
         more = totals.growth(trade.target, trade.emitted)
         fell = 0 if more else totals.shrinkage(trade.target, trade.emitted, state)
         after = self._move(sight, trade, (state, sight.block or trade.block), more or (-fell, 0))
@@ -157,9 +162,45 @@ class Fold:
         row = self.stored.get(sight.fill.group)
         if row is None:
             return Trade(sight.fill, sight.seen_us)
-        found = Trade(sight.fill, sight.seen_us, row.id, dict(row.totals), row.emitted, row.signals)
-        found.state, found.block = row.state, row.block
-        return found
+        return _stored(row, sight.fill, sight.seen_us)
+
+    def _meet_twin(self, trade: Trade, state: FactState) -> None:
+        """Count one fill once that is told under two hashes: a match that fails comes again under
+        another one, and its first is taken back much later.
+
+        While no block has it, it counts nothing beside its twin. Once a block has it, what was told
+        of a twin that is in none was it.
+        """
+        if trade.emitted != (0, 0) or trade.target == (0, 0):
+            return
+        if trade.fill.kind is not FactKind.TRADE:
+            return
+        for twin in self._twins(trade):
+            if state is FactState.PROVISIONAL:
+                trade.target = (0, 0)
+            elif twin.state is FactState.PROVISIONAL:
+                self.trades[twin.fill.group] = twin
+                trade.twin, trade.emitted, trade.grown = twin, twin.emitted, twin.grown
+                twin.emitted, twin.target, twin.grown = (0, 0), (0, 0), None
+            else:
+                continue  # both are in blocks: these are two
+            return
+
+    def _twins(self, trade: Trade) -> list[Trade]:
+        near = {fill.group: fill for fill in self.near}
+        known = [
+            self.trades.get(group) or _stored(self.stored[group], fill, trade.seen_us)
+            for group, fill in near.items()
+        ]
+        beside = [other for group, other in self.trades.items() if group not in near]
+        return [
+            other
+            for other in [*known, *beside]
+            if other.fill.group[0] != trade.fill.tx
+            and other.fill.group[1:] == trade.fill.group[1:]
+            and abs(other.fill.traded_s - trade.fill.traded_s) <= TWINS_S
+            and other.emitted[0] == trade.target[0]
+        ]
 
     def _grow(self, sight: Sight, trade: Trade, more: totals.Total, after: Holding) -> None:
         if trade.fill.kind is not FactKind.TRADE:
@@ -206,3 +247,9 @@ class Fold:
             asks, by, why = asks or earlier.asks, by + earlier.silently, why or earlier.why
         self.moved[pair] = Moved(fill.condition, after, sight.seen_us, asks, by, why)
         return after
+
+
+def _stored(row: TradeRow, fill: LeaderFill, seen_us: int) -> Trade:
+    found = Trade(fill, seen_us, row.id, dict(row.totals), row.emitted, row.signals)
+    found.state, found.block = row.state, row.block
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from cachetools import LRUCache
 
 from bot import failpoints
-from bot.detect.fold import Fold, Moved, Pair, Sight, Trade
+from bot.detect.fold import TWINS_S, Fold, Moved, Pair, Sight, Trade
 from bot.ledger import facts, intents, leaders, markets, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
@@ -206,7 +206,9 @@ def _store(tx: Tx, sights: Sequence[Sight], *, provisional: bool) -> list[Signal
     groups = list(dict.fromkeys(sight.fill.group for sight in sights))
     pairs: set[Pair] = {(sight.fill.wallet, sight.fill.token) for sight in sights}
     held = {pair: leaders.holding(tx, *pair) for pair in pairs}
-    found = Fold(facts.trades(tx, groups), held, provisional).take(sights)
+    near = facts.near(tx, [(sight.fill, sight.total) for sight in sights], TWINS_S)
+    stored = facts.trades(tx, list(dict.fromkeys([*groups, *(fill.group for fill in near)])))
+    found = Fold(stored, held, provisional, near).take(sights)
     trades = list(found.trades.values())
     ids = {trade.fill.group: trade.id for trade in trades if trade.id is not None}
     ids |= facts.add_trades(tx, [trade.now() for trade in trades if trade.id is None])
@@ -215,6 +217,9 @@ def _store(tx: Tx, sights: Sequence[Sight], *, provisional: bool) -> list[Signal
     for trade, news in told:
         if trade.id is not None:
             _restate(tx, trade.id, trade, news)
+    for trade in trades:
+        if trade.twin is not None and trade.twin.id is not None:
+            signals.hand_over(tx, trade.twin.id, ids[trade.fill.group])
     facts.store_totals(
         tx, [(ids[t.fill.group], name, t.by_source[name]) for t in trades for name in t.changed]
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.ledger import tally
@@ -188,6 +188,29 @@ def lingering(tx: Tx, block: int, limit: int) -> list[LeaderFill]:
         limit=limit,
     )
     return [_fill(row) for row in found]
+
+
+def near(tx: Tx, seen: Iterable[tuple[LeaderFill, Total]], within_s: int) -> list[LeaderFill]:
+    """Return what was told of trades that may be twins of some fills, each with its total so far:
+    as many shares of the same leader, token and way, in other transactions and at most so many
+    seconds before or after. Wallets are checksummed.
+    """
+    found = among(
+        tx,
+        "SELECT DISTINCT t.tx, t.wallet, t.token, t.side, t.condition, t.outcome, t.title,"
+        " t.traded_s, t.shares, t.usdc, t.kind FROM wanted JOIN leader_trade t"
+        " ON t.wallet = wanted.wallet AND t.condition = wanted.condition"
+        " AND t.traded_s BETWEEN wanted.at_s - wanted.within AND wanted.at_s + wanted.within"
+        " WHERE t.token = wanted.token AND t.side = wanted.side AND t.tx <> wanted.tx"
+        " AND t.emitted_shares = wanted.told",
+        "tx, wallet, condition, token, side, at_s, within, told",
+        [
+            (f.tx, f.wallet, f.condition, f.token, str(f.side), f.traded_s, within_s, shares)
+            for f, (shares, _) in seen
+            if f.kind is FactKind.TRADE and shares > 0
+        ],
+    )
+    return [replace(_fill(row), wallet=row["wallet"]) for row in found]
 
 
 def _fill(row: Mapping[str, Any]) -> LeaderFill:

@@ -44,6 +44,13 @@ def emit(tx: Tx, signal: Signal) -> bool:
     return bool(joined)
 
 
+def hand_over(tx: Tx, twin_id: int, trade_id: int) -> None:
+    """Let what was told of one trade be told of another: they are one."""
+    more = "UPDATE leader_trade SET signals = signals + (SELECT signals FROM leader_trade"
+    run(tx, f"{more} WHERE id = :twin) WHERE id = :id", twin=twin_id, id=trade_id)
+    run(tx, "UPDATE signal SET trade_id = :id WHERE trade_id = :twin", id=trade_id, twin=twin_id)
+
+
 def take_back(tx: Tx, trade_id: int, shares: int) -> None:
     """Let the undecided signal of a trade tell of so many shares less."""
     run(

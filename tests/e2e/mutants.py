@@ -790,6 +790,20 @@ MUTANTS = {
         "bot/detect/fold.py", "FINAL or sight.corrects\n", "FINAL or sight.state is FactState.FINAL\n",
         "tests/unit/test_fold.py::test_a_final_word_gives_way_to_its_own_correction_and_to_no_other",
     ),
+    "a fill told under two hashes counts once before a block has it": (
+        "bot/detect/fold.py", "                trade.target = (0, 0)\n", "                pass\n",
+        "tests/integration/test_stories_18_to_20.py"
+        "::test_story_20_one_fill_under_two_hashes_is_one",
+    ),
+    "what a block has was told of under another hash": (
+        "bot/detect/fold.py", "elif twin.state is FactState.PROVISIONAL:", "elif False:",
+        "tests/integration/test_stories_18_to_20.py"
+        "::test_story_20_one_fill_under_two_hashes_is_one",
+    ),
+    "twins that are both in blocks are two": (
+        "bot/detect/fold.py", "elif twin.state is FactState.PROVISIONAL:", "elif True:",
+        "tests/integration/test_stories_18_to_20.py::test_story_20_twins_that_are_both_mined_are_two",
+    ),
     "who has not seen a block reverts nothing in it": (
         "bot/model/totals.py", "before in (FactState.MINED, FactState.FINAL):", "before in ():",
         "tests/unit/test_fold.py::test_who_has_not_seen_its_block_reverts_nothing_that_is_in_one",

@@ -91,18 +91,52 @@ async def test_story_19_a_sale_that_did_not_happen_buys_nothing_and_the_cover_be
         await r.settled()
 
 
-async def test_story_20_one_fill_under_two_hashes_ends_as_one(tmp_path):
+async def test_story_20_one_fill_under_two_hashes_is_one(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        first = await r.sees(shares=100 * M)
+        await decided(r, 1)
+        await r.settled()
+        ours = held(r)
+        again = await r.sees(shares=100 * M, tx="0x" + "ab" * 32)
+        await proves(r, again, FactState.MINED, (100 * M, 51 * M))
+        assert r.value("SELECT shares FROM leader_position") == 100 * M
+        # What was decided on is the one that has a block; its twin tells of nothing any more.
+        copied = "SELECT t.tx FROM decision d JOIN signal s ON s.id = d.signal_id"
+        assert r.value(f"{copied} JOIN leader_trade t ON t.id = s.trade_id") == again.tx
+        await proves(r, first, FactState.REVERTED)
+        await proves(r, again, FactState.FINAL, (100 * M, 51 * M))
+        await r.settled()
+        assert r.reasons() == ["copied"]
+        assert r.value("SELECT shares FROM leader_position") == 100 * M
+        assert held(r) == ours > 0
+        r.assert_equal_to_exchange()
+
+
+async def test_story_20_twins_that_are_both_mined_are_two(tmp_path):
     async with rig(tmp_path) as r, r.working():
         first = await r.sees(shares=100 * M)
         await decided(r, 1)
         again = await r.sees(shares=100 * M, tx="0x" + "ab" * 32)
+        for fill, told in ((again, 1), (first, 2)):
+            await proves(r, fill, FactState.MINED, (100 * M, 51 * M))
+            await decided(r, told)
+        await r.settled()
+        assert r.value("SELECT shares FROM leader_position") == 200 * M
+        assert r.value("SELECT COUNT(DISTINCT trade_id) FROM signal") == 2
+
+
+async def test_story_20_of_two_hashes_that_were_both_acted_on_one_is_unwound(tmp_path):
+    async with rig(tmp_path) as r, r.working():
+        first = await r.sees(shares=100 * M)
+        await decided(r, 1)
+        again = await r.sees(shares=120 * M, tx="0x" + "ab" * 32)
         await decided(r, 2)
         await r.settled()
-        await proves(r, again, FactState.MINED, (100 * M, 51 * M))
+        await proves(r, again, FactState.MINED, (120 * M, 61 * M))
         await proves(r, first, FactState.REVERTED)
         await decided(r, 3)
         await r.settled()
-        assert r.value("SELECT shares FROM leader_position") == 100 * M
-        await proves(r, again, FactState.FINAL, (100 * M, 51 * M))
-        assert r.value("SELECT shares FROM leader_position") == 100 * M
+        assert r.value("SELECT shares FROM leader_position") == 120 * M
+        await proves(r, again, FactState.FINAL, (120 * M, 61 * M))
+        assert r.value("SELECT shares FROM leader_position") == 120 * M
         r.assert_equal_to_exchange()

@@ -36,12 +36,22 @@ class World:
     mined: dict = field(default_factory=dict)  #: block -> its facts
     otherwise: set = field(default_factory=set)  #: groups that another block had otherwise
     ghosts: list = field(default_factory=list)
+    fills: dict = field(default_factory=dict)  #: one of each group
+    twins: int = 0  #: facts that were told of before under another hash
 
     def take(self, sights: list[Sight]) -> None:
         """Store what a fold makes of sights, as the intake does."""
-        found = Fold(self.rows, self.held, self.provisional).take(sights)
+        near = [self.fills[group] for group, row in self.rows.items() if row.emitted[0]]
+        found = Fold(self.rows, self.held, self.provisional, near).take(sights)
+        told = {group: row.emitted[0] for group, row in self.rows.items()}
         for group, trade in found.trades.items():
-            before = self.rows.get(group)
+            twin = trade.twin and trade.twin.fill.group
+            if twin in told:  # what was told of the one is told of the other
+                self.told[group] += told[twin]
+                told[group], self.told[twin] = told.pop(twin), 0
+            self.twins += twin is not None
+        for group, trade in found.trades.items():
+            self.fills[group] = trade.fill
             signals = trade.signals + (trade.grown is not None)
             number = trade.id or len(self.rows) + 1
             stands = (dict(trade.by_source), trade.emitted, signals, trade.state, trade.block)
@@ -49,7 +59,7 @@ class World:
             if trade.fill.kind is FactKind.TRADE:
                 grown = trade.grown.shares if trade.grown else 0
                 self.told[group] += grown
-                fell = (before.emitted[0] if before else 0) + grown - trade.emitted[0]
+                fell = told.get(group, 0) + grown - trade.emitted[0]
                 if fell:
                     self.told[group] -= fell
                     assert found.moved[trade.fill.wallet, trade.fill.token].asks
@@ -239,8 +249,10 @@ def played(seed: int) -> World:
 
 @pytest.mark.parametrize("part", range(4))
 def test_facts_holdings_and_signals_end_exact(part):
+    twins = 0
     for seed in range(part, TRIALS, 4):
         world = played(seed)
+        twins += world.twins
         facts = [f for facts in world.mined.values() for f in facts]
         truth = {group: total for group, (_, total) in totals.snapshot(facts).items()}
         believed = {group: row.emitted for group, row in world.rows.items() if row.emitted[0]}
@@ -254,3 +266,4 @@ def test_facts_holdings_and_signals_end_exact(part):
         for pair in {(f.wallet, f.token) for f in facts}:
             found = world.held[pair].shares
             assert found == world.truth(pair, last), f"seed {seed}: {pair}"
+    assert twins, "no trade was told of under two hashes"
