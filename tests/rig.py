@@ -16,7 +16,7 @@ from bot.config.schema import Settings
 from bot.detect.intake import Intake
 from bot.execution.assemble import Execution, assemble
 from bot.execution.learned import Learned, informed
-from bot.ledger import account, control, leaders, signals
+from bot.ledger import account, control, roster, signals
 from bot.ledger.db import Ledger
 from bot.ledger.files import migrate
 from bot.model.control import ControlMode
@@ -215,7 +215,7 @@ async def rig(tmp_path: Path, plan: Plan | None = None, **sections) -> AsyncIter
                 cash = await clob.collateral()
                 await ledger.transact(account.open_account, signer.maker, cash, now_us=now_us())
                 wallets = [(leader.wallet, "") for leader in settings.leaders]
-                await ledger.transact(leaders.follow, wallets, now_s=int(time.time()) - 3600)
+                await ledger.transact(roster.follow, wallets, now_s=int(time.time()) - 3600)
                 found.intake = Intake(
                     ledger,
                     lambda s: found.execution and found.execution.loop.ring(s.purchase),

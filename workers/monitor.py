@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from bot.detect.assemble import Outside, Tells, Watch
-from bot.ledger import leaders
+from bot.ledger import roster
 from bot.model.units import MICRO
 from bot.queue import Sender, SignalSeen, Warm
 from bot.runtime import Boot, now_us, run, until_stopped
@@ -15,7 +15,8 @@ async def monitor(boot: Boot) -> None:
     """Watch every leader through every source until stopped."""
     settings = boot.settings
     wallets = [(leader.wallet, leader.label) for leader in settings.leaders]
-    await boot.ledger.transact(leaders.follow, wallets, now_s=now_us() // MICRO)
+    while not await boot.ledger.transact(roster.follow, wallets, now_s=now_us() // MICRO):
+        continue
     sender, outside = Sender(boot.home.socket("executor")), Outside.of(settings)
     tells = Tells(
         lambda signal: sender.put(SignalSeen(signal.id, signal.purchase)),

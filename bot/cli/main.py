@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot import __version__
-from bot.cli import drill, maintain, observe, positions, proof, run, setup, sources
+from bot.cli import drill, leaders, maintain, observe, positions, proof, run, setup, sources
 from bot.cli.output import INTERRUPTED, Cli, emit, fail
 from bot.config.home import find_config, find_home
 from bot.errors import BotError, ConfigError, UsageError
@@ -65,7 +65,7 @@ def version(context: typer.Context) -> None:
         print(f"copybot {__version__}")
 
 
-for verbs in (run, observe, sources, positions, setup, maintain, proof, drill):
+for verbs in (run, observe, sources, leaders, positions, setup, maintain, proof, drill):
     verbs.register(app)
 
 

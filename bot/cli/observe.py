@@ -293,12 +293,12 @@ def leaders(context: typer.Context, full: Full = False) -> None:
     rows = _read(context, lambda found: lists.leaders(found))
     if not _json(context, "leaders", rows):
         table(
-            ("LEADER", "WALLET", "ACTIVE", "TRADES", "COPIED", "STAKE USDC", "REALISED"),
+            ("LEADER", "WALLET", "FOLLOWED", "TRADES", "COPIED", "STAKE USDC", "REALISED"),
             [
                 (
                     r["label"] or "–",
                     short(r["leader"], full),
-                    ("no", "yes", "leaving")[r["active"]],
+                    _followed(r),
                     str(r["trades"]),
                     str(r["copied"]),
                     money(r["stake_usdc_micros"]),
@@ -308,6 +308,10 @@ def leaders(context: typer.Context, full: Full = False) -> None:
             ],
             right=("TRADES", "COPIED", "STAKE USDC", "REALISED"),
         )
+
+
+def _followed(row: dict[str, Any]) -> str:
+    return "muted" if row["muted"] else ("no", "yes", "leaving")[row["active"]]
 
 
 def why(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bot import report
+from bot.cli.leaders import known
 from bot.cli.observe import Count, Full
 from bot.cli.output import Cli, cli, emit, short, table
 from bot.cli.where import ledger_path
@@ -163,19 +164,7 @@ def _is_owned(row: dict[str, Any]) -> str | None:
 def _owner(named: str, leaders: list[dict[str, Any]]) -> Portfolio:
     if named == MANUAL:
         return MANUAL
-    asked = named.removeprefix("mirror/").lower()
-    found = [
-        r["leader"]
-        for r in leaders
-        if r["label"].lower() == asked
-        or (len(asked) >= _LEAST and r["leader"].lower().startswith(asked))
-    ]
-    if len(found) != 1:
-        raise UsageError(
-            f"portfolio: expected manual, or one leader's wallet or label, found {named[:60]!a}"
-            f" ({len(found)} leaders); botctl leaders lists them"
-        )
-    return mirror(found[0])
+    return mirror(known(named.removeprefix("mirror/"), leaders, "portfolio: expected manual, or"))
 
 
 def _chosen(

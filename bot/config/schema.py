@@ -5,6 +5,7 @@ them. Nothing secret lives here, only where a secret may be found.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -238,7 +239,7 @@ class Settings(BaseSettings):
     venue: VenueSettings = VenueSettings()
     account: AccountSettings = AccountSettings()
     leaders: tuple[LeaderSettings, ...] = Field(
-        (), max_length=1000, description="wallets to follow"
+        (), max_length=10_000, description="wallets to follow"
     )
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
@@ -269,8 +270,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "account.key_file and account.aws_secret_id contradict each other: set one"
             )
-        wallets = [leader.wallet for leader in self.leaders]
-        if twice := {w for w in wallets if wallets.count(w) > 1}:
+        wallets = Counter(leader.wallet for leader in self.leaders)
+        if twice := [wallet for wallet, n in wallets.items() if n > 1]:
             raise ValueError(f"leaders: {min(twice)} is listed twice")
         if self.mode == "demo" and not self.venue.clob_url.startswith("http://"):
             raise ValueError(
@@ -294,9 +295,13 @@ class Settings(BaseSettings):
         """Return six hex digits that change whenever any value changes."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
 
-    def followed(self, wallet: str) -> StrategySettings | None:
-        """Return the strategy settings for a leader, or None if the wallet is not followed."""
-        return self._by_leader.get(wallet)
+    def lists(self, wallet: str) -> bool:
+        """Return whether a wallet is one of `leaders`."""
+        return wallet in self._by_leader
+
+    def strategy_for(self, wallet: str | None) -> StrategySettings:
+        """Return the strategy settings for a leader, or those of everybody."""
+        return self._by_leader.get(wallet or "", self.strategy)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some values replaced, which looks its leaders up anew."""

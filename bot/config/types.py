@@ -5,19 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from bot.model.address import checksummed, is_address
+from bot.model.address import wallet
 from bot.model.units import MICRO, parse_micros
-
-
-def _wallet(text: str) -> str:
-    if not is_address(text):
-        raise ValueError("expected an address of 0x and 40 hex digits")
-    if int(text, 16) == 0:
-        raise ValueError("expected a wallet, found the zero address")
-    right, digits = checksummed(text), text[2:]
-    if text != right and digits not in (digits.lower(), digits.upper()):
-        raise ValueError(f"checksum is wrong; the checksummed form is {right}")
-    return right
 
 
 def _url(*secure: str) -> AfterValidator:
@@ -34,7 +23,7 @@ def _url(*secure: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Address = Annotated[str, AfterValidator(_wallet)]
+Address = Annotated[str, AfterValidator(wallet)]
 HttpUrl = Annotated[str, _url("https")]
 WsUrl = Annotated[str, _url("wss")]
 

@@ -16,7 +16,7 @@ from bot.config.schema import DetectSettings
 from bot.detect.heat import Heat
 from bot.detect.intake import Intake, Observation
 from bot.errors import Unavailable
-from bot.ledger import leaders, markets
+from bot.ledger import leaders, markets, roster
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
 from bot.model.leader import FactKind, LeaderFill, Wallet
@@ -66,8 +66,7 @@ class Activity:
 
     async def run(self, wallets: list[Wallet]) -> None:
         """Poll all wallets until cancelled, each at its own moment."""
-        now_s = self._clock_s()
-        self._heat.watch([(wallet, now_s) for wallet in wallets], now_s)
+        self.watch(wallets)
         slots = asyncio.Semaphore(CONCURRENCY)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -76,6 +75,11 @@ class Activity:
                     await self._sleep(min(self._heat.wait_s(self._clock_s()), IDLE_S))
                 task = group.create_task(self._visit(wallet), name="activity.poll")
                 task.add_done_callback(lambda _: slots.release())
+
+    def watch(self, wallets: Sequence[Wallet]) -> None:
+        """Poll exactly these from now on; who is new is taken for somebody who has just traded."""
+        now_s = self._clock_s()
+        self._heat.watch([(wallet, now_s) for wallet in wallets], now_s)
 
     def active(self, wallet: Wallet, traded_s: int) -> None:
         """Note that somebody saw a leader trade: he is asked about soon."""
@@ -104,7 +108,7 @@ class Activity:
         """Read one leader's activity since the last answer, less the overlap, and store it."""
 
         def read(tx: Tx) -> tuple[int | None, int | None, bool]:
-            start = leaders.watch_start(tx, wallet)
+            start = roster.watch_start(tx, wallet)
             return leaders.cursor(tx, SOURCE, wallet), start, leaders.outdated(tx, wallet)
 
         cursor, start, outdated = await self._ledger.look(read)

@@ -1,7 +1,7 @@
 """The one wiring of all that watches leaders: the worker uses it, and tests."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from bot.detect.intake import Intake
 from bot.detect.life import MarketLife
 from bot.detect.live import Live
 from bot.detect.reader import CHUNK, ChainReader, Provider
+from bot.detect.roster import Roster
 from bot.detect.rtds import Rtds
 from bot.detect.tail import Tail
 from bot.ledger import markets
@@ -126,6 +127,7 @@ class Watch:
             totals.CHAIN: detect.chain, STREAM: detect.rtds, totals.INDEX: detect.data_api,
         }  # fmt: skip
         self.health = Health(ledger, now_us, watched)
+        self.roster = Roster(ledger, self.intake, self._watch)
 
     def _wire_chain(self, ledger: Ledger, outside: Outside) -> None:
         venue, intake = self._settings.venue, self.intake
@@ -211,17 +213,21 @@ class Watch:
             return self._now()
         return max(self._index_heard_us() or 0, self.chain.answered_us or 0) or None
 
+    async def _watch(self, wallets: Sequence[Wallet]) -> None:
+        """Watch others from now on. Chain, stream and tail ask the intake whom it knows."""
+        self.activity.watch(wallets)
+        for live in self.live:
+            await live.stream.reconnect()
+
     async def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Read whom we follow, and return all that is to be run until stopped."""
         followed, detect = await self.intake.load(), self._settings.detect
         await self.health.load()
-        tasks = [self.life.run()]
+        tasks = [self.life.run(), self.roster.run()]
         if detect.catalogue != "off":
             tasks += [self.catalogue.run(followed), self.listings.run()]
         if detect.rtds:
             tasks.append(self.rtds.run())
-        if not followed:
-            return tasks
         if detect.chain:
             tasks += [self.chain.run(), self.balances.run(), *(live.run() for live in self.live)]
         if detect.data_api:

@@ -11,8 +11,8 @@ from bot.model.market import ConditionId, Side
 from bot.model.signal import REVERTED, Signal, SignalKind
 
 Pair = tuple[str, str]  #: (wallet, token)
-#: A match that is settled again is so within this.
-TWINS_S = 600
+#: A match that is settled again is told again within this.
+TWINS_S = 120
 _OTHER = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 

@@ -7,7 +7,7 @@ from cachetools import LRUCache
 
 from bot import failpoints
 from bot.detect.fold import TWINS_S, Fold, Moved, Pair, Sight, Trade
-from bot.ledger import facts, intents, leaders, markets, signals
+from bot.ledger import facts, intents, leaders, markets, roster, signals
 from bot.ledger.db import Ledger, Tx
 from bot.model import totals
 from bot.model.intent import mirror
@@ -66,7 +66,7 @@ class Intake:
 
     async def load(self) -> list[Wallet]:
         """Read whom we follow from the ledger and return the wallets."""
-        starts = await self._ledger.look(leaders.watch_starts)
+        starts = await self._ledger.look(roster.watch_starts)
         self._watched = {wallet.lower(): (wallet, start) for wallet, start in starts.items()}
         return list(starts)
 

@@ -23,6 +23,7 @@ from bot.ledger import (
     leaders,
     orders,
     positions,
+    roster,
     signals,
 )
 from bot.ledger.db import Ledger, Tx
@@ -31,6 +32,7 @@ from bot.model.amounts import market_amounts
 from bot.model.burst import Burst, joined
 from bot.model.decision import Numbers, Proposal, Skip, SkipReason, View
 from bot.model.intent import Cover, IntentKind, IntentState, leader_of
+from bot.model.leader import Word
 from bot.model.market import Book, Market, Side
 from bot.model.order import Order, OrderKind
 from bot.model.signal import Purchase, Signal
@@ -43,7 +45,7 @@ logger = structlog.get_logger(__name__)
 #: Whether a leader trades both sides is told by so many seconds before his trade.
 LATELY_S = 600
 #: A purchase that is too old to follow, or nobody's, is no part of a burst.
-_NO_PART = frozenset({SkipReason.STALE, SkipReason.NOT_FOLLOWED})
+_NO_PART = frozenset({SkipReason.STALE, SkipReason.NOT_FOLLOWED, SkipReason.MUTED})
 
 
 class Later(Enum):
@@ -107,13 +109,13 @@ class Decider:
 
     async def _see(self, purchase: Purchase) -> Seen | None:
         wallet = leader_of(purchase.portfolio)
-        settings = self.settings.followed(wallet) if wallet else None
+        settings = self.settings.strategy_for(wallet)
         market = await look.at(
             self.data,
             purchase.condition,
             purchase.token,
             max_age_us=self.settings.strategy.book_max_age_s * MICRO,
-            needs_book=settings is None or settings.book == "required",
+            needs_book=settings.book == "required",
         )
         if market is None or purchase.token not in market.tokens:
             return None
@@ -135,9 +137,9 @@ class Decider:
 
     async def give_up(self, signal: Signal) -> bool:
         """Skip an entry that went stale while the exchange was away; return if it is decided."""
-        settings = self.settings.followed(signal.wallet)
+        settings = self.settings.strategy_for(signal.wallet)
         age_s = self.now_us() // MICRO - signal.traded_s
-        if settings is not None and age_s <= settings.max_signal_age_s:
+        if age_s <= settings.max_signal_age_s:
             return False
 
         def skip(tx: Tx) -> None:
@@ -219,9 +221,11 @@ class Decider:
     def _evaluate(
         self, tx: Tx, signal: Signal, seen: Seen, held: Held, burst: Burst
     ) -> Proposal | Skip:
-        settings, now = self.settings.followed(signal.wallet), self.now_us()
-        if settings is None:
-            return Skip(SkipReason.NOT_FOLLOWED, {})
+        settings, now = self.settings.strategy_for(signal.wallet), self.now_us()
+        listed = self.settings.lists(signal.wallet)
+        if (word := roster.stands(tx, signal.wallet, listed=listed)) is not Word.FOLLOW:
+            muted = word is Word.MUTE
+            return Skip(SkipReason.MUTED if muted else SkipReason.NOT_FOLLOWED, {})
         if signal.group_shares <= 0:
             return Skip(SkipReason.REVERTED, {"tx": signal.tx})
         # Said before anything else: whoever closed a position asks why nothing is bought.
@@ -262,7 +266,7 @@ class Decider:
             # What it has not got yet is a part of what is wanted now.
             why = "a newer trade of his"
             intents.finish(tx, standing, IntentState.WITHDRAWN, now_us=now, why=why)
-        settings = self.settings.followed(signal.wallet) or self.settings.strategy
+        settings = self.settings.strategy_for(signal.wallet)
         intent = intents.add(
             tx,
             IntentKind.ENTRY,

@@ -181,8 +181,7 @@ class Driver:
             return None
 
     def _strategy(self, intent: Intent) -> StrategySettings:
-        wallet = leader_of(intent.portfolio)
-        return (self.settings.followed(wallet) if wallet else None) or self.settings.strategy
+        return self.settings.strategy_for(leader_of(intent.portfolio))
 
     async def unrest(self) -> None:
         """Ask for the cancel of what rests and should not any more: stale, renewed, or halted."""

@@ -13,11 +13,12 @@ from bot.config.schema import Settings
 from bot.errors import Unavailable
 from bot.execution import allow, look
 from bot.execution.attempt import Birth, Terms, bear
-from bot.ledger import control, intents, positions
+from bot.ledger import control, intents, positions, roster
 from bot.ledger.db import Ledger, Tx
 from bot.model.amounts import CENT, floor_to_tick
 from bot.model.decision import Proposal
 from bot.model.intent import Intent, IntentKind, IntentState, leader_of
+from bot.model.leader import Wallet, Word
 from bot.model.market import Book, Market, Side
 from bot.model.order import Order, OrderKind
 from bot.model.units import MICRO, printable
@@ -99,24 +100,27 @@ class Enterer:
             intents.finish(tx, intent, IntentState.EXPIRED, now_us=now, why=found)
         return None
 
+    def _stands(self, tx: Tx, wallet: Wallet) -> Word:
+        return roster.stands(tx, wallet, listed=self.settings.lists(wallet))
+
     def _wanted(
         self, tx: Tx, intent: Intent, rest: int, seen: _Seen, now: int
     ) -> Proposal | str | None:
         """Return what to buy now; why nothing more is bought; or None: it waits, and says so."""
         attempts, spent = intents.bought(tx, intent)
         wallet = leader_of(intent.portfolio)
-        strategy = self.settings.followed(wallet) if wallet else None
         left = intent.budget - spent
         if now >= (intent.deadline_us or 0) or attempts >= intents.ENTRY_ATTEMPTS:
             return "its time is over"
-        if strategy is None:
-            return "not followed any more"
+        if wallet is None or self._stands(tx, wallet) is not Word.FOLLOW:
+            return "not followed any more, or muted"
         if left < MIN_BUY_USDC:
             return "less than a dollar of its budget is left"
         waits = self._waits(tx, intent, seen, now)
         if waits is None and seen.market is not None:
             limit = floor_to_tick(intent.price or 0, seen.market.tick)
-            found = walk(seen.book, limit, rest, left, strategy.max_depth_ratio)
+            depth = self.settings.strategy_for(wallet).max_depth_ratio
+            found = walk(seen.book, limit, rest, left, depth)
             if found.usdc >= MIN_BUY_USDC and limit <= (intent.price or 0):
                 return Proposal(intent.token, limit, found.shares, found.usdc, {})
             waits = "an ask inside its limit"

@@ -132,7 +132,7 @@ class Leaver:
         or it follows nobody since.
         """
         portfolio = signal.portfolio
-        settings = self.settings.followed(signal.wallet) or self.settings.strategy
+        settings = self.settings.strategy_for(signal.wallet)
         before = covers.get(tx, portfolio, token)
         fell = before is not None and exposure < before.leader
         if signal.note == REVERTED and fell and settings.on_revert == "keep":
@@ -146,7 +146,7 @@ class Leaver:
         return SkipReason.ORPHAN if positions.is_orphan(tx, portfolio, token) else None
 
     def _gone_below(self, wallet: str) -> int:
-        return (self.settings.followed(wallet) or self.settings.strategy).full_exit_below_ratio
+        return self.settings.strategy_for(wallet).full_exit_below_ratio
 
     def _exit_at(
         self,
@@ -290,7 +290,7 @@ def raised(tx: Tx, signal: Signal, settings: Settings, token: TokenId) -> tuple[
         return None
     exposure = leaders.exposure(tx, signal.wallet, signal.condition, token)
     peak = leaders.holding(tx, signal.wallet, token).peak
-    ratio = (settings.followed(signal.wallet) or settings.strategy).full_exit_below_ratio
+    ratio = settings.strategy_for(signal.wallet).full_exit_below_ratio
     target = exit_target(covers.get(tx, portfolio, token), exposure, peak, ratio)
     return (standing, target) if target > standing.target else None
 

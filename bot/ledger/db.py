@@ -27,7 +27,7 @@ Tx = sqlite3.Connection  #: a connection with an open transaction, on its own th
 T = TypeVar("T")
 P = ParamSpec("P")
 #: The one revision this code understands; a test holds it against the newest migration.
-SCHEMA = "0009"
+SCHEMA = "0010"
 #: The WAL-reset bug (see bot/__init__.py) was fixed in this version.
 SAFE_SQLITE = (3, 51, 3)
 #: A transaction takes no further item once it has written so many rows: beside batches of 2,000

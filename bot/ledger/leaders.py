@@ -1,56 +1,12 @@
-"""Leaders: whom we follow, how far each source has been read, and what they hold."""
+"""Leaders: how far each source has been read, and what they hold."""
 
 import json
-from collections.abc import Sequence
 
-from bot.ledger.db import Tx, insert, one, rows, run, scalar, upsert
-from bot.ledger.orders import FLYING
+from bot.ledger.db import Tx, one, rows, scalar, upsert
 from bot.model.amounts import CENT
 from bot.model.intent import leader_of
 from bot.model.leader import Holding, Wallet
 from bot.model.market import ConditionId, TokenId
-
-
-def follow(tx: Tx, leaders: Sequence[tuple[str, str]], *, now_s: int) -> None:
-    """Make `leaders` (wallet, label) the followed ones. A known leader keeps its watch start.
-
-    One who is not followed any more is watched (`active` = 2, leaving) until we hold nothing of
-    him.
-    """
-    run(
-        tx,
-        "UPDATE leader SET active = CASE WHEN EXISTS (SELECT 1 FROM position p"
-        f" WHERE p.portfolio = 'mirror/' || leader.wallet AND p.shares >= {CENT})"
-        " OR EXISTS (SELECT 1 FROM orders o WHERE o.portfolio = 'mirror/' || leader.wallet"
-        f" AND o.{FLYING})"
-        " THEN 2 ELSE 0 END",
-    )
-    for wallet, label in leaders:
-        insert(
-            tx,
-            "leader",
-            {"wallet": wallet, "label": label, "watch_start_s": now_s, "active": 1},
-            ignore=True,
-        )
-        run(
-            tx,
-            "UPDATE leader SET active = 1, label = :label WHERE wallet = :wallet",
-            wallet=wallet,
-            label=label,
-        )
-
-
-def watch_starts(tx: Tx) -> dict[Wallet, int]:
-    """Return for each watched leader the second from which its trades count."""
-    found = rows(tx, "SELECT wallet, watch_start_s FROM leader WHERE active > 0")
-    return {Wallet(row["wallet"]): row["watch_start_s"] for row in found}
-
-
-def watch_start(tx: Tx, wallet: str) -> int | None:
-    """Return the second from which a leader's trades count; None if nobody watches him."""
-    sql = "SELECT watch_start_s FROM leader WHERE wallet = :wallet AND active > 0"
-    found = scalar(tx, sql, wallet=wallet)
-    return None if found is None else int(found)
 
 
 def cursor(tx: Tx, source: str, wallet: str) -> int | None:

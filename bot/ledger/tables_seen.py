@@ -14,7 +14,11 @@ from bot.ledger.columns import text as _text
 
 
 class Leader(SQLModel, table=True):
-    """A followed wallet and since when its trades count."""
+    """A wallet that is watched and since when its trades count.
+
+    `active`: 1 followed, 2 leaving, 0 not watched. `listed` in the configuration, unless the
+    operator has `said` otherwise.
+    """
 
     __tablename__ = "leader"
     __table_args__ = STRICT
@@ -22,6 +26,9 @@ class Leader(SQLModel, table=True):
     label: str = _text()
     watch_start_s: int = _int()
     active: int = _int(sa_column_kwargs={"server_default": text("1")})
+    listed: int = _int(sa_column_kwargs={"server_default": text("1")})
+    said: str | None = _text(default=None)
+    muted: int = _int(sa_column_kwargs={"server_default": text("0")})
 
 
 class Cursor(SQLModel, table=True):

@@ -24,3 +24,15 @@ def checksummed(address: str) -> str:
     return "0x" + "".join(
         digit.upper() if mark >= "8" else digit for digit, mark in zip(digits, marks, strict=False)
     )
+
+
+def wallet(text: str) -> str:
+    """Return an address that somebody has typed, checksummed. Raises ValueError with the fix."""
+    if not is_address(text):
+        raise ValueError("expected an address of 0x and 40 hex digits")
+    if int(text, 16) == 0:
+        raise ValueError("expected a wallet, found the zero address")
+    right, digits = checksummed(text), text[2:]
+    if text != right and digits not in (digits.lower(), digits.upper()):
+        raise ValueError(f"checksum is wrong; the checksummed form is {right}")
+    return right

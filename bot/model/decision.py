@@ -17,6 +17,7 @@ class SkipReason(StrEnum):
     HALTED = "halted"
     PAUSED = "paused"
     NOT_FOLLOWED = "not_followed"
+    MUTED = "muted"
     REVERTED = "reverted"
     ORPHAN = "orphan"
     STALE = "stale"

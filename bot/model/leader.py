@@ -9,6 +9,14 @@ from bot.model.market import ConditionId, Side, TokenId
 Wallet = NewType("Wallet", str)  #: EIP-55 checksummed address
 
 
+class Word(StrEnum):
+    """What holds for a leader: by the configuration, or because an operator has said so."""
+
+    FOLLOW = "follow"
+    UNFOLLOW = "unfollow"  #: no entries, and watched until we hold nothing of him
+    MUTE = "mute"  #: no entries, and watched
+
+
 class FactKind(StrEnum):
     """What a wallet did. All but a trade move shares without an order."""
 

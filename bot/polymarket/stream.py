@@ -75,6 +75,11 @@ class Stream:
             except WebSocketException:
                 logger.debug("stream.closing", url=self.url)
 
+    async def reconnect(self) -> None:
+        """Connect anew: what is subscribed to has changed."""
+        if self._socket is not None:
+            await self._socket.close()
+
     async def _live(
         self, socket: ClientConnection, on_frame: Callable[[str], Awaitable[None]]
     ) -> None:

@@ -133,7 +133,7 @@ def leaders(found: Report) -> list[dict[str, Any]]:
     """Return each leader with what following it has brought."""
     counted = "(SELECT COALESCE(SUM(n), 0) FROM tally WHERE kind = '{0}' AND key = {1})"
     rows = found.rows(
-        "SELECT l.wallet AS leader, l.label, l.active,"
+        "SELECT l.wallet AS leader, l.label, l.active, l.muted, l.listed,"
         " l.watch_start_s * 1000000 AS watched_since_us,"
         f" {counted.format(SEEN, 'l.wallet')} AS trades,"
         f" {counted.format(COPIED, 'l.wallet')} AS copied, 0 AS stake_usdc_micros,"

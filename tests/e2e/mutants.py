@@ -142,7 +142,7 @@ MUTANTS = {
         "tests/integration/test_stories_1_to_14.py::test_story_8_a_hanging_market_delays_no_other_exit",
     ),
     "who is followed no more is followed out": (
-        "bot/ledger/leaders.py", '" THEN 2 ELSE 0 END"', '" THEN 0 ELSE 0 END"',
+        "bot/ledger/roster.py", "WHEN {_HELD} THEN 2", "WHEN {_HELD} THEN 0",
         "tests/integration/test_stories_1_to_14.py::test_story_7_who_is_removed_is_followed_out",
     ),
     "what has settled is sold": (
@@ -189,8 +189,8 @@ MUTANTS = {
         "tests/unit/test_leave.py",
     ),
     "an increase that is passed over sets the cover anew": (
-        "bot/execution/leave.py", "    covers.store(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
-        "    pass",
+        "bot/execution/leave.py", "            return\n    covers.store(tx, portfolio, token, Cover(ours, exposure), now_us=now_us)",
+        "            return\n    pass",
         "tests/integration/test_stories_1_to_14.py::test_story_3_an_increase_that_we_skip_sets_the_cover_anew",
     ),
     "an ended entry sets the cover anew": (
@@ -838,7 +838,7 @@ MUTANTS = {
     ),
     "an error in HTTP 400 is an answer": (
         "bot/polymarket/rpc.py", "answer = _refusal(reply) or accepted(", "answer = accepted(",
-        "tests/integration/test_chain_source.py",
+        "tests/integration/test_chain_source.py::test_a_provider_that_takes_little_is_asked_for_little",
     ),
     "who tells no balances leaves it to others": (
         "bot/detect/balances.py", "            if other is first:\n                continue\n            try:\n", "            if other is first:\n                continue\n            if True:\n                return set()\n            try:\n",
@@ -859,5 +859,17 @@ MUTANTS = {
     "much is stored in parts": (
         "bot/detect/intake.py", "AT_ONCE = 50", "AT_ONCE = 10_000",
         "tests/integration/test_index.py::test_a_long_answer_is_stored_in_parts_and_its_cursor_with_the_last",
+    ),
+    "the operator's word goes before the configuration": (
+        "bot/ledger/roster.py", "said = 'follow' OR said IS NULL AND listed = 1", "listed = 1",
+        "tests/integration/test_roster.py::test_what_an_operator_has_said_outlives_a_restart",
+    ),
+    "who is muted gives no entry": (
+        "bot/ledger/roster.py", "Word.MUTE if row", "Word.FOLLOW if row",
+        "tests/integration/test_roster.py::test_who_is_muted_is_watched_and_followed_out",
+    ),
+    "who is followed from now on is watched from now on": (
+        "bot/detect/roster.py", "        wallets = await self._intake.load()\n", "        wallets = self._intake.wallets()\n",
+        "tests/integration/test_roster.py::test_who_is_new_is_followed_without_a_restart",
     ),
 }  # fmt: skip

@@ -122,12 +122,32 @@ def test_a_running_bot_is_seen_steered_and_stopped(bot):
     assert steps[0] == "seen" and {"queued", "copied", "signed", "posted"} <= set(steps)
     assert "copied" in botctl("why", copied["tx"][:20], *bot).stdout
 
+    leaders_come_and_go(bot)
     secrets_are_nowhere(bot[1])
 
     stopped = botctl("down", *bot)
     assert stopped.returncode == 0, stopped.stderr
     assert botctl("down", *bot).returncode == 4
     readable_when_dead(bot)
+
+
+def leaders_come_and_go(bot) -> None:
+    followed = answer(botctl("status", "--json", *bot))["following"]
+    wrong = botctl("follow", "0x" + "zz" * 20, *bot)
+    assert wrong.returncode == 2 and "40 hex digits" in wrong.stderr
+    unknown = botctl("mute", "nobody", *bot)
+    assert unknown.returncode == 2 and "botctl leaders" in unknown.stderr
+    said = botctl("follow", "0x" + "12" * 20, "--label", "new one", *bot)
+    assert said.returncode == 0 and "new one: followed" in said.stdout, said.stderr
+    assert botctl("mute", "leader 1", *bot).returncode == 0
+
+    def following(number: int) -> bool:
+        return answer(botctl("status", "--json", *bot))["following"] == number
+
+    until(lambda: following(followed + 1), "it is followed without a restart")
+    assert "muted" in botctl("leaders", *bot).stdout
+    assert botctl("unfollow", "new one", *bot).returncode == 0
+    until(lambda: following(followed), "and no more")
 
 
 def secrets_are_nowhere(home: Path) -> None:

@@ -14,7 +14,7 @@ from bot import failpoints
 from bot.config.schema import DetectSettings
 from bot.detect.activity import Activity
 from bot.detect.balances import Balances
-from bot.detect.fold import Sight
+from bot.detect.fold import TWINS_S, Sight
 from bot.detect.holdings import Holdings
 from bot.detect.rtds import MOST, Rtds
 from bot.errors import Unavailable
@@ -247,7 +247,11 @@ async def test_more_than_a_statement_takes_is_stored_whole_and_counted_by_day(tm
     less, whole = (30 * M, 15 * M), (31 * M, 15_500_000)
     async with rig(tmp_path) as r:
         first = await r.sees(shares=whole[0], price=500_000)
-        fills = [dataclasses.replace(first, tx=f"0x{n:064x}") for n in range(100, 100 + number)]
+        # Each at its own time: what is told twice at one time may be one fill.
+        fills = [
+            dataclasses.replace(first, tx=f"0x{n:064x}", traded_s=first.traded_s + n * TWINS_S * 2)
+            for n in range(100, 100 + number)
+        ]
         seen = [Sight("rtds:1:x", fill, less, now_us()) for fill in fills]
         seen[0] = dataclasses.replace(seen[0], seen_us=seen[0].seen_us + day_us)
         assert await r.intake.take(seen) == number

@@ -41,9 +41,9 @@ async def test_a_row_that_is_told_otherwise_is_the_same_row(tmp_path):
     async with rig(tmp_path, FAST) as r, watching(r, data=False):
         show(r, size=10)
         show(r, size=10, title="Another title", timestamp=int(time.time()) + 1)
-        show(r, size=10, transactionHash="0x" + "e" * 64)
+        show(r, size=11, transactionHash="0x" + "e" * 64)
         await until(lambda: len(totals(r)) == 2, "what came after it")
-        assert set(totals(r).values()) == {10 * M}
+        assert set(totals(r).values()) == {10 * M, 11 * M}
 
 
 async def test_connections_of_a_stream_are_not_added_up(tmp_path):

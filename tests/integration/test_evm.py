@@ -12,7 +12,7 @@ from bot.detect.chain import ChainSource
 from bot.detect.intake import Intake
 from bot.detect.live import Live
 from bot.detect.reader import CHUNK, ChainReader, Provider
-from bot.ledger import leaders
+from bot.ledger import roster
 from bot.ledger.db import Ledger
 from bot.ledger.files import migrate
 from bot.ledger.markets import learn
@@ -124,7 +124,7 @@ async def world(tmp_path, *others):
             urls = [await stack.enter_async_context(other(n)) for other in others] or [n.url]
             ledger = await stack.enter_async_context(Ledger(path).open())
             followed = [(LEADER, ""), (OTHER, "")]
-            await ledger.transact(leaders.follow, followed, now_s=0)
+            await ledger.transact(roster.follow, followed, now_s=0)
             facts = Facts(CONDITION, (YES, NO), ("Yes", "No"))
             await ledger.transact(learn, facts, "gamma", as_of_us=now_us())
             found = World(n, ledger, path, urls)

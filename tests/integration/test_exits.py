@@ -3,7 +3,7 @@
 Not by anything that the exchange, the operator or a restart does.
 """
 
-from bot.ledger import account, control, intents, leaders
+from bot.ledger import account, control, intents, roster
 from bot.model.control import ControlMode
 from bot.model.market import Side
 from bot.report.audit import mismatches
@@ -20,7 +20,7 @@ async def test_a_leader_who_is_followed_no_more_is_followed_out(tmp_path):
             await entered(r)
         r.settings = r.settings.model_copy(update={"leaders": r.settings.leaders[1:]})
         await r.ledger.transact(
-            leaders.follow, [(s.wallet, "") for s in r.settings.leaders], now_s=now_us() // M
+            roster.follow, [(s.wallet, "") for s in r.settings.leaders], now_s=now_us() // M
         )
         assert r.value("SELECT active FROM leader WHERE wallet = ?", r.leader) == 2, "leaving"
         await r.intake.load()
@@ -31,7 +31,7 @@ async def test_a_leader_who_is_followed_no_more_is_followed_out(tmp_path):
             await until(lambda: held(r) < 10_000, "the exit")
             await r.settled()
             r.assert_equal_to_exchange()
-        await r.ledger.transact(leaders.follow, [], now_s=now_us() // M)
+        await r.ledger.transact(roster.follow, [], now_s=now_us() // M)
         assert r.value("SELECT active FROM leader WHERE wallet = ?", r.leader) == 0, "gone"
 
 

@@ -340,7 +340,7 @@ async def test_a_wallet_is_whole_with_all_that_may_be_in_it(tmp_path, on_its_way
         r.sim.director.do_settle(ways=["STUCK"])
         side = Side.SELL if on_its_way == "out" else Side.BUY
         await later(r)
-        await r.sees(side, shares=1000 * M, leader=1)
+        await r.sees(side, shares=1000 * M, leader=1, source="data_api")
         await until(lambda: r.sim.exchange.settlement.stuck, "matched, and not mined")
         await until(lambda: r.value("SELECT COUNT(*) FROM fill") == 3, "and booked")
         flying = "SELECT 1 FROM orders WHERE state IN ('posting', 'unknown', 'open')"

@@ -146,10 +146,11 @@ def test_settings_are_frozen_and_fingerprinted(tmp_path):
 
 def test_a_leader_overrides_the_strategy(tmp_path):
     found = load(write(tmp_path, GOOD + 'sizing = "proportional"\nratio = 0.5\n'))
-    assert found.followed(LEADER).sizing == "proportional"
-    assert found.followed(LEADER).ratio == 500_000
+    assert found.strategy_for(LEADER).sizing == "proportional"
+    assert found.strategy_for(LEADER).ratio == 500_000
     assert found.strategy.sizing == "fixed"
-    assert found.followed("0x" + "0" * 40) is None
+    nobody = "0x" + "0" * 40
+    assert found.strategy_for(nobody) == found.strategy and not found.lists(nobody)
 
 
 def test_contracts_follow_the_chain():

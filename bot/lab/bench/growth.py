@@ -16,7 +16,18 @@ from typing import Any
 from bot import report
 from bot.detect.fold import Sight
 from bot.detect.intake import Intake
-from bot.ledger import agenda, bursts, control, facts, intents, leaders, markets, orders, positions
+from bot.ledger import (
+    agenda,
+    bursts,
+    control,
+    facts,
+    intents,
+    leaders,
+    markets,
+    orders,
+    positions,
+    roster,
+)
 from bot.ledger.db import Ledger, Tx
 from bot.ledger.files import migrate
 from bot.model.leader import LeaderFill, Wallet
@@ -129,7 +140,7 @@ async def _works(
 ) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Return what is measured, by name: the writes and reads of workers, and the screens."""
     wallets = [(Wallet(f"0x{i:040x}"), "") for i in range(LEADERS)]
-    await ledger.transact(leaders.follow, wallets, now_s=0)
+    await ledger.transact(roster.follow, wallets, now_s=0)
     intake = Intake(ledger, lambda _: None, lambda: now_us, provisional=lambda: True)
     await intake.load()
     written, old_s = itertools.count(history + 1), now_us // MICRO - 10 * FEW * FEW

@@ -21,7 +21,7 @@ from bot.lab.judge import judge, settled
 from bot.lab.virtual import clock
 from bot.lab.virtual.exchange import OWNER, PRICE, VirtualExchange
 from bot.lab.virtual.sources import Sources
-from bot.ledger import account, control, leaders, signals
+from bot.ledger import account, control, roster, signals
 from bot.ledger.db import Ledger, Tx, rows
 from bot.ledger.files import migrate
 from bot.ledger.orders import FLYING
@@ -280,7 +280,7 @@ def signer(rng: random.Random | None = None) -> OrderSigner:
 
 def _begin(tx: Tx, run: VirtualRun) -> int:
     account.open_account(tx, OWNER, run.exchange.opening, now_us=run.now_us())
-    leaders.follow(tx, [(wallet, "") for wallet in _LEADERS], now_s=int(START_S) - 1)
+    roster.follow(tx, [(wallet, "") for wallet in _LEADERS], now_s=int(START_S) - 1)
     return control.boot(tx, "executor", 1, 1, "simulation", now_us=run.now_us())
 
 
