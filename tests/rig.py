@@ -30,7 +30,8 @@ from bot.polymarket.transport import Transport
 from bot.polymarket.user_stream import UserStream
 from bot.report import audit
 from bot.runtime import now_us
-from bot.sim.server import Plan, Simulation, serving
+from bot.sim.plan import Plan
+from bot.sim.server import Simulation, serving
 
 M = 1_000_000
 #: How long a test waits for what must happen; sabotaged code need not be waited for as long.

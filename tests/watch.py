@@ -14,7 +14,7 @@ from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim import logs as told
 from bot.sim.entities import CONTRACTS
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.rig import rig, until
 
 PLAN = Plan(failed_share=0, retried_share=0, limits=None, confirmed_ms=2_000, data_lag_ms=0)

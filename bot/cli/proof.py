@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="same seed, same story")]
 
+Leaders = Annotated[
+    int | None,
+    typer.Option("--leaders", min=1, max=10_000, help="follow so many in a crowd instead"),
+]
+FeedRate = Annotated[
+    int, typer.Option("--feed-rate", min=2, max=2_000, help="fills a second of the crowd")
+]
+Seconds = Annotated[
+    int, typer.Option("--seconds", min=8, max=86_400, help="how long the crowd trades")
+]
+
 
 def demo(
     context: typer.Context, seed: Seed = 1,
@@ -43,10 +54,13 @@ def demo(
     chain: Annotated[bool, typer.Option(help="read the chain beside stream and Data API")] = True,
     source: Annotated[str | None, typer.Option(
         "--source", help="one source alone: chain, rtds or activity")] = None,
+    leaders: Leaders = None, feed_rate: FeedRate = 500, seconds: Seconds = 60,
 ) -> int:  # fmt: skip
     """Leaders trade on a simulated Polymarket, the real bot follows, a checker compares."""
     from bot.lab import demo as lab
 
+    if leaders is not None:
+        return _crowd(context, leaders, feed_rate, seconds, seed)
     if kill is not None and kill not in WORKERS:
         raise UsageError(f"--kill: expected one of {', '.join(WORKERS)}, found {kill[:40]!a}")
     wanted = tuple(part.strip() for part in follow.split(",") if part.strip()) or ("all",)
@@ -62,6 +76,34 @@ def demo(
         verdict = lab.run(options, show)
     _summary(verdict)
     return 0 if verdict.ok else 1
+
+
+def _crowd(context: typer.Context, leaders: int, per_s: int, seconds: int, seed: int) -> int:
+    from bot.lab import crowd as lab
+
+    options = lab.Options(leaders, per_s, seconds, seed)
+    if cli(context).json:
+        verdict = lab.run(options, lambda _: None)
+        emit(asdict(verdict))
+        return 0 if verdict.ok else 1
+    screen = Console(stderr=True, highlight=False)
+    with screen.status("starting") as shown:
+        v = lab.run(options, lambda line: shown.update(line) if screen.is_terminal else None)
+    lines = [
+        f"fills           {v.fills} of everybody, {v.fills_per_s} a second",
+        f"leaders         {v.leaders}: {v.leader_trades} trades, {v.copied} copied,"
+        f" {v.missed} missed, {v.duplicates} bought twice",
+        f"queue           {v.longest_queue[0]} at most, {v.longest_queue[1]} later,"
+        f" {v.dropped} dropped",
+        "cores           " + ", ".join(f"{worker} {n}" for worker, n in v.cpu_cores.items()),
+        "memory          " + ", ".join(
+            f"{worker} {before} then {after} MB" for worker, (before, after) in v.memory_mb.items()
+        ),
+        *(f"problem         {printable(problem, 300)}" for problem in v.problems),
+        f"{'PASS' if v.ok else 'FAIL'} in {v.duration_s} s, seed {v.seed}",
+    ]  # fmt: skip
+    console().print("\n".join(lines), highlight=False, markup=False)
+    return 0 if v.ok else 1
 
 
 def _sources(alone: str | None, *, chain: bool) -> tuple[str, ...]:
@@ -248,7 +290,8 @@ def sim(
     ] = 0,
 ) -> None:
     """Run the simulated Polymarket alone: prints addresses, a funded throw-away key and leaders."""
-    from bot.sim.server import Plan, main
+    from bot.sim.plan import Plan
+    from bot.sim.server import main
 
     if scenario is not None and not scenario.exists():
         raise ConfigError(f"--scenario: {scenario} does not exist")

@@ -26,6 +26,8 @@ MARGIN = 8
 SETTLED = 12
 #: Blocks of the first range. A provider that refuses is asked for half, and slowly for more again.
 RANGE = 500
+#: Logs of one range: of a busy exchange's a few blocks are megabytes.
+MOST_LOGS = 2_000
 #: A provider that has not told of anything new for so long is away.
 ABSENT_US = 60 * MICRO
 #: Wallets in one request (Bor takes a thousand values of a topic; others take fewer).
@@ -73,9 +75,14 @@ class Provider:
             return False
         return True
 
-    def succeeded(self) -> None:
-        """Ask for more blocks from now on, and after a while for more wallets."""
-        self.width = min(self.width + max(self.width // 4, 1), 10 * RANGE)
+    def succeeded(self, logs: int) -> None:
+        """Ask for more blocks from now on, after a while for more wallets; for fewer blocks where
+        they brought so many logs.
+        """
+        if logs > MOST_LOGS:
+            self.width = max(self.width // 2, 1)
+        elif logs <= MOST_LOGS // 2:
+            self.width = min(self.width + max(self.width // 4, 1), 10 * RANGE)
         self.fine += 1
         if self.fine >= PATIENT and self.chunk < CHUNK:
             self.chunk, self.fine = min(2 * self.chunk, CHUNK), 0
@@ -113,7 +120,8 @@ class ChainReader:
             last = min(first + provider.width - 1, head.number)
             if (found := await self._range(provider, first, last)) is None:
                 continue  # it was asked for too much: now for less
-            told = await self._take(provider, found, (first, last), final)
+            logs, number = found
+            told = await self._take(provider, logs, (first, last), final)
             if last == head.number:
                 told += self.blocks.head(head)
             yield told
@@ -122,7 +130,7 @@ class ChainReader:
                 # One that answers and stands still knows nothing: it counts as one that is away.
                 provider.next, provider.answered_us = last + 1, self._now()
             provider.final = max(provider.final, min(final, last))
-            provider.succeeded()
+            provider.succeeded(number)
             first = last + 1
 
     async def _final(self, provider: Provider, head: Block) -> int:
@@ -132,12 +140,15 @@ class ChainReader:
             found = None
         return head.number - SETTLED if found is None else found.number
 
-    async def _range(self, provider: Provider, first: int, last: int) -> list[Log] | None:
-        """Return all logs of watched wallets in some blocks; None if that was refused as too much.
+    async def _range(
+        self, provider: Provider, first: int, last: int
+    ) -> tuple[list[Log], int] | None:
+        """Return all logs of watched wallets in some blocks, and how many came with them.
 
-        Raises Unavailable where even the least is refused.
+        None if that was refused as too much. Raises Unavailable where even the least is refused.
         """
         found: list[Log] = []
+        number = 0
         for wanted in self.filters(provider.chunk):
             try:
                 raws = await provider.rpc.logs(wanted, first, last)
@@ -146,8 +157,9 @@ class ChainReader:
                     raise Unavailable(str(error)) from None
                 logger.info("chain.refused", provider=provider.name, error=str(error))
                 return None
+            number += len(raws)
             found += self.understood(raws, provider.name)
-        return found
+        return found, number
 
     def understood(self, raws: Iterable[chain.RawLog], provider: str) -> list[Log]:
         """Return what logs say of orders and shares; what cannot be read blocks itself alone."""

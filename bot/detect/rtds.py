@@ -49,8 +49,8 @@ class Rtds:
         self._intake, self._boot, self._now = intake, boot_id, now_us
         self._most = most  #: sights that wait
         #: By connection and transaction: those with a row of a leader, and all others for a moment.
-        self._matches: TTLCache[tuple[str, str], Match] = TTLCache(50_000, 900)
-        self._strangers: TTLCache[tuple[str, str], Match] = TTLCache(10_000, 10)
+        self._matches: TTLCache[tuple[str, str], Match] = TTLCache(20_000, 60)
+        self._strangers: TTLCache[tuple[str, str], Match] = TTLCache(10_000, 5)
         self._waiting: deque[Sight] = deque()
         self._fresh = asyncio.Event()
         self.dropped = 0  #: sights that nobody could store in time

@@ -185,7 +185,8 @@ class Testbed:
 
     def _watching(self) -> bool:
         return not self.value(
-            "SELECT COUNT(*) FROM leader l WHERE active = 1 AND NOT EXISTS"
+            # Thousands that an operator follows have their turn while others trade.
+            "SELECT COUNT(*) FROM leader l WHERE active = 1 AND listed = 1 AND NOT EXISTS"
             " (SELECT 1 FROM cursor c WHERE c.wallet = l.wallet AND c.source = 'positions')"
         )
 

@@ -50,6 +50,8 @@ class Block:
     sealed_us: int
     transactions: tuple[Transaction, ...]
     first_index: int
+    #: Its filter, once somebody has asked for it: a header is asked for again and again.
+    _bloom: list[int] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def timestamp_s(self) -> int:
@@ -58,14 +60,15 @@ class Block:
 
     def bloom(self) -> int:
         """Return the 2,048-bit filter of everything that its logs name."""
-        found = 0
-        for transaction in self.transactions:
-            for log in transaction.logs:
-                for name in (log.address, *log.topics):
-                    digest = keccak(bytes.fromhex(name[2:]))
-                    for i in (0, 2, 4):
-                        found |= 1 << (int.from_bytes(digest[i : i + 2], "big") & 2047)
-        return found
+        if not self._bloom:
+            logs = [log for transaction in self.transactions for log in transaction.logs]
+            found = 0
+            for name in {name for log in logs for name in (log.address, *log.topics)}:
+                digest = keccak(bytes.fromhex(name[2:]))
+                for i in (0, 2, 4):
+                    found |= 1 << (int.from_bytes(digest[i : i + 2], "big") & 2047)
+            self._bloom.append(found)
+        return self._bloom[0]
 
 
 class Chain:

@@ -9,7 +9,7 @@ behind, and a row may say that it is of long before it shows.
 
 import base64
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -45,6 +45,7 @@ class DataServer:
         self.aged_s = 0  #: rows say that they are of so long before
         self.stalled_us: int | None = None  #: since when nothing new is indexed
         self._rows: list[Indexed] = []
+        self._of: defaultdict[str, list[Indexed]] = defaultdict(list)  #: by wallet in lower case
         self._cache: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()
 
     def routes(self) -> list[web.RouteDef]:
@@ -64,7 +65,12 @@ class DataServer:
     def publish(self, rows: list[FeedRow]) -> None:
         """Index the rows of one transaction, the taker's first; they show after the lag."""
         visible = self.exchange.now_us + self.activity_lag_us
-        self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
+        self._index([Indexed(visible, row, i == 0) for i, row in enumerate(rows)])
+
+    def _index(self, found: list[Indexed]) -> None:
+        self._rows += found
+        for each in found:
+            self._of[each.row.wallet.lower()].append(each)
 
     def mined(self, trade: SimTrade) -> None:
         """Index a trade that is on the chain, under the hash that it has there."""
@@ -72,27 +78,25 @@ class DataServer:
         matched_us = trade.at_us - self.exchange.clock_us
         visible = max(matched_us + self.activity_lag_us, now)
         rows = rows_of(trade, self.exchange.clock_s - self.aged_s)
-        self._rows += [Indexed(visible, row, i == 0) for i, row in enumerate(rows)]
+        self._index([Indexed(visible, row, i == 0) for i, row in enumerate(rows)])
 
     def unmined(self, tx: str) -> None:
         """Forget a transaction: its block is out of the chain."""
-        self._rows = [found for found in self._rows if found.row.tx != tx]
+        kept, self._rows = [found for found in self._rows if found.row.tx != tx], []
+        self._of.clear()
+        self._index(kept)
 
     def moved(self, row: CashRow) -> None:
         """Index money that moved by itself."""
-        self._rows.append(Indexed(self.exchange.now_us + self.activity_lag_us, row, taker=False))
+        self._index([Indexed(self.exchange.now_us + self.activity_lag_us, row, taker=False)])
 
     def _visible(self, user: str | None) -> list[Indexed]:
         now, wallet = self.exchange.now_us, (user or "").lower()
         if self.stalled_us is not None:
             now = self.stalled_us
         late_us = 0 if wallet else self._global_lag_us
-        return [
-            found
-            for found in self._rows
-            if found.visible_us + late_us <= now
-            and (not wallet or found.row.wallet.lower() == wallet)
-        ]
+        rows = self._of.get(wallet, []) if wallet else self._rows
+        return [found for found in rows if found.visible_us + late_us <= now]
 
     async def status(self, _: web.Request) -> web.Response:
         """GET /v2/status: how far behind the index is. Crawlers look well while nothing moves."""
@@ -171,9 +175,8 @@ class DataServer:
         return self._answer(request, rows)
 
     def _fills(self, account: Account) -> list[FeedRow]:
-        wallet = account.wallet.lower()
-        rows = (found.row for found in self._rows)
-        return [r for r in rows if isinstance(r, FeedRow) and r.wallet.lower() == wallet]
+        rows = (found.row for found in self._of.get(account.wallet.lower(), ()))
+        return [row for row in rows if isinstance(row, FeedRow)]
 
     def _answer(self, request: web.Request, rows: list[dict[str, Any]]) -> web.Response:
         key, now = request.path_qs, self.exchange.now_us

@@ -12,8 +12,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from bot.sim.auth import Keys
 from bot.sim.catalogue import CatalogueServer
 from bot.sim.chain import Block
 from bot.sim.clob import ClobServer, answer_refusals
+from bot.sim.crowd import Crowd
 from bot.sim.data import DataServer
 from bot.sim.director import Director
 from bot.sim.entities import MICRO, Account, SimTrade
@@ -32,6 +33,7 @@ from bot.sim.exchange import Exchange, Timing
 from bot.sim.faults import Faults
 from bot.sim.gate import Gate
 from bot.sim.limits import Limits
+from bot.sim.plan import Plan
 from bot.sim.quotes import QuoteServer
 from bot.sim.relayer import RelayerServer
 from bot.sim.resolutions import ResolutionServer
@@ -39,54 +41,9 @@ from bot.sim.rows import FeedRow, rows_of
 from bot.sim.rpc import RpcServer
 from bot.sim.scenario import DEPTH, LEVELS, RICH, Scenario
 from bot.sim.stopwatch import Stopwatch
-from bot.sim.streams import CEILING, Streams
+from bot.sim.streams import Streams
 
 TICK_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to simulate: a seed, a port (0: any), a script or a recorded feed, and how fast."""
-
-    seed: int = 1
-    port: int = 0
-    collateral: int = 1_000 * MICRO
-    signature_type: int = 0
-    feed: str | None = None
-    trades: int = 72
-    gap_ms: int = 150
-    rtds_delay_ms: int = 50
-    data_lag_ms: int = 1_000
-    mined_ms: int = 300
-    block_ms: int = 200
-    confirmed_ms: int = 500
-    failed_share: float = 0.03
-    retried_share: float = 0.05
-    #: A recorded session is played this many times faster, and each row of it so many times.
-    feed_speed: int = 20
-    repeat: int = 1
-    #: Tell the scripted story again and again.
-    loop: bool = False
-    #: How late the Data API shows trades and holdings, where it is not `data_lag_ms`.
-    activity_lag_ms: int | None = None
-    positions_lag_ms: int | None = None
-    global_lag_ms: int = 260_000
-    #: Assets of one connection of the market channel; what is above gets no data.
-    max_assets: int = CEILING
-    #: Requests per 10 s by name in place of the documented ones (bot/sim/limits.py); null: none.
-    limits: Mapping[str, int] | None = field(default_factory=dict)
-    #: A wallet of type 3 is of the older generation.
-    uups: bool = False
-    #: Reads of orders by id show cancelled and matched ones too.
-    ended_lookups: bool = False
-    #: A mint or merge may cost a millionth more or less for each maker.
-    grit: bool = False
-
-    def data_lags_us(self) -> tuple[int, int, int]:
-        """Return how late a wallet's trades, its holdings and everybody's trades show."""
-        lags = (self.activity_lag_ms, self.positions_lag_ms)
-        activity, positions = (self.data_lag_ms if lag is None else lag for lag in lags)
-        return activity * 1000, positions * 1000, self.global_lag_ms * 1000
 
 
 class Simulation:
@@ -124,6 +81,7 @@ class Simulation:
             )
         )
         self.director: Director | None = None
+        self.crowd: Crowd | None = None
         self.facts: list[FeedRow] = []
         self.undone: list[FeedRow] = []  #: was in a block, and is in none
         self.credits: dict[str, int] = {}  #: cash of ours that moved by itself, by kind
@@ -158,6 +116,10 @@ class Simulation:
             self.story = Scenario(self.exchange, trades=plan.trades, gap_us=plan.gap_ms * 1000)
             self.leaders = [account.wallet for account in self.story.leaders]
             self.director = Director(self, self.story)
+            if plan.crowd is not None:
+                self.crowd = Crowd(self, *plan.crowd)
+                self.leaders = self.crowd.wallets
+                return []
             return self._tell_again()
         markets, recorded = feed.load(Path(plan.feed), self.rng, _now() // MICRO)
         for market in markets:
@@ -193,6 +155,15 @@ class Simulation:
         for _ in range(self.plan.repeat):
             self.announce(list(sent))
 
+    def _crowd_on(self, crowd: Crowd, now_us: int) -> None:
+        for rows, leads in crowd.due(now_us):
+            self.announce(rows)
+            self.data.publish(rows)
+            if leads:
+                self.facts.append(rows[0])
+                self._hold(rows[0])
+            self.exchange.chain.include(logs.recorded(rows))
+
     def announce(self, rows: list[FeedRow], *, after_us: int = 0, mined: bool = False) -> None:
         """Let the real-time stream show rows, as late as it always is, and `after_us` later.
 
@@ -204,17 +175,22 @@ class Simulation:
     def _mine(self, rows: Sequence[FeedRow]) -> None:
         """Let what was recorded, or made up, be in a block, and in the wallets' balances."""
         for row in rows:
-            known = self.exchange.accounts.get(row.wallet.lower())
-            who = known or self.exchange.add_account(Account(row.wallet, name=row.name))
-            if row.side == "BUY":
-                self.exchange.move(who, row.token, row.shares)
-            elif who.shares.get(row.token, 0) >= row.shares:
-                self.exchange.move(who, row.token, -row.shares)
-            else:  # what it had before the recording began is not known: it had this
-                self.exchange.move(who, row.token, -who.shares.get(row.token, 0))
+            self._hold(row)
         self.exchange.chain.include(logs.recorded(rows))
 
+    def _hold(self, row: FeedRow) -> None:
+        known = self.exchange.accounts.get(row.wallet.lower())
+        who = known or self.exchange.add_account(Account(row.wallet, name=row.name))
+        if row.side == "BUY":
+            self.exchange.move(who, row.token, row.shares)
+        elif who.shares.get(row.token, 0) >= row.shares:
+            self.exchange.move(who, row.token, -row.shares)
+        else:  # what it had before the recording began is not known: it had this
+            self.exchange.move(who, row.token, -who.shares.get(row.token, 0))
+
     def _sealed(self, _: list[Block], come: list[Block]) -> None:
+        if self.crowd is not None:
+            return
         leaders = {wallet.lower() for wallet in self.leaders}
         for block in come:
             for transaction in block.transactions:
@@ -258,6 +234,7 @@ class Simulation:
     async def run(self, started: asyncio.Event) -> None:
         """Drive time; once `started`, play the story to its end."""
         begun: int | None = None
+        leaders = frozenset(self.leaders)
         while True:
             now = _now()
             self.exchange.tick(now)
@@ -265,18 +242,25 @@ class Simulation:
                 begun = begun or now
                 while self._steps and self._steps[0][0] <= now - begun:
                     self._steps.pop(0)[1]()
+                if self.crowd is not None:
+                    self._crowd_on(self.crowd, now)
             muted = self.director is not None and self.director.mute_feed
             for _, rows, mined in [w for w in self._waiting if w[0] <= now and not muted]:
                 if mined:
                     self._mine(rows)
-                self.stopwatch.announced(row for row in rows if row.wallet in self.leaders)
+                self.stopwatch.announced(row for row in rows if row.wallet in leaders)
                 self.streams.activity(rows)
             if self._looping and begun is not None and not self._steps and self.plan.feed is None:
                 begun, self._steps = now, self._tell_again()
             self._waiting = [w for w in self._waiting if w[0] > now]
             waits = self._waiting or self.exchange.settlement.on_the_way()
-            self.finished = begun is not None and not self._steps and not waits
+            self.finished = begun is not None and not self.steps_left and not waits
             await asyncio.sleep(TICK_S)
+
+    @property
+    def steps_left(self) -> int:
+        """Return how much of the story, or of the crowd, is still to come."""
+        return len(self._steps) + (self.crowd.total - self.crowd.made if self.crowd else 0)
 
     def addresses(self, port: int) -> dict[str, Any]:
         """Return what a client needs to trade here."""
@@ -302,7 +286,7 @@ class Simulation:
         ]
         return {
             "finished": self.finished, "settled": not pending and not self.exchange.coming,
-            "steps_left": len(self._steps),
+            "steps_left": self.steps_left,
             "leader_trades": _by_group(self.facts), "undone": _by_group(self.undone),
             "orders": self.exchange.outside, "duplicates_refused": self.exchange.duplicates,
             "collateral": self.trader.collateral,

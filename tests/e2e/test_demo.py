@@ -167,6 +167,19 @@ def test_each_source_alone_is_enough_for_a_demo(source):
     assert verdict["copied"] > 0
 
 
+def test_many_leaders_in_a_crowd_are_all_seen():
+    asked = ("--leaders", "1200", "--feed-rate", "60", "--seconds", "10")
+    found = answer(lab("demo", *asked, "--json"))
+    # So short a time proves nothing about what grows, or about cores.
+    measured = ("memory went from", "the monitor took", "what waits grew")
+    left = [p for p in found["problems"] if not any(word in p for word in measured)]
+    assert left == []
+    assert (found["leaders"], found["fills"]) == (1200, 600)
+    assert found["leader_trades"] >= 20 and found["orders"] > 0
+    assert (found["missed"], found["duplicates"], found["dropped"]) == (0, 0, 0)
+    assert set(found["cpu_cores"]) == {"monitor", "executor", "health"}
+
+
 def test_a_source_that_there_is_not_is_refused():
     for words in (["--source", "moon"], ["--no-chain", "--source", "chain"]):
         process = botctl("demo", *words)

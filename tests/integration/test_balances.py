@@ -12,7 +12,7 @@ from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
 from bot.sim import logs as told
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.exits import CENT, decided, entered, held, later
 from tests.rig import M, rig, until
 from tests.watch import watching

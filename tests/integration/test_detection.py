@@ -24,7 +24,7 @@ from bot.polymarket import chain
 from bot.polymarket.data_api import DataApi
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.exits import entered, follower
 from tests.rig import M, rig, until
 

@@ -10,7 +10,7 @@ from bot.model.control import ControlMode
 from bot.model.market import Side
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.exits import at, entered
 from tests.rig import M, rig, steer, until
 

@@ -19,7 +19,7 @@ from bot.model.market import Facts, Side
 from bot.polymarket.data_api import DataApi, Refused
 from bot.polymarket.transport import Transport
 from bot.runtime import now_us
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.rig import M, rig, until
 
 QUIET = Plan(failed_share=0, retried_share=0, data_lag_ms=0, global_lag_ms=0, limits=None)

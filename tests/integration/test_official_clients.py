@@ -25,7 +25,8 @@ from py_clob_client_v2.clob_types import RequestArgs
 from py_clob_client_v2.headers.headers import create_level_2_headers
 from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 
-from bot.sim.server import Plan, serving
+from bot.sim.plan import Plan
+from bot.sim.server import serving
 from tests.rig import until
 
 CALM = Plan(failed_share=0, retried_share=0)

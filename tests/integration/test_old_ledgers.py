@@ -14,7 +14,7 @@ from bot.report.audit import mismatches
 from bot.report.reader import read
 from bot.report.status import status
 from bot.runtime import now_us
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.ledgers import FOLDER, revive
 from tests.rig import rig
 

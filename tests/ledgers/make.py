@@ -29,7 +29,7 @@ from bot.ledger.files import backup
 from bot.model import Order, Side
 from bot.runtime import now_us
 from bot.sim.faults import Rule
-from bot.sim.server import Plan
+from bot.sim.plan import Plan
 from tests.rig import M, Rig, rig, until
 
 HERE = Path(__file__).parent

@@ -16,7 +16,8 @@ from bot.model.market import Side, TokenId
 from bot.polymarket.signer import OrderSigner
 from bot.polymarket.transport import Transport
 from bot.queue import Ping, Sender, serve
-from bot.sim.server import Plan, serving
+from bot.sim.plan import Plan
+from bot.sim.server import serving
 
 ROUNDS = 200
 #: What a path that stores may take above one that does not, beside its commits and its hop.

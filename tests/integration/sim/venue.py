@@ -14,7 +14,8 @@ from py_clob_client_v2.clob_types import RequestArgs
 from py_clob_client_v2.headers.headers import create_level_2_headers
 from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 
-from bot.sim.server import Plan, Simulation, serving
+from bot.sim.plan import Plan
+from bot.sim.server import Simulation, serving
 from tests.rig import PATIENCE_S, until
 
 __all__ = ["CALM", "M", "Plan", "Venue", "until", "venue"]
