@@ -26,6 +26,10 @@ async def monitor(boot: Boot) -> None:
     )
     watch = Watch(boot.ledger, settings, outside, tells, now_us, boot_id=boot.id)
     tasks = await watch.tasks()
+    if watch.hook is not None and settings.detect.hook_port is not None:
+        from bot.web.hook import serve  # a server costs memory: only who uses it pays
+
+        tasks.append(serve(watch.hook, settings.detect.hook_host, settings.detect.hook_port))
     boot.detail = lambda: {**watch.detail(), "queue": sender.waiting}
     boot.progressed = watch.progressed
     await boot.ready()

@@ -169,6 +169,13 @@ class DetectSettings(Section):
         30, ge=1, le=600, description="a silent stream is resubscribed after this, seconds"
     )
     reconnect_s: int = Field(60, ge=2, le=1200, description="and reconnected after this, seconds")
+    hook_port: int | None = Field(
+        None, ge=1, le=65_535, description="others may report trades here, signed; unset: nobody"
+    )
+    hook_host: str = Field("127.0.0.1", description="the address at which they are heard")
+    hook_secret_file: Path | None = Field(
+        None, description="file of mode 0600 with the secret, 32 characters or more, they sign with"
+    )
     catalogue: Literal["seen", "all", "off"] = Field(
         "seen", description="markets kept ready: those leaders use and new ones, every one, or none"
     )
@@ -179,6 +186,8 @@ class DetectSettings(Section):
             raise ValueError(
                 f"silence_s {self.silence_s} must be below reconnect_s {self.reconnect_s}"
             )
+        if self.hook_port is not None and self.hook_secret_file is None:
+            raise ValueError("hook_port needs hook_secret_file: reports are signed")
         return self
 
 

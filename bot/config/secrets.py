@@ -1,4 +1,4 @@
-"""Where secrets come from. Only the executor calls this, once, at its start.
+"""Where secrets come from. Only the executor reads the key, once, at its start.
 
 Order: `account.key_file`, then BOT_PRIVATE_KEY_FILE, then BOT_PRIVATE_KEY, then AWS Secrets
 Manager. A secret never appears in an error text: messages say where it was looked for.
@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from bot.config.schema import AccountSettings
 from bot.errors import ConfigError, Unavailable
 
+#: Characters of a secret that reports are signed with.
+LEAST_SECRET = 32
 KEY_ENV = "BOT_PRIVATE_KEY"
 KEY_FILE_ENV = "BOT_PRIVATE_KEY_FILE"
 #: Names that no process but the executor may inherit.
@@ -93,6 +95,17 @@ def private_key(account: AccountSettings) -> str:
             f"private key from {source}: expected 64 hex digits, found {len(key) - 2} characters"
         )
     return key
+
+
+def hook_secret(path: Path) -> bytes:
+    """Return the secret that reports to the hook are signed with; raises ConfigError."""
+    secret = _read(path, "detect.hook_secret_file").strip()
+    if len(secret) < LEAST_SECRET:
+        raise ConfigError(
+            f"detect.hook_secret_file: {path}: expected {LEAST_SECRET} characters or more,"
+            f" found {len(secret)}; make one with: openssl rand -hex 32"
+        )
+    return secret.encode()
 
 
 def _find(account: AccountSettings) -> tuple[str, str]:

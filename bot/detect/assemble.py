@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config.schema import Settings
+from bot.config.secrets import hook_secret
 from bot.config.venue import VenueSettings
 from bot.detect.activity import Activity
 from bot.detect.authority import Authority
@@ -17,6 +18,7 @@ from bot.detect.fold import Sight
 from bot.detect.freshness import Freshness
 from bot.detect.health import STREAM, Health
 from bot.detect.holdings import Holdings
+from bot.detect.hook import HOOK, Hook
 from bot.detect.intake import Intake
 from bot.detect.life import MarketLife
 from bot.detect.live import Live
@@ -115,6 +117,7 @@ class Watch:
             settings.venue.rtds_url, self.intake, boot_id=boot_id, silence_s=detect.silence_s,
             reconnect_s=detect.reconnect_s, now_us=now_us,
         )  # fmt: skip
+        self.hook = self._hook(boot_id)
         self._wire_chain(ledger, outside)
         self._wire_index(ledger, outside)
         self.life = MarketLife(
@@ -125,9 +128,16 @@ class Watch:
         self.authority = Authority(ledger, {n: heard[n] for n in heard if on[n]}, now_us)
         watched = {
             totals.CHAIN: detect.chain, STREAM: detect.rtds, totals.INDEX: detect.data_api,
+            HOOK: detect.hook_port is not None,
         }  # fmt: skip
         self.health = Health(ledger, now_us, watched)
         self.roster = Roster(ledger, self.intake, self._watch)
+
+    def _hook(self, boot_id: int) -> Hook | None:
+        detect = self._settings.detect
+        if detect.hook_port is None or detect.hook_secret_file is None:
+            return None
+        return Hook(self.intake, hook_secret(detect.hook_secret_file), self._now, boot_id=boot_id)
 
     def _wire_chain(self, ledger: Ledger, outside: Outside) -> None:
         venue, intake = self._settings.venue, self.intake
@@ -190,6 +200,7 @@ class Watch:
             totals.CHAIN: (self.chain.answered_us, blocks if answering else ""),
             STREAM: (now - silent_us if stream.connected else None, haunted),
             totals.INDEX: (self._index_heard_us(), lag),
+            HOOK: (self.hook.heard_us if self.hook else None, ""),
         }
 
     def detail(self) -> dict[str, object]:

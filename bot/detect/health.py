@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bot.detect.fold import Sight
+from bot.detect.hook import HOOK
 from bot.ledger import sources
 from bot.ledger.db import Ledger
 from bot.model import totals
@@ -19,7 +20,11 @@ from bot.model.units import MICRO
 
 STREAM = "rtds"
 #: So long after its block each source has to tell of a trade.
-IN_TIME_US = {totals.CHAIN: 60 * MICRO, STREAM: 10 * MICRO, totals.INDEX: 120 * MICRO}
+IN_TIME_US = {
+    totals.CHAIN: 60 * MICRO, STREAM: 10 * MICRO, HOOK: 10 * MICRO, totals.INDEX: 120 * MICRO,
+}  # fmt: skip
+#: Who tells of trades that may never be in a block.
+EARLY = (STREAM, HOOK)
 STORED_S = 10.0
 REMEMBERED = 20_000
 #: A stream of which more is of nothing is acted on no more before a block has it.
@@ -33,7 +38,7 @@ class _Trade:
     noted_us: int
     traded_s: int
     lags_us: dict[str, int] = field(default_factory=dict)
-    early: bool = False  #: the stream told of it before anybody who knows
+    early: str = ""  #: who told of it first, before anybody who knows
     proven: bool = False
     reverted: bool = False
 
@@ -64,7 +69,7 @@ class Health:
         trade = self._trades.get(group)
         if trade is None:
             trade = self._trades[group] = _Trade(sight.seen_us, sight.fill.traded_s)
-            trade.early = name == STREAM
+            trade.early = name if name in EARLY else ""
             if len(self._trades) > REMEMBERED:
                 self._trades.popitem(last=False)
         if sight.state is FactState.REVERTED:
@@ -84,8 +89,8 @@ class Health:
             self._judge(trade)
 
     def _judge(self, trade: _Trade) -> None:
-        if trade.early and STREAM in self.found and (trade.proven or trade.reverted):
-            self.found[STREAM] = self.found[STREAM].proven(real=not trade.reverted)
+        if trade.early in self.found and (trade.proven or trade.reverted):
+            self.found[trade.early] = self.found[trade.early].proven(real=not trade.reverted)
         # What was done before this life began, another one has seen.
         if trade.reverted or not trade.proven or trade.traded_s * MICRO < self._began_us:
             return
@@ -96,9 +101,9 @@ class Health:
 
     @property
     def haunted(self) -> bool:
-        """Return whether the stream tells too often of what never is in a block."""
-        phantoms = self.found[STREAM].phantoms if STREAM in self.found else None
-        return phantoms is not None and phantoms > PHANTOMS
+        """Return whether those who tell early tell too often of what never is in a block."""
+        early = (self.found[name].phantoms for name in EARLY if name in self.found)
+        return any(phantoms is not None and phantoms > PHANTOMS for phantoms in early)
 
     async def run(self, heard: Callable[[], Mapping[str, tuple[int | None, str]]]) -> None:
         """Judge and store until cancelled; `heard` tells when each source was heard, and a note."""

@@ -211,7 +211,7 @@ def trade(data: bytes, follows: Callable[[str], bool]) -> tuple[int, LeaderFill 
 
 
 def _filled(row: _ActivityRow) -> LeaderFill:
-    return _leader_fill(
+    return leader_fill(
         row.transaction_hash, row.proxy_wallet, row.token_id, row.side, row.size, row.price,
         row.condition_id, row.outcome, row.title, row.timestamp, usdc=row.usdc_size,
     )  # fmt: skip
@@ -238,7 +238,7 @@ def rtds(
         return None
     p = decode(bytes(frame.payload), _RtdsPayload)
     try:
-        return frame.type, _leader_fill(
+        return frame.type, leader_fill(
             p.transaction_hash, p.proxy_wallet, p.asset, p.side, p.size, p.price, p.condition_id,
             p.outcome, p.title, p.timestamp,
         )  # fmt: skip
@@ -248,10 +248,11 @@ def rtds(
         return None
 
 
-def _leader_fill(
+def leader_fill(
     tx: str, wallet: str, token: str, side: str, size: Number, price: Number, condition: str,
     outcome: str, title: str, timestamp: int, *, usdc: Number | None = None,
 ) -> LeaderFill:  # fmt: skip
+    """Return a row of a feed, every field bounded; raises BadInput."""
     if side not in ("BUY", "SELL"):
         raise BadInput(f"side: expected BUY or SELL, found {printable(side, 20)!r}")
     shares = micros(size, "size")

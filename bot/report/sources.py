@@ -13,7 +13,7 @@ SILENT_US = 120 * MICRO
 GOOD = 0.9
 #: What nobody has stored for so long is what another life has known.
 OLD_US = 60 * MICRO
-_TITLES = {"chain": "chain", "rtds": "stream", "data_api": "Data API"}
+_TITLES = {"chain": "chain", "rtds": "stream", "data_api": "Data API", "hook": "hook"}
 
 
 @dataclass(frozen=True, slots=True)

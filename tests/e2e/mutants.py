@@ -872,4 +872,20 @@ MUTANTS = {
         "bot/detect/roster.py", "        wallets = await self._intake.load()\n", "        wallets = self._intake.wallets()\n",
         "tests/integration/test_roster.py::test_who_is_new_is_followed_without_a_restart",
     ),
+    "a report is signed": (
+        "bot/detect/hook.py", "if not hmac.compare_digest(expected.encode(), given):", "if False:",
+        "tests/integration/test_hook.py::test_what_nobody_has_signed_or_what_comes_again_is_refused",
+    ),
+    "a report is taken once": (
+        "bot/detect/hook.py", "        self._taken[expected] = True\n", "",
+        "tests/integration/test_hook.py::test_what_nobody_has_signed_or_what_comes_again_is_refused",
+    ),
+    "who reports what never was is not believed": (
+        "bot/detect/health.py", "EARLY = (STREAM, HOOK)", "EARLY = (STREAM,)",
+        "tests/integration/test_hook.py::test_who_reports_what_never_was_is_not_acted_on",
+    ),
+    "a busy chain is read a few blocks at a time": (
+        "bot/detect/reader.py", "        if logs > MOST_LOGS:\n", "        if False:\n",
+        "tests/unit/test_reader.py::test_who_brings_much_is_asked_for_few_blocks",
+    ),
 }  # fmt: skip

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 #: Rooms by storey; what is missing here fails. ARCHITECTURE.md shows the same table.
 STOREYS = {
     9: ("workers", "bot.cli"),
-    8: ("bot.lab",),
+    8: ("bot.lab", "bot.web"),
     7: ("bot.runtime", "bot.sim"),
     6: ("bot.detect", "bot.execution"),
     5: ("bot.report", "bot.watchdog"),
