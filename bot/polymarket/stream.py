@@ -41,6 +41,7 @@ class Stream:
     heard: float = 0.0  #: monotonic time of the last frame, PONG included: the socket lives
     data_heard: float = 0.0  #: monotonic time of the last frame that said anything: it is fresh
     connected: bool = False
+    heard_text: Callable[[str], None] | None = None  #: told of every frame but PONG
     failures: int = 0  #: connections in a row that were no good
     _socket: ClientConnection | None = field(default=None, repr=False)
 
@@ -96,6 +97,8 @@ class Stream:
                 if text and text != "PONG":
                     if self.is_data(text):
                         self.data_heard = self.heard
+                    if self.heard_text is not None:
+                        self.heard_text(text)
                     await on_frame(text)
         finally:
             keeper.cancel()

@@ -6,7 +6,7 @@ that dies at that moment goes once more: the client sees to it, and neither does
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -92,6 +92,8 @@ class Transport:
         }  # fmt: skip
         self._limits = {name: AsyncLimiter(rate, 1) for name, rate in limits.items()}
         self._reads: dict[Any, asyncio.Task[Reply]] = {}
+        #: Told of every answer and of what was asked: path and query, or the question.
+        self.heard: Callable[[str, Reply], None] | None = None
 
     async def close(self) -> None:
         """Close every connection. Safe to call twice."""
@@ -191,9 +193,11 @@ class Transport:
                 ) as answer:
                     if body is not None and purpose == "order":
                         failpoints.reach("post.answering")
-                    return Reply(
-                        answer.status, await _bounded(answer), answer.headers.get("retry-after")
-                    )
+                    after = answer.headers.get("retry-after")
+                    reply = Reply(answer.status, await _bounded(answer), after)
+                    if self.heard is not None:
+                        self.heard(body or f"{path}{query}", reply)
+                    return reply
             except _NOT_SENT as error:
                 raise NotSent(type(error).__name__) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError
+from bot.sim import recording
 from bot.sim.entities import MICRO, SimMarket, new_market
 from bot.sim.rows import FeedRow
 
@@ -50,8 +51,14 @@ def load(path: Path, rng: random.Random, start_s: int) -> tuple[list[SimMarket],
     recorded = []
     for tx, rows in by_tx.items():
         at_ms = min(row["at_ms"] for row in rows) - first
-        sent = tuple(_row(row, markets, tx, start_s + at_ms // 1000) for row in rows)
-        recorded.append(Recorded(at_ms * 1000, sent, true_rows(sent)))
+        sent = tuple(_row(row, markets, tx, start_s + at_ms // 1000) for row in rows if row["said"])
+        # What the stream left out others have told in whole answers.
+        facts = (
+            true_rows(sent)
+            if sent
+            else tuple(_row(row, markets, tx, start_s + at_ms // 1000) for row in rows)
+        )
+        recorded.append(Recorded(at_ms * 1000, sent, facts))
     return list(markets.values()), sorted(recorded, key=lambda r: r.at_us)
 
 
@@ -93,7 +100,10 @@ def _read(path: Path) -> list[Any]:
             raise ConfigError(
                 f"{path}: expected at most {MAX_BYTES} bytes, found {path.stat().st_size}"
             )
-        document = json.loads(path.read_text("utf-8"), parse_float=Decimal, parse_constant=Decimal)
+        text = path.read_text("utf-8")
+        if recording.is_recording(text):
+            return recording.events(path, text)
+        document = json.loads(text, parse_float=Decimal, parse_constant=Decimal)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; give a file with --feed"
@@ -133,7 +143,7 @@ def _event(event: Any, where: str) -> dict[str, Any]:
         "shares": shares, "price": price,
         # Hostile text is passed on as it is: the bot must survive it.
         "title": _text(event, "title", where, 2000), "outcome": _text(event, "outcome", where, 200),
-        "slug": _text(event, "slug", where, 500),
+        "slug": _text(event, "slug", where, 500), "said": event.get("said", True) is True,
     }  # fmt: skip
 
 

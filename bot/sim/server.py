@@ -152,7 +152,7 @@ class Simulation:
         self.facts += facts
         self.data.publish(facts)
         self._mine(facts)
-        for _ in range(self.plan.repeat):
+        for _ in range(self.plan.repeat if sent else 0):
             self.announce(list(sent))
 
     def _crowd_on(self, crowd: Crowd, now_us: int) -> None:
