@@ -240,26 +240,6 @@ def _bench(found: "Bench") -> None:
     out.print(Text("\n".join([*lines, "PASS" if found.ok else "FAIL"])))
 
 
-def record(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="a new file; botctl demo --feed plays it again")],
-    seconds: Annotated[int, typer.Option("--seconds", min=1, max=86_400, help="how long")] = 60,
-) -> None:
-    """Write down what every source of leaders' trades sends; a running bot is not disturbed."""
-    from bot.config.load import load
-    from bot.lab.record import record as run
-
-    options = cli(context)
-    settings = load(options.config)
-    wallets = [leader.wallet for leader in settings.leaders]
-    lines = run(settings, wallets, seconds, file)
-    if options.json:
-        emit({"file": str(file), "lines": lines})
-    else:
-        told = ", ".join(f"{source} {n}" for source, n in sorted(lines.items())) or "nothing"
-        say(f"{printable(str(file), 200)}: {told}")
-
-
 def soak(
     context: typer.Context,
     hours: Annotated[float, typer.Option(
@@ -324,5 +304,5 @@ def sim(
 
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
-    for verb in (demo, bench, soak, record, sim):
+    for verb in (demo, bench, soak, sim):
         app.command()(verb)

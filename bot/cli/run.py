@@ -172,7 +172,7 @@ def pause(
     ] = None,
 ) -> None:
     """No entries; leaders' exits are still copied. Survives restarts."""
-    until = _now() + _span_us(for_) if for_ else None
+    until = _now() + span_us(for_) if for_ else None
     _steer(context, "paused", reason, until)
 
 
@@ -232,10 +232,11 @@ async def _store(options: Cli, mode: str, reason: str, until_us: int | None) -> 
         return await ledger.transact(store)
 
 
-def _span_us(text: str) -> int:
+def span_us(text: str, option: str = "--for") -> int:
+    """Return a time span like 2h in microseconds; raises UsageError, which names the option."""
     match = re.fullmatch(r"([0-9]{1,5})([smhd])", text.strip())
     if not match:
-        raise UsageError(f"--for: expected a time span like 30m, 2h or 1d, found {text[:40]!a}")
+        raise UsageError(f"{option}: expected a time span like 30m, 2h or 1d, found {text[:40]!a}")
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] * MICRO
 
 

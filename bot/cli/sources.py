@@ -1,17 +1,25 @@
-"""botctl sources: which sources of leaders' trades are heard, and how well they do."""
+"""Verbs about the sources of leaders' trades: sources, record, doctor."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from bot import report
-from bot.cli.output import age, cli, console, emit, table
+from bot.cli.output import age, cli, console, emit, say, table
+from bot.cli.run import span_us
 from bot.cli.where import ledger_path
+from bot.config.load import load
+from bot.model.units import MICRO, printable
 from bot.report.sources import Source
 from bot.report.sources import sources as known
 from bot.report.status import acts_on
+
+if TYPE_CHECKING:
+    from bot.lab.doctor import Found, Lags  # what only one verb needs is loaded by it
 
 
 def sources(context: typer.Context) -> int:
@@ -48,9 +56,90 @@ def lines(rows: Sequence[Source]) -> list[str]:
     ] if rows else []  # fmt: skip
 
 
+def record(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="a new file; botctl demo --feed plays it again")],
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=86_400, help="how long")] = 60,
+) -> None:
+    """Write down what every source of leaders' trades sends; a running bot is not disturbed."""
+    from bot.lab.record import record as run
+
+    options = cli(context)
+    settings = load(options.config)
+    wallets = [leader.wallet for leader in settings.leaders]
+    lines = run(settings, wallets, seconds, file)
+    if options.json:
+        emit({"file": str(file), "lines": lines})
+    else:
+        told = ", ".join(f"{source} {n}" for source, n in sorted(lines.items())) or "nothing"
+        say(f"{printable(str(file), 200)}: {told}")
+
+
+def doctor(
+    context: typer.Context,
+    sources: Annotated[str, typer.Option(
+        "--sources", help="measure every source for so long: 90s, 10m, 1h")] = "10m",
+) -> int:  # fmt: skip
+    """Measure every source of leaders' trades against the service as it is; nothing is bought."""
+    from bot.lab.doctor import measure
+
+    options = cli(context)
+    settings = load(options.config)
+    wallets = [leader.wallet for leader in settings.leaders]
+    seconds = span_us(sources, "--sources") // MICRO
+    found = measure(settings, wallets, seconds, lambda _: None if options.json else say(_))
+    if options.json:
+        emit(asdict(found))
+    else:
+        _doctor(found)
+    return 1 if found.problems else 0
+
+
+def _doctor(found: "Found") -> None:
+    table(
+        ("SOURCE", "STATE", "TRADES", "LATE P50 S", "P95", "IN TIME", "OF NOTHING", "NOTE"),
+        [
+            (row.title, row.state, *_late(found.lags.get(row.name)), _part(row.hit_share),
+             _part(row.phantom_share), row.note or "–")
+            for row in found.sources
+        ],
+        right=("TRADES", "LATE P50 S", "P95", "IN TIME", "OF NOTHING"),
+    )  # fmt: skip
+    table(
+        ("PROVIDER", "NEWEST BLOCK", "OLD S", "SAYS FINAL", "BLOCKS", "WALLETS", "ORDERS", "NOTE"),
+        [
+            (p.name, _or_dash(p.head), _or_dash(p.behind_s), "yes" if p.finalized else "no",
+             _or_dash(p.blocks), _or_dash(p.topics), _or_dash(p.logs), p.note or "–")
+            for p in found.providers
+        ],
+        right=("NEWEST BLOCK", "OLD S", "BLOCKS", "WALLETS", "ORDERS"),
+    )  # fmt: skip
+    frames = ", ".join(f"{kind} {n}" for kind, n in sorted(found.frames.items())) or "none"
+    lines = [
+        f"stream    frames {frames}; {found.connections} connections; longest silence"
+        f" {_or_dash(found.longest_silence_s)} s",
+        f"Data API  {_or_dash(found.index_lag_s)} s behind by its own word; answers for everybody:"
+        f" {'yes' if found.everybody else 'no'}",
+        f"followed  {len(found.followed)} wallets for {found.seconds} s",
+        *(f"problem   {printable(problem, 200)}" for problem in found.problems),
+    ]
+    console().print(Text("\n".join(lines)))
+
+
+def _late(lags: "Lags | None") -> tuple[str, str, str]:
+    if lags is None:
+        return "0", "–", "–"
+    return str(lags.trades), f"{lags.p50:.1f}", f"{lags.p95:.1f}"
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
 def register(app: typer.Typer) -> None:
-    """Add this verb."""
-    app.command()(sources)
+    """Add these verbs."""
+    for verb in (sources, record, doctor):
+        app.command()(verb)
 
 
 def _part(share: float | None) -> str:

@@ -82,11 +82,14 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Tells:
-    """Whom the sources tell: of a signal, of a leader's purchase before it is one, of a market."""
+    """Whom the sources tell: of a signal, of a leader's purchase before it is one, of a market that
+    has ended, and of every sight.
+    """
 
     signal: Callable[[Signal], None]
     warm: Callable[[LeaderFill], None]
     ended: Callable[[str], None]
+    seen: Callable[[Sight], None] = lambda _: None
 
 
 class Watch:
@@ -103,6 +106,7 @@ class Watch:
         boot_id: int,
     ) -> None:
         self._settings, self._now, detect = settings, now_us, settings.detect
+        self._told = tells.seen
         self.catalogue = Catalogue(ledger, Gamma(outside.gamma), detect.catalogue, now_us)
         self.listings = Listings(
             settings.venue.market_ws_url, lambda: ledger.look(markets.some_token),
@@ -171,6 +175,7 @@ class Watch:
 
     def _seen(self, sight: Sight) -> None:
         self.health.note(sight)
+        self._told(sight)
         self.activity.active(Wallet(sight.fill.wallet), sight.fill.traded_s)
 
     def acts_on(self) -> str:

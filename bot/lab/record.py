@@ -1,16 +1,12 @@
 """The recorder: what every source of leaders' trades sends, with the moment at which it came.
 
-It watches as the monitor does, over a ledger of its own that is thrown away: a bot that runs is not
-disturbed. One JSON object a line: `at_us`, `source`, what was `asked` (empty on a stream), `text`.
+One JSON object a line: `at_us`, `source`, what was `asked` (empty on a stream), `text`.
 `botctl demo --feed FILE` plays it again.
 """
 
 import asyncio
 import os
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -18,11 +14,9 @@ from typing import BinaryIO
 import msgspec
 
 from bot.config.schema import Settings
-from bot.detect.assemble import Outside, Tells, Watch
+from bot.detect.assemble import Outside, Watch
 from bot.errors import UsageError
-from bot.ledger import roster
-from bot.ledger.db import Ledger
-from bot.ledger.files import migrate
+from bot.lab.watching import watching
 from bot.polymarket.transport import Reply
 from bot.runtime import now_us
 
@@ -71,33 +65,18 @@ def record(settings: Settings, wallets: Sequence[str], seconds: int, path: Path)
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise UsageError(f"{path} is there already; name another file") from None
-    with open(number, "wb") as file, tempfile.TemporaryDirectory(prefix="copybot-") as folder:
+    with open(number, "wb") as file:
         recorder = Recorder(file)
-        asyncio.run(_record(settings, wallets, seconds, recorder, Path(folder)))
+        asyncio.run(_record(settings, wallets, seconds, recorder))
         return recorder.lines
 
 
 async def _record(
-    settings: Settings, wallets: Sequence[str], seconds: int, recorder: Recorder, folder: Path
+    settings: Settings, wallets: Sequence[str], seconds: int, recorder: Recorder
 ) -> None:
-    path = folder / "ledger.db"
-    await asyncio.to_thread(migrate, path, settings.mode)
-    async with Ledger(path).open() as ledger:
-        leaders, outside = [(wallet, "") for wallet in wallets], Outside.of(settings)
-        while not await ledger.transact(roster.follow, leaders, now_s=int(time.time())):
-            continue
-        tells = Tells(lambda _: None, lambda _: None, lambda _: None)
-        watch = Watch(ledger, settings, outside, tells, now_us, boot_id=1)
-        _listen(watch, outside, recorder)
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(work) for work in await watch.tasks()]
-                    await recorder.full.wait()
-                    for task in tasks:
-                        task.cancel()
-        finally:
-            await outside.close()
+    async with watching(settings, wallets) as on:
+        _listen(on.watch, on.outside, recorder)
+        await on.run(seconds, recorder.full)
 
 
 def _listen(watch: Watch, outside: Outside, recorder: Recorder) -> None:

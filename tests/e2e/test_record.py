@@ -1,8 +1,9 @@
-"""What sources send is written down, and plays again."""
+"""What sources send is written down, plays again, and is measured."""
 
 import json
 import stat
 
+import httpx
 import pytest
 
 from bot.errors import ConfigError
@@ -16,13 +17,18 @@ def home(tmp_path):
     return tmp_path
 
 
+def configured(home, addresses):
+    where = configure(home, addresses)
+    chain = "".join(f"{n} = {json.dumps(addresses[n])}\n" for n in ("rpc_urls", "rpc_ws_urls"))
+    config = where[-1].read_text()
+    where[-1].write_text(config.replace("[account]", f"{chain}[account]", 1))
+    return where
+
+
 def test_a_session_is_recorded_and_plays_again(home):
     file = home / "session.jsonl"
     with exchange() as addresses:
-        where = configure(home, addresses)
-        chain = "".join(f"{n} = {json.dumps(addresses[n])}\n" for n in ("rpc_urls", "rpc_ws_urls"))
-        config = where[-1].read_text()
-        where[-1].write_text(config.replace("[account]", f"{chain}[account]", 1))
+        where = configured(home, addresses)
         found = answer(botctl("record", file, "--seconds", "15", "--json", *where))
         again = botctl("record", file, *where)
     assert again.returncode == 2 and "name another file" in again.stderr
@@ -40,6 +46,27 @@ def test_a_session_is_recorded_and_plays_again(home):
     verdict = answer(lab("demo", "--json", "--feed", file, "--follow", follow, "--speed", "5"))
     assert verdict["ok"], verdict["problems"]
     assert {row["tx"] for row in verdict["totals"]} == trades != set()
+
+
+def test_the_doctor_measures_every_source(home):
+    with exchange() as addresses:
+        where = configured(home, addresses)
+        found = botctl("doctor", "--sources", "20s", "--json", *where)
+        told = answer(found)
+        ill = {"order": "node", "name": "b", "most_blocks": 50, "most_topics": 300, "hides": 2}
+        httpx.post(f"{addresses['clob_url']}/sim/do", json=ill).raise_for_status()
+        shown = botctl("doctor", "--sources", "8s", *where)
+        wrong = botctl("doctor", "--sources", "soon", *where)
+    assert told["problems"] == [] and found.returncode == 0, told["problems"]
+    assert {row["name"] for row in told["sources"]} == {"chain", "rtds", "data_api"}
+    for source in ("chain", "rtds", "data_api"):
+        assert told["lags"][source]["trades"] > 5 and told["lags"][source]["p95"] < 60, source
+    assert told["everybody"] and told["frames"]["trades"] > 5 and told["connections"] == 1
+    assert [p["blocks"] for p in told["providers"]] == [10_000, 10_000]
+    assert all(p["finalized"] and p["topics"] >= 500 for p in told["providers"])
+    assert shown.returncode == 1 and wrong.returncode == 2 and "--sources" in wrong.stderr
+    for word in ("providers disagree", "provider 2: gives logs of 10 blocks", "longest silence"):
+        assert word in shown.stdout, shown.stdout
 
 
 def row(**changes):
