@@ -90,10 +90,10 @@ class Rig:
         outcome: int = 0,
         leader: int = 0,
         tx: str | None = None,
-        source: str = "rtds:1",
+        source: str = "data_api",
         age_s: int = 0,
     ):
-        """Let the intake observe one leader trade at the market's price."""
+        """Let the intake observe one leader trade at the market's price, in a block."""
         self._counter += 1
         found = self.market(market)
         at = price or 510_000

@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot import report
 from bot.config.schema import Settings
@@ -153,7 +153,9 @@ async def _measure(
             group.create_task(on.run(seconds))
             group.create_task(_follow_busiest(on, stream, min(LISTENED_S, seconds / 4)))
         watch("asking providers how much they give")
-        providers = [await _provider(p, settings) for p in on.watch.chain.providers]
+        providers = await _compared(
+            [(p, await _provider(p, settings)) for p in on.watch.chain.providers], settings
+        )
         with report.read(on.path) as found:
             rows = known(found)
         followed = [str(wallet) for wallet in on.watch.intake.wallets()]
@@ -191,13 +193,29 @@ async def _provider(provider: Provider, settings: Settings) -> ProviderFound:
         nobody = _of(known, 1)
         blocks = await _most(BLOCKS, lambda n: rpc.logs(nobody, max(number - n + 1, 0), number))
         topics = await _most(TOPICS, lambda n: rpc.logs(_of(known, n), number, number))
-        everybody = Wanted(tuple(known.exchanges), ((chain.ORDER_FILLED,),))
-        last = final.number if final is not None else head.number
-        logs = await rpc.logs(everybody, max(last - COMPARED + 1, 0), last)
         age_s = max(int(time.time()) - head.at_s, 0)
-        return ProviderFound(name, head.number, age_s, final is not None, blocks, topics, len(logs))
+        return ProviderFound(name, number, age_s, final is not None, blocks, topics, None)
     except (Unavailable, Refused) as error:
         return ProviderFound(name, None, None, False, None, None, None, printable(error, 120))
+
+
+async def _compared(
+    found: Sequence[tuple[Provider, ProviderFound]], settings: Settings
+) -> list[ProviderFound]:
+    """Return them with how many orders each has in the same blocks, which all have as final."""
+    heads = [each.head for _, each in found if each.head is not None]
+    last = max(min(heads, default=0) - SETTLED, 0)
+    wanted = Wanted(tuple(exchanges(settings.venue).exchanges), ((chain.ORDER_FILLED,),))
+    result = []
+    for provider, each in found:
+        if each.head is not None:
+            try:
+                logs = await provider.rpc.logs(wanted, max(last - COMPARED + 1, 0), last)
+                each = replace(each, logs=len(logs))
+            except (Unavailable, Refused) as error:
+                each = replace(each, note=printable(error, 120))
+        result.append(each)
+    return result
 
 
 async def _most(sizes: Sequence[int], ask: Callable[[int], Awaitable[object]]) -> int | None:

@@ -41,7 +41,7 @@ async def piece(r: Rig, number: int, shares: int, usdc: int, *, after_s: int, si
         int(time.time()) + after_s,
     )
     began = now_us()
-    await r.intake.absorb("rtds:1", [(fill, (shares, usdc))], seen_us=began + after_s * M)
+    await r.intake.absorb("data_api", [(fill, (shares, usdc))], seen_us=began + after_s * M)
 
 
 def bought(r: Rig) -> list[int]:

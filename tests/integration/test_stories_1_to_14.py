@@ -46,7 +46,7 @@ async def test_story_1_two_sales_before_our_first_exit_has_gone(tmp_path):
         await decided(r, 2)
         first = exit_of(r)
         assert first["target"] == ours * 9 // 10
-        await r.sees(Side.SELL, shares=100 * M, source="data_api")
+        await r.sees(Side.SELL, shares=100 * M)
         await decided(r, 3)
         assert exit_of(r) == first | {
             "target": ours * 8 // 10,
@@ -98,7 +98,7 @@ async def test_story_4_an_increase_raises_a_standing_exit_and_only_then_may_an_e
         await rests_at(r, ours * 9 // 10)
         r.sim.story.quote(r.market())
         await later(r)
-        await r.sees(shares=100 * M, source="data_api")
+        await r.sees(shares=100 * M)
         await decided(r, 4)
         assert r.reasons()[3] == "copied", "only then an entry opens"
         await r.settled()
@@ -149,7 +149,7 @@ async def test_story_7_who_is_removed_is_followed_out(tmp_path):
             await until(lambda: sold(r) > 0, "in proportion")
             await r.settled()
             assert abs(held(r) - ours // 2) < 2 * CENT
-            await r.sees(Side.SELL, shares=500 * M, source="data_api")
+            await r.sees(Side.SELL, shares=500 * M)
             await until(lambda: held(r) < CENT, "out")
             await r.settled()
 
@@ -295,7 +295,7 @@ async def test_story_13_the_first_side_counts_and_an_exit_never_buys(tmp_path):
         await until(lambda: held(r) < CENT, "A is out, by the other side")
         await r.settled()
         assert shares(r, 0, outcome=1) == 0, "an exit never buys"
-        await r.sees(shares=1000 * M, outcome=1, leader=1, source="data_api")
+        await r.sees(shares=1000 * M, outcome=1, leader=1)
         await decided(r, 4)
         assert r.reasons()[3] == "copied"
         await r.settled()
