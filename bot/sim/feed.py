@@ -96,14 +96,13 @@ def true_rows(sent: tuple[FeedRow, ...]) -> tuple[FeedRow, ...]:
 
 def _read(path: Path) -> list[Any]:
     try:
+        if recording.is_recording(path):
+            return recording.events(path)
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(
                 f"{path}: expected at most {MAX_BYTES} bytes, found {path.stat().st_size}"
             )
-        text = path.read_text("utf-8")
-        if recording.is_recording(text):
-            return recording.events(path, text)
-        document = json.loads(text, parse_float=Decimal, parse_constant=Decimal)
+        document = json.loads(path.read_text("utf-8"), parse_float=Decimal, parse_constant=Decimal)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; give a file with --feed"

@@ -14,26 +14,26 @@ from typing import Any
 from bot.errors import ConfigError
 
 Event = dict[str, Any]
+_BEGIN = b'{"at_us":'
+MAX_LINE = 64 * 1024 * 1024
 
 
-def is_recording(text: str) -> bool:
-    """Return whether a file begins as a recording does."""
-    return text.startswith('{"at_us":')
+def is_recording(path: Path) -> bool:
+    """Return whether a file begins as a recording does. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(_BEGIN)) == _BEGIN
 
 
-def events(path: Path, text: str) -> list[Event]:
+def events(path: Path) -> list[Event]:
     """Return the events of a recording, each with whether the stream `said` it.
 
-    Raises ConfigError for a line that is none.
+    It is read line by line: an hour is gigabytes, and most of it no trade. Raises ConfigError for a
+    line that is none.
     """
     told: dict[str, list[Event]] = {}
     index: Counter[tuple[Any, ...]] = Counter()
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            found = json.loads(line)
-            at_us, source, said = int(found["at_us"]), found["source"], str(found["text"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ConfigError(f"{path}: line {number}: expected a line of botctl record") from None
+    for found in _lines(path):
+        at_us, source, said = found["at_us"], found["source"], found["text"]
         if source == "rtds":
             for kind, event in _frame(said, at_us):
                 told.setdefault(kind, []).append(event)
@@ -44,6 +44,20 @@ def events(path: Path, text: str) -> list[Event]:
     known = {event["tx_hash"] for event in said_rows}
     unsaid = [dict(row) | {"said": False} for row in index.elements()]
     return [*said_rows, *(event for event in unsaid if event["tx_hash"] not in known)]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            try:
+                found = json.loads(line)
+                right = isinstance(found["at_us"], int) and isinstance(found["text"], str)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                right = False
+            if not right:
+                problem = "expected a line of botctl record"
+                raise ConfigError(f"{path}: line {number}: {problem}")
+            yield found
 
 
 def _frame(text: str, at_us: int) -> Iterator[tuple[str, Event]]:

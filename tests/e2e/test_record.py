@@ -37,7 +37,7 @@ def test_a_session_is_recorded_and_plays_again(home):
         assert found["lines"][f"chain provider {provider}"] > 2
         assert found["lines"][f"chain ws provider {provider}"] > 10
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    told = recording.events(file, file.read_text())
+    told = recording.events(file)
     leaders = {wallet.lower() for wallet in addresses["leaders"]}
     trades = {e["tx_hash"] for e in told if e["trader"].lower() in leaders}
     follow = ",".join(w for w in addresses["leaders"] if w.lower() in {
@@ -98,10 +98,14 @@ def test_what_the_stream_left_out_is_told_by_whole_answers(tmp_path):
         line("data_api", json.dumps(twice), "/v2/activity?user=1"),
         line("data_api", json.dumps(twice), "/v2/positions?user=1"), line("data_api", "no JSON"),
     ]  # fmt: skip
-    assert recording.is_recording(lines[0])
-    found = recording.events(tmp_path, "\n".join(lines))
+    path = tmp_path / "session.jsonl"
+    path.write_text("\n".join(lines))
+    assert recording.is_recording(path)
+    found = recording.events(path)
     assert [(e["tx_hash"][:4], e["said"]) for e in found] == [
         ("0xef", True), ("0xef", True), ("0xab", False), ("0xab", False),
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match="line 2"):
-        recording.events(tmp_path, lines[0] + "\nwhat")
+    for wrong in ("what", '{"at_us": 1}', '{"at_us": "1", "source": "rtds", "text": ""}'):
+        path.write_text(f"{lines[0]}\n{wrong}")
+        with pytest.raises(ConfigError, match="line 2"):
+            recording.events(path)
