@@ -29,7 +29,7 @@ def test_a_session_is_recorded_and_plays_again(home):
     file = home / "session.jsonl"
     with exchange() as addresses:
         where = configured(home, addresses)
-        found = answer(botctl("record", file, "--seconds", "15", "--json", *where))
+        found = answer(lab("record", file, "--seconds", "15", "--json", *where))
         again = botctl("record", file, *where)
     assert again.returncode == 2 and "name another file" in again.stderr
     assert found["lines"]["rtds"] > 10 and found["lines"]["data_api"] > 4, found
@@ -51,11 +51,11 @@ def test_a_session_is_recorded_and_plays_again(home):
 def test_the_doctor_measures_every_source(home):
     with exchange() as addresses:
         where = configured(home, addresses)
-        found = botctl("doctor", "--sources", "20s", "--json", *where)
+        found = lab("doctor", "--sources", "20s", "--json", *where)
         told = answer(found)
         ill = {"order": "node", "name": "b", "most_blocks": 50, "most_topics": 300, "hides": 2}
         httpx.post(f"{addresses['clob_url']}/sim/do", json=ill).raise_for_status()
-        shown = botctl("doctor", "--sources", "8s", *where)
+        shown = lab("doctor", "--sources", "8s", *where)
         wrong = botctl("doctor", "--sources", "soon", *where)
     assert told["problems"] == [] and found.returncode == 0, told["problems"]
     assert {row["name"] for row in told["sources"]} == {"chain", "rtds", "data_api"}
