@@ -41,11 +41,21 @@ class Hook:
     """Takes reports that are signed with a secret."""
 
     def __init__(
-        self, intake: Intake, secret: bytes, now_us: Callable[[], int], *, boot_id: int
+        self,
+        intake: Intake,
+        secret: bytes,
+        now_us: Callable[[], int],
+        *,
+        boot_id: int,
+        remembered: int = REMEMBERED,
     ) -> None:
         self._intake, self._secret, self._now = intake, secret, now_us
         self._source = f"{HOOK}:{boot_id}"
-        self._taken: TTLCache[str, bool] = TTLCache(REMEMBERED, 2 * WINDOW_S + 1)
+        #: Our clock, which never goes back here: what was forgotten would be taken once more.
+        self._latest_s = 0
+        self._taken: TTLCache[str, bool] = TTLCache(
+            remembered, 2 * WINDOW_S + 1, timer=lambda: self._latest_s
+        )
         self.heard_us: int | None = None  #: when a report was last taken
 
     async def take(self, body: bytes, at: str, signature: str) -> int:
@@ -54,32 +64,39 @@ class Hook:
         `at` is its time in seconds since 1970, `signature` 64 hex digits. Raises Refused, and
         takes nothing of it then.
         """
-        self._prove(body, at, signature)
+        proof = self._prove(body, at, signature)
         try:
             fills = reported(body)
         except BadInput as error:
             self._intake.refused += 1
             raise Refused(400, f"report: {error}") from None
-        now = self.heard_us = self._now()
+        now = self._now()
         if any(fill.traded_s > now // MICRO + WINDOW_S for fill in fills):
             raise Refused(400, "report: timestamp: a trade that is still to come")
-        return await self._intake.take(
-            [Sight(self._source, fill, (fill.shares, fill.usdc), now) for fill in fills]
-        )
+        self._taken[proof] = True
+        try:
+            stored = await self._intake.take(
+                [Sight(self._source, fill, (fill.shares, fill.usdc), now) for fill in fills]
+            )
+        except BaseException:
+            self._taken.pop(proof, None)  # it was not taken: it may come again
+            raise
+        self.heard_us = now
+        return stored
 
-    def _prove(self, body: bytes, at: str, signature: str) -> None:
+    def _prove(self, body: bytes, at: str, signature: str) -> str:
         expected = signed(self._secret, at, body)
         given = signature.lower().encode("ascii", "replace")
         if not hmac.compare_digest(expected.encode(), given):
             raise Refused(401, "signature: not that of this body and time")
-        now_s = self._now() // MICRO
+        now_s = self._latest_s = max(self._now() // MICRO, self._latest_s)
         if not _TIME.fullmatch(at) or abs(now_s - int(at)) > WINDOW_S:
             raise Refused(401, f"time: expected within {WINDOW_S} s of {now_s}")
         if expected in self._taken:
             raise Refused(409, "report: it was taken before")
-        if len(self._taken) >= REMEMBERED:
+        if len(self._taken) >= self._taken.maxsize:
             raise Refused(429, "too many reports; send several trades in one")
-        self._taken[expected] = True
+        return expected
 
 
 def signed(secret: bytes, at: str, body: bytes) -> str:

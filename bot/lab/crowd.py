@@ -5,7 +5,6 @@ followed by the operator's word, with the settings of any other bot.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from bot.ledger import roster
 from bot.ledger.db import Ledger, Tx
 from bot.model.leader import Word
 from bot.model.units import MICRO
+from bot.report.beats import beats
 
 SAMPLE_S = 1.0
 #: What comes after the last fill is seen, decided and settled within this.
@@ -136,20 +136,14 @@ def _watched(on: Testbed, options: Options, watch: Callable[[str], None]) -> lis
 
 def _moment(on: Testbed, options: Options, left: int) -> Moment:
     with report.read(on.ledger) as found:
-        rows = found.rows(
-            "SELECT id, worker, detail FROM boot b"
-            " WHERE id = (SELECT MAX(id) FROM boot WHERE worker = b.worker) ORDER BY worker"
-        )
+        told = beats(found)
         undecided = found.value("SELECT COUNT(*) FROM signal WHERE decided = 0")
-    told: dict[str, dict[str, Any]] = {
-        row["worker"]: json.loads(row["detail"] or "{}") for row in rows
-    }
-    lives = tuple(row["id"] for row in rows)
-    monitor = told["monitor"]
+    monitor = told["monitor"].said
     waiting = monitor.get("waiting_sights", 0) + monitor.get("queue", 0) + undecided
     return Moment(
         options.per_s * options.seconds - left, waiting, monitor.get("dropped_sights", 0),
-        {worker: told[worker].get("pss_bytes", 0) for worker in WORKERS}, lives,
+        {worker: told[worker].said.get("pss_bytes", 0) for worker in WORKERS},
+        tuple(beat.life for beat in told.values()),
     )  # fmt: skip
 
 

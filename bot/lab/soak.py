@@ -4,7 +4,6 @@ Leaders trade without a pause, markets are listed and end, connections are lost.
 say of themselves with every beat, and the size of the ledger, is held against what it was before.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from bot.lab.judge import judge
 from bot.lab.storm import comes_to_rest
 from bot.lab.testbed import EXPIRY_S, Testbed, set_up
 from bot.model.units import MICRO
+from bot.report.beats import beats
 
 #: A busy hour: some leader trades every ten seconds.
 HOUR_S, GAP_S, SPEED = 3600, 10, 20
@@ -146,15 +146,11 @@ class _Load:
 
 def _sample(on: Testbed) -> Sample:
     with report.read(on.ledger) as found:
-        rows = found.rows(
-            "SELECT id, worker, detail FROM boot b"
-            " WHERE id = (SELECT MAX(id) FROM boot WHERE worker = b.worker) ORDER BY worker"
-        )
+        told = beats(found)
         pages, size = found.value("PRAGMA page_count"), found.value("PRAGMA page_size")
         trades = found.value("SELECT COALESCE(SUM(n), 0) FROM tally WHERE kind = 'seen'")
-    told = {row["worker"]: json.loads(row["detail"] or "{}") for row in rows}
-    gauges = {worker: {name: told[worker].get(name, 0) for name in SLACK} for worker in WORKERS}
-    return Sample(tuple(row["id"] for row in rows), gauges, pages * size, trades)
+    gauges = {w: {name: told[w].said.get(name, 0) for name in SLACK} for w in WORKERS}
+    return Sample(tuple(beat.life for beat in told.values()), gauges, pages * size, trades)
 
 
 def drift(samples: Sequence[Sample]) -> list[str]:

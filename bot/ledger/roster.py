@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bot.errors import UsageError
 from bot.ledger.db import Tx, one, rows, run, scalar, upsert
 from bot.ledger.orders import FLYING
 from bot.model.amounts import CENT
@@ -10,7 +11,9 @@ from bot.model.leader import Wallet, Word
 #: Leaders that change in one transaction.
 AT_ONCE = 60
 
-_FOLLOWED = "(said = 'follow' OR said IS NULL AND listed = 1)"
+#: Whoever follows himself buys for ever: each purchase is his leader's next one.
+_OURS = "EXISTS (SELECT 1 FROM account a WHERE a.wallet = leader.wallet)"
+_FOLLOWED = f"((said = 'follow' OR said IS NULL AND listed = 1) AND NOT {_OURS})"
 _HELD = (
     "(EXISTS (SELECT 1 FROM position p WHERE p.portfolio = 'mirror/' || leader.wallet"
     f" AND p.shares >= {CENT}) OR EXISTS (SELECT 1 FROM orders o"
@@ -69,8 +72,10 @@ def say(tx: Tx, wallet: str, word: Word, *, label: str = "", now_s: int) -> bool
     """Store an operator's word about a leader; return False where nobody knows him.
 
     Who is new can only be followed. To follow ends a mute; what the configuration says anyway is
-    not said twice, so that it may change its mind later.
+    not said twice, so that it may change its mind later. Raises UsageError for our own wallet.
     """
+    if scalar(tx, "SELECT 1 FROM account WHERE wallet = :wallet", wallet=wallet) is not None:
+        raise UsageError(f"{wallet} is the bot's own wallet; it cannot follow itself")
     known = one(tx, "SELECT listed, label FROM leader WHERE wallet = :wallet", wallet=wallet)
     if known is None:
         if word is not Word.FOLLOW:
@@ -94,10 +99,11 @@ def say(tx: Tx, wallet: str, word: Word, *, label: str = "", now_s: int) -> bool
 
 def stands(tx: Tx, wallet: str, *, listed: bool) -> Word:
     """Return what holds for a leader now; `listed` tells whether the configuration has him."""
-    row = one(tx, "SELECT said, muted FROM leader WHERE wallet = :wallet", wallet=wallet)
+    sql = f"SELECT said, muted, {_OURS} AS ours FROM leader WHERE wallet = :wallet"
+    row = one(tx, sql, wallet=wallet)
     if row is None:
         return Word.FOLLOW if listed else Word.UNFOLLOW
-    if row["said"] == Word.UNFOLLOW or (row["said"] is None and not listed):
+    if row["ours"] or row["said"] == Word.UNFOLLOW or (row["said"] is None and not listed):
         return Word.UNFOLLOW
     return Word.MUTE if row["muted"] else Word.FOLLOW
 

@@ -861,8 +861,12 @@ MUTANTS = {
         "tests/integration/test_index.py::test_a_long_answer_is_stored_in_parts_and_its_cursor_with_the_last",
     ),
     "the operator's word goes before the configuration": (
-        "bot/ledger/roster.py", "said = 'follow' OR said IS NULL AND listed = 1", "listed = 1",
+        "bot/ledger/roster.py", "(said = 'follow' OR said IS NULL AND listed = 1)", "(listed = 1)",
         "tests/integration/test_roster.py::test_what_an_operator_has_said_outlives_a_restart",
+    ),
+    "nobody follows himself": (
+        "bot/ledger/roster.py", " AND NOT {_OURS})", ")",
+        "tests/integration/test_roster.py::test_nobody_follows_himself",
     ),
     "who is muted gives no entry": (
         "bot/ledger/roster.py", "Word.MUTE if row", "Word.FOLLOW if row",
@@ -877,8 +881,12 @@ MUTANTS = {
         "tests/integration/test_hook.py::test_what_nobody_has_signed_or_what_comes_again_is_refused",
     ),
     "a report is taken once": (
-        "bot/detect/hook.py", "        self._taken[expected] = True\n", "",
+        "bot/detect/hook.py", "        self._taken[proof] = True\n", "",
         "tests/integration/test_hook.py::test_what_nobody_has_signed_or_what_comes_again_is_refused",
+    ),
+    "a clock that leaps back lets no report in twice": (
+        "bot/detect/hook.py", "max(self._now() // MICRO, self._latest_s)", "self._now() // MICRO",
+        "tests/integration/test_hook.py::test_none_is_taken_twice_where_our_clock_leaps_back",
     ),
     "who reports what never was is not believed": (
         "bot/detect/health.py", "EARLY = (STREAM, HOOK)", "EARLY = (STREAM,)",

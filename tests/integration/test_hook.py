@@ -12,13 +12,14 @@ from bot.config.schema import DetectSettings
 from bot.config.secrets import hook_secret
 from bot.detect.fold import Sight
 from bot.detect.health import Health
-from bot.detect.hook import REMEMBERED, Hook, Refused, signed
+from bot.detect.hook import Hook, Refused, signed
 from bot.errors import ConfigError
+from bot.failpoints import Injected
 from bot.model.leader import FactState
 from bot.model.source import ENOUGH
 from bot.runtime import now_us
 from bot.web.hook import AT, SIGNATURE, serve
-from tests.exits import decided
+from tests.exits import at, decided
 from tests.rig import M, rig, until
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -34,13 +35,13 @@ def report(r, **changes):
     return json.dumps({"trades": [{**trade, **changes}]}).encode()
 
 
-def hook(r, now=now_us):
-    return Hook(r.intake, SECRET, now, boot_id=1)
+def hook(r, now=now_us, **more):
+    return Hook(r.intake, SECRET, now, boot_id=1, **more)
 
 
-async def taken(found, body, at=None, secret=SECRET):
-    at = str(int(time.time())) if at is None else at
-    return await found.take(body, at, signed(secret, at, body))
+async def taken(found, body, when=None, secret=SECRET):
+    when = str(int(time.time())) if when is None else when
+    return await found.take(body, when, signed(secret, when, body))
 
 
 async def test_a_report_is_a_provisional_sight_of_a_leader(tmp_path):
@@ -83,10 +84,34 @@ async def test_what_nobody_has_signed_or_what_comes_again_is_refused(tmp_path):
         stranger = report(r, wallet="0x" + "12" * 20)
         assert await taken(found, stranger, str(now)) == 0, "nobody follows him"
         assert await status(stranger, str(now)) == 409, "it was taken before"
-        assert await taken(found, stranger, str(now + 1)) == 0
-        for number in range(REMEMBERED):
-            found._taken[str(number)] = True
+        found = hook(r, remembered=2)
+        assert [await taken(found, stranger, str(now + n)) for n in range(2)] == [0, 0]
         assert await status(report(r)) == 429
+
+
+async def test_none_is_taken_twice_where_our_clock_leaps_back(tmp_path):
+    async with rig(tmp_path) as r:
+        clock = [now_us()]
+        found, at = hook(r, lambda: clock[0]), str(clock[0] // M)
+        assert await taken(found, report(r), at) == 1
+        clock[0] += 600 * M
+        assert await taken(found, report(r), str(clock[0] // M)) == 0, "nothing new, and taken"
+        clock[0] -= 600 * M
+        with pytest.raises(Refused, match="time"):
+            await taken(found, report(r), at)
+
+
+async def test_what_could_not_be_stored_may_come_again(tmp_path):
+    async with rig(tmp_path) as r:
+        found, when, body = hook(r), str(int(time.time())), report(r)
+
+        def breaks() -> None:
+            raise Injected("the ledger is away")
+
+        with at("seen.written", breaks), pytest.raises(Injected):
+            await taken(found, body, when)
+        assert found.heard_us is None
+        assert await taken(found, body, when) == 1
 
 
 async def test_it_is_heard_over_http_on_loopback(tmp_path):

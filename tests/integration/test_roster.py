@@ -5,6 +5,7 @@ import time
 import pytest
 
 from bot.detect.roster import Roster
+from bot.errors import UsageError
 from bot.ledger import roster
 from bot.model.leader import Word
 from bot.model.market import Side
@@ -101,6 +102,17 @@ async def test_what_an_operator_has_said_outlives_a_restart(tmp_path):
         await say(r, new, Word.UNFOLLOW)
         await looked(r)
         assert active(r, new) == 0
+
+
+async def test_nobody_follows_himself(tmp_path):
+    async with rig(tmp_path) as r:
+        ours = r.signer.maker
+        with pytest.raises(UsageError, match="own wallet"):
+            await say(r, ours, Word.FOLLOW)
+        assert await r.ledger.transact(roster.follow, [(ours, "")], now_s=NOW_S)
+        assert active(r, ours) == 0
+        stands = await r.ledger.look(lambda tx: roster.stands(tx, ours, listed=True))
+        assert stands is Word.UNFOLLOW
 
 
 @pytest.mark.parametrize("number", [roster.AT_ONCE, 2 * roster.AT_ONCE + 1])
