@@ -9,11 +9,13 @@ import typer
 from rich.text import Text
 
 from bot import report
-from bot.cli.output import age, cli, console, emit, say, table
+from bot.cli.output import Cli, age, cli, console, emit, say, table
 from bot.cli.run import span_us
 from bot.cli.where import ledger_path
 from bot.config.load import load
+from bot.config.schema import Settings
 from bot.model.units import MICRO, printable
+from bot.report import lists
 from bot.report.sources import Source
 from bot.report.sources import sources as known
 from bot.report.status import acts_on
@@ -61,13 +63,14 @@ def record(
     file: Annotated[Path, typer.Argument(help="a new file; botctl demo --feed plays it again")],
     seconds: Annotated[int, typer.Option("--seconds", min=1, max=86_400, help="how long")] = 60,
 ) -> None:
-    """Write down what every source of leaders' trades sends; a running bot is not disturbed."""
+    """Write down what every source of leaders' trades sends, with connections of its own."""
+    from bot.lab.demo import leave_nothing
     from bot.lab.record import record as run
 
+    leave_nothing()
     options = cli(context)
     settings = load(options.config)
-    wallets = [leader.wallet for leader in settings.leaders]
-    lines = run(settings, wallets, seconds, file)
+    lines = run(settings, _followed_by(options, settings), seconds, file)
     if options.json:
         emit({"file": str(file), "lines": lines})
     else:
@@ -81,18 +84,30 @@ def doctor(
         "--sources", help="measure every source for so long: 90s, 10m, 1h")] = "10m",
 ) -> int:  # fmt: skip
     """Measure every source of leaders' trades against the service as it is; nothing is bought."""
+    from bot.lab.demo import leave_nothing
     from bot.lab.doctor import measure
 
+    leave_nothing()
     options = cli(context)
     settings = load(options.config)
-    wallets = [leader.wallet for leader in settings.leaders]
-    seconds = span_us(sources, "--sources") // MICRO
+    wallets, seconds = _followed_by(options, settings), span_us(sources, "--sources") // MICRO
     found = measure(settings, wallets, seconds, lambda _: None if options.json else say(_))
     if options.json:
         emit(asdict(found))
     else:
         _doctor(found)
     return 1 if found.problems else 0
+
+
+def _followed_by(options: Cli, settings: Settings) -> list[str]:
+    """Return whom the configuration lists, and whom an operator has said to follow."""
+    listed = [leader.wallet for leader in settings.leaders]
+    path = options.home.ledger(settings.mode)
+    if not path.exists():
+        return listed
+    with report.read(path) as found:
+        said = [row["leader"] for row in lists.leaders(found) if row["active"]]
+    return list(dict.fromkeys([*listed, *said]))
 
 
 def _doctor(found: "Found") -> None:

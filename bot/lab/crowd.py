@@ -15,6 +15,7 @@ import psutil
 
 from bot import report
 from bot.config.home import WORKERS
+from bot.lab.demo import leave_nothing
 from bot.lab.judge import judge, settled
 from bot.lab.testbed import Testbed, set_up
 from bot.ledger import roster
@@ -87,6 +88,7 @@ class CrowdVerdict:
 def run(options: Options, watch: Callable[[str], None]) -> CrowdVerdict:
     """Let the crowd trade, wait until all is settled, and judge. Raises ConfigError."""
     began = time.monotonic()
+    leave_nothing()
     plan = {
         "seed": options.seed, "crowd": [options.leaders, options.per_s, options.seconds],
         "collateral": 1_000_000 * MICRO, "block_ms": 2_000, "mined_ms": 2_000,
