@@ -207,7 +207,7 @@ async def _lives(boot: Boot, body: Callable[[Boot], Awaitable[None]]) -> int:
     while not boot.stopping.is_set():
         try:
             async with boot.ledger.open():
-                boot.id = await _begin(boot.ledger, boot.worker, boot.settings)
+                boot.id = await _begin(boot.ledger, boot.worker, boot.settings, _booted_us())
                 failpoints.reach("worker.booted")
                 return await _recorded(boot, body)
         except LedgerAway as error:
@@ -274,13 +274,13 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
+async def _begin(ledger: Ledger, worker: str, settings: Settings, booted_us: int) -> int:
     """Insert the boot row; where too many boots ended badly, entries stop for a while."""
     limits = settings.runtime
     at = now_us()
 
     def begin(tx: Tx) -> int:
-        unclean = _unclean(tx, worker, limits)
+        unclean = _unclean(tx, worker, limits, booted_us)
         if unclean >= limits.crash_boots:
             window = f"{unclean} times in {limits.crash_window_s} s"
             reason = f"crash_loop: {worker} ended badly {window}"
@@ -302,13 +302,16 @@ async def _begin(ledger: Ledger, worker: str, settings: Settings) -> int:
     return await ledger.transact(begin)
 
 
-def _unclean(tx: Tx, worker: str, limits: RuntimeSettings) -> int:
+def _unclean(tx: Tx, worker: str, limits: RuntimeSettings, booted_us: int) -> int:
     """Return how many lives have ended badly of late. Those before a reboot were nobody's fault."""
-    import psutil
-
-    booted_us = int(psutil.boot_time() * MICRO)
     since = max(now_us() - limits.crash_window_s * MICRO, booted_us)
     return control.unclean_boots(tx, worker, since)
+
+
+def _booted_us() -> int:
+    import psutil
+
+    return int(psutil.boot_time() * MICRO)
 
 
 def _listen(stopping: asyncio.Event) -> None:
@@ -333,9 +336,11 @@ async def _brake(boot: Boot) -> None:
     """After a crash loop: wait before the next attempt, or until the operator resumes."""
     limits, began = boot.settings.runtime, time.monotonic()
 
+    booted_us = _booted_us()
+
     def looping(tx: Tx) -> bool:
         stopped = control.read(tx, now_us=now_us()).mode is not ControlMode.RUNNING
-        return stopped and _unclean(tx, boot.worker, limits) > limits.crash_boots
+        return stopped and _unclean(tx, boot.worker, limits, booted_us) > limits.crash_boots
 
     while (
         await boot.ledger.look(looping)

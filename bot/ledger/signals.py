@@ -148,7 +148,8 @@ def pending(tx: Tx, limit: int) -> list[Signal]:
         for r in rows(
             tx,
             f"{SIGNAL} WHERE s.decided = 0"
-            f" ORDER BY s.kind = 'increase', s.seen_us, s.id LIMIT {limit:d}",
+            # Ids of our own are random: what is of one moment goes by its token.
+            f" ORDER BY s.kind = 'increase', s.seen_us, s.token, s.id LIMIT {limit:d}",
         )
     ]
 

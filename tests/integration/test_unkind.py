@@ -247,11 +247,13 @@ async def test_a_crash_loop_stops_entries_for_a_while_and_a_reboot_is_nobodys_fa
             await ledger.transact(control.boot, "executor", 1, 1, "abc", now_us=at_us)
 
     async with Ledger(path).open() as ledger:
-        await crashes(ledger, 9, int(psutil.boot_time() * M) - M)
-        await _begin(ledger, "executor", settings)
+        # Not the machine's own: one that is up for longer than the window would prove nothing.
+        booted_us = now_us() - 600 * M
+        await crashes(ledger, 9, booted_us - M)
+        await _begin(ledger, "executor", settings, booted_us)
         assert (await ledger.look(control.read, now_us=now_us())).mode is ControlMode.RUNNING
         await crashes(ledger, 5, now_us())
-        await _begin(ledger, "executor", settings)
+        await _begin(ledger, "executor", settings, booted_us)
         control_row = (await ledger.look(rows, "SELECT * FROM control"))[0]
         assert control_row["mode"] == "paused" and "crash_loop: executor" in control_row["reason"]
         later = control_row["until_us"]
